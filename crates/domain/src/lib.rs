@@ -1,0 +1,18 @@
+//! The words and rules of a gallery.
+//!
+//! Pure: no I/O, no clock, no randomness, no async. Times and fresh ids come in as arguments,
+//! decisions go out as values or as an [`Error`] that a person can act on. Every other crate may
+//! import this one; this one imports none of them.
+
+pub mod error;
+pub mod kind;
+pub mod operation;
+pub mod region;
+pub mod resource;
+pub mod resource_id;
+
+pub use error::{Error, ErrorKind, Result};
+pub use kind::Kind;
+pub use region::{Region, Regions};
+pub use resource::{ProvisioningState, Resource};
+pub use resource_id::ResourceId;
