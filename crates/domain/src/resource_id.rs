@@ -54,7 +54,7 @@ impl ResourceId {
         if !p.eq_ignore_ascii_case("providers") || pairs.is_empty() || !pairs.len().is_multiple_of(2) {
             return Err(invalid(text));
         }
-        namespace.clone_into(&mut id.namespace);
+        (*namespace).clone_into(&mut id.namespace);
         id.path = pairs.chunks_exact(2).map(|c| (c[0].to_owned(), c[1].to_owned())).collect();
         id.canonicalise();
         Ok(id)
