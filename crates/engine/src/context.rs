@@ -1,0 +1,29 @@
+//! Who asks, and in which request.
+
+use uuid::Uuid;
+
+/// The principal behind a request, from a verified token.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Caller {
+    /// The principal's object id.
+    pub object_id: String,
+    /// The tenant of the token.
+    pub tenant: String,
+    /// The application id, of a service principal or of the client a user came with.
+    pub app_id: String,
+    /// The name that error texts show: the user's name or the application id.
+    pub name: String,
+}
+
+/// One request.
+#[derive(Clone, Debug)]
+pub struct Ctx {
+    /// Who asks.
+    pub caller: Caller,
+    /// The api-version, as the client sent it.
+    pub api_version: String,
+    /// `https://host:port` as the client reached us, without a trailing slash.
+    pub base_url: String,
+    /// `x-ms-correlation-request-id`.
+    pub correlation_id: Uuid,
+}
