@@ -1,1 +1,26 @@
-//! Vitrine crate `catalog`.
+//! Metadata in SQLite or PostgreSQL: the only SQL of the house.
+//!
+//! One text of every statement serves both databases; what differs lives in [`dialect`]. Writes go
+//! through [`Tx`], one transaction from [`Catalog::write`] to [`Tx::commit`]; on SQLite there is one
+//! writer at a time and it starts with `BEGIN IMMEDIATE`, so a transaction that reads and then
+//! writes never fails half-way. What was committed survives a power cut (`synchronous = FULL`).
+
+mod claims;
+mod dialect;
+mod error;
+mod identity;
+mod operations;
+mod replicas;
+mod resources;
+mod settings;
+mod storage;
+mod store;
+
+pub use error::{CatalogError, Kind};
+pub use identity::{
+    DeviceCode, Principal, PrincipalKind, RefreshToken, RoleAssignment, SigningKey, Subscription, Tenant,
+};
+pub use replicas::{Content, Replica, ReplicaState};
+pub use resources::{ListFilter, Page};
+pub use storage::{Blob, BlobKind, Container, Grant, StagedBlock};
+pub use store::{Catalog, Read, Tx};

@@ -7,9 +7,11 @@ mod client;
 mod commands;
 mod credentials;
 mod data_dir;
+mod names;
 mod output;
 mod server;
 mod tls;
+mod transfer;
 
 use std::process::ExitCode;
 

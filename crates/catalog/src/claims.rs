@@ -1,0 +1,32 @@
+//! Names that must be unique beyond the id: a gallery in its subscription, a triplet in its gallery.
+
+use domain::ResourceId;
+use sqlx::Row as _;
+
+use crate::error::{CatalogError, Result};
+use crate::store::Tx;
+
+impl Tx {
+    /// Takes a name for `owner`; taking it twice for the same owner is fine.
+    pub async fn claim(&mut self, scope: &str, key: &str, owner: &ResourceId) -> Result<()> {
+        sqlx::query("INSERT INTO claims (scope, key, owner) VALUES ($1, $2, $3) ON CONFLICT (scope, key) DO NOTHING")
+            .bind(scope)
+            .bind(key)
+            .bind(owner.key())
+            .execute(self.connection())
+            .await?;
+        let row = sqlx::query("SELECT owner FROM claims WHERE scope = $1 AND key = $2")
+            .bind(scope)
+            .bind(key)
+            .fetch_one(self.connection())
+            .await?;
+        let holder: String = row.try_get("owner")?;
+        if holder == owner.key() { Ok(()) } else { Err(CatalogError::Taken { owner: holder }) }
+    }
+
+    /// Gives back every name of a resource.
+    pub async fn release(&mut self, owner: &ResourceId) -> Result<()> {
+        sqlx::query("DELETE FROM claims WHERE owner = $1").bind(owner.key()).execute(self.connection()).await?;
+        Ok(())
+    }
+}

@@ -1,0 +1,111 @@
+//! `vitrine serve`: the server alone.
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+
+use crate::credentials::Credentials;
+use crate::data_dir::{DataDir, REGIONS_DEFAULT};
+use crate::{server, tls};
+
+/// How the server runs.
+#[derive(clap::Args)]
+pub struct Args {
+    /// Directory of everything this server keeps
+    #[arg(long, env = "VITRINE_DATA", default_value = "data")]
+    pub data: PathBuf,
+    /// Address and port to listen on
+    #[arg(long, default_value = "127.0.0.1:8443")]
+    pub listen: String,
+    /// Regions, short names separated by commas; kept from the first start
+    #[arg(long)]
+    pub regions: Option<String>,
+    /// Database instead of the one in the data directory: postgres://…
+    #[arg(long, env = "VITRINE_DATABASE")]
+    pub database: Option<String>,
+}
+
+/// A prepared server: everything but serving.
+pub struct Prepared {
+    data: DataDir,
+    engine: engine::Engine,
+    listener: std::net::TcpListener,
+    /// `https://localhost:port`.
+    pub endpoint: String,
+    /// Whether this start made the gallery.
+    pub is_first_start: bool,
+}
+
+/// Initialises an empty directory, opens everything, binds the port.
+pub async fn prepare(args: &Args) -> anyhow::Result<Prepared> {
+    let data = DataDir::from(&args.data);
+    data.create()?;
+    let kept = std::fs::read_to_string(data.join("regions.txt")).ok();
+    let regions = args.regions.clone().or(kept).unwrap_or_else(|| REGIONS_DEFAULT.to_owned());
+    let (listener, address) = server::bind(&args.listen).await?;
+    let endpoint = endpoint_of(address);
+    tls::ensure(data.path())?;
+    let engine = data.open_engine_with(&regions, args.database.as_deref()).await?;
+    let is_first_start = bootstrap(&data, &engine, &endpoint).await?;
+    std::fs::write(data.join("endpoint"), format!("{endpoint}\n"))?;
+    Ok(Prepared { data, engine, listener, endpoint, is_first_start })
+}
+
+impl Prepared {
+    /// Serves until stopped.
+    pub async fn serve(self, ready: impl FnOnce(&str) -> anyhow::Result<()>) -> anyhow::Result<()> {
+        let endpoint = self.endpoint.clone();
+        server::serve(&self.data, self.engine, self.listener, || ready(&endpoint)).await
+    }
+}
+
+/// Runs the verb.
+pub async fn run(args: Args) -> anyhow::Result<()> {
+    start_log();
+    let prepared = prepare(&args).await?;
+    prepared
+        .serve(|endpoint| {
+            println!("listening on {endpoint}");
+            Ok(())
+        })
+        .await
+}
+
+/// Logs to stderr; `VITRINE_LOG` chooses what, as in `info,engine=debug`.
+pub fn start_log() {
+    let filter = tracing_subscriber::EnvFilter::try_from_env("VITRINE_LOG")
+        .unwrap_or_else(|_| tracing_subscriber::EnvFilter::new("warn"));
+    tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).init();
+}
+
+fn endpoint_of(address: SocketAddr) -> String {
+    let host = match address.ip() {
+        ip if ip.is_loopback() || ip.is_unspecified() => "localhost".to_owned(),
+        ip if ip.is_ipv6() => format!("[{ip}]"),
+        ip => ip.to_string(),
+    };
+    format!("https://{host}:{}", address.port())
+}
+
+/// Makes the first tenant, subscription and principal, and tells the client where we are now.
+async fn bootstrap(data: &DataDir, engine: &engine::Engine, endpoint: &str) -> anyhow::Result<bool> {
+    let path = data.join("credentials.json");
+    if let Some(first) = engine.bootstrap(&engine::identity::BootstrapOptions::default()).await? {
+        let credentials = Credentials {
+            endpoint: endpoint.to_owned(),
+            tenant_id: first.tenant_id,
+            subscription_id: first.subscription_id,
+            client_id: first.client_id,
+            client_secret: first.client_secret,
+        };
+        credentials.save(&path)?;
+        return Ok(true);
+    }
+    if path.exists() {
+        let mut credentials = Credentials::load(&path)?;
+        if credentials.endpoint != endpoint {
+            endpoint.clone_into(&mut credentials.endpoint);
+            credentials.save(&path)?;
+        }
+    }
+    Ok(false)
+}

@@ -1,0 +1,67 @@
+//! Moving disks between files and a server, through access URLs of managed disks.
+//!
+//! The URL speaks the page-blob protocol: ranges up, ranges down, a list of the ranges that hold
+//! data. So a hole costs nothing in either direction, and an interrupted upload knows what is there.
+
+pub mod download;
+pub mod upload;
+
+use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
+use std::io::IsTerminal as _;
+use std::time::Duration;
+
+/// Bytes of one request; the most that Put Page takes.
+pub const CHUNK_BYTES: u64 = 4 << 20;
+/// Requests under way at once.
+pub const PARALLEL: usize = 4;
+/// The footer of a fixed VHD.
+pub const VHD_FOOTER_BYTES: u64 = 512;
+/// The service version that requests name.
+pub const STORAGE_VERSION: &str = "2021-12-02";
+
+/// A bar on a terminal, a line every ten seconds elsewhere.
+pub fn progress(label: &'static str, total_bytes: u64) -> ProgressBar {
+    let bar = ProgressBar::new(total_bytes);
+    if std::io::stderr().is_terminal() {
+        let style = ProgressStyle::with_template("{msg:>12} {wide_bar} {bytes}/{total_bytes} {bytes_per_sec} {eta}");
+        bar.set_style(style.unwrap_or_else(|_| ProgressStyle::default_bar()));
+        bar.set_message(label);
+        bar.enable_steady_tick(Duration::from_millis(200));
+        return bar;
+    }
+    bar.set_draw_target(ProgressDrawTarget::hidden());
+    let watched = bar.downgrade();
+    std::thread::spawn(move || {
+        loop {
+            std::thread::sleep(Duration::from_secs(10));
+            let Some(bar) = watched.upgrade() else { return };
+            if bar.is_finished() {
+                return;
+            }
+            eprintln!("{label}: {} of {} MiB", bar.position() >> 20, bar.length().unwrap_or(0) >> 20);
+        }
+    });
+    bar
+}
+
+/// Reads `<PageRange><Start>…</Start><End>…</End></PageRange>` items of a page list; ends inclusive.
+pub fn parse_page_list(xml: &str) -> Vec<(u64, u64)> {
+    let number = |text: &str, tag: &str| -> Option<u64> {
+        let from = text.find(&format!("<{tag}>"))? + tag.len() + 2;
+        let to = text[from..].find('<')? + from;
+        text[from..to].trim().parse().ok()
+    };
+    xml.split("<PageRange>").skip(1).filter_map(|item| Some((number(item, "Start")?, number(item, "End")?))).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn page_lists_are_read_in_order() {
+        let xml = "<?xml version=\"1.0\"?><PageList><PageRange><Start>0</Start><End>511</End></PageRange><ClearRange><Start>1</Start><End>2</End></ClearRange><PageRange><Start>4096</Start><End>8191</End></PageRange></PageList>";
+        assert_eq!(parse_page_list(xml), [(0, 511), (4096, 8191)]);
+        assert_eq!(parse_page_list("<PageList/>"), []);
+    }
+}
