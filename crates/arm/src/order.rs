@@ -132,6 +132,14 @@ const VERSION: Orders = &[
         &["lun", "sizeInGB", "hostCaching", "source"],
     ),
     (
+        "storageProfile.osDiskImage.source",
+        &["uri", "storageAccountId", "id"],
+    ),
+    (
+        "storageProfile.dataDiskImages.source",
+        &["uri", "storageAccountId", "id"],
+    ),
+    (
         "safetyProfile",
         &[
             "reportedForPolicyViolation",

@@ -44,6 +44,11 @@ pub fn format(ms: i64) -> String {
     format!("{seconds}.{fraction:03}0000+00:00")
 }
 
+/// Returns the date-time ending in `Z`, as ARM itself writes `createdTime`.
+pub fn format_zulu(ms: i64) -> String {
+    format(ms).replace("+00:00", "Z")
+}
+
 /// Returns the date-time without a fraction when it has none, as dates that users gave are echoed.
 pub fn format_given(ms: i64) -> String {
     let (seconds, fraction) = split(ms);
