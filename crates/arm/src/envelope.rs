@@ -2,9 +2,10 @@
 
 use domain::resource::Document;
 use domain::{Kind, ProvisioningState, Resource};
-use serde_json::{Map, Value};
+use serde_json::{Map, Value, json};
 
-use crate::schema;
+use crate::schema::{self, Shape};
+use crate::time;
 
 /// Members beside `properties`, in the order that responses have them.
 const TOP: [&str; 8] = [
@@ -70,6 +71,34 @@ pub fn list(items: Vec<Value>, next_link: Option<String>) -> Value {
     Value::Object(out)
 }
 
+/// Returns an item of `softDeletedArtifactTypes/Images/artifacts/{definition}/versions`.
+///
+/// Until `consumption_end_ms` machines can still be made of the version, until `hard_deletion_ms`
+/// it can still be restored.
+pub fn soft_deleted(
+    version: &Resource,
+    consumption_end_ms: i64,
+    hard_deletion_ms: i64,
+    api_version: &str,
+) -> Value {
+    let deleted_ms = version.deleted_ms.unwrap_or(version.changed_ms);
+    let mut body = json!({
+        "name": version.id.name(),
+        "id": version.id.to_string(),
+        "type": version.kind.type_name(),
+        "location": version.location,
+        "properties": {
+            "resourceArmId": version.id.to_string(),
+            "softDeletedArtifactType": "Images",
+            "softDeletedTime": time::format(deleted_ms),
+            "consumptionEndTime": time::format(consumption_end_ms),
+            "hardDeletionTargetTime": time::format(hard_deletion_ms),
+        },
+    });
+    schema::project(Shape::SoftDeleted, api_version, &mut body);
+    body
+}
+
 /// Returns the word for a state; disks know no `Creating`.
 pub fn state_word(kind: Kind, state: ProvisioningState) -> &'static str {
     match (kind, state) {
@@ -95,4 +124,79 @@ fn properties(resource: &Resource) -> Document {
         state_word(resource.kind, resource.state).into(),
     );
     crate::order::arrange(resource.kind, document)
+}
+
+#[cfg(test)]
+mod tests {
+    use domain::ResourceId;
+
+    use super::*;
+
+    fn made(id: &str, state: ProvisioningState) -> Resource {
+        let id = ResourceId::parse(id).unwrap();
+        let kind = id.kind().unwrap();
+        let mut resource = Resource::new(id, kind, "westus", 0);
+        resource.internal.insert("pin".to_owned(), "secret".into());
+        resource.state = state;
+        resource
+    }
+
+    #[test]
+    fn groups_and_accounts_have_the_order_of_their_own_services() {
+        let group = made(
+            "/subscriptions/s/resourceGroups/g",
+            ProvisioningState::Succeeded,
+        );
+        assert_eq!(
+            response(&group, "2024-11-01").to_string(),
+            r#"{"id":"/subscriptions/s/resourceGroups/g","name":"g","type":"Microsoft.Resources/resourceGroups","location":"westus","properties":{"provisioningState":"Succeeded"}}"#
+        );
+        let id = "/subscriptions/s/resourceGroups/g/providers/Microsoft.Storage/storageAccounts/a";
+        let mut account = made(id, ProvisioningState::Succeeded);
+        account.tags = Some(Document::new());
+        account.top.insert("kind".to_owned(), "StorageV2".into());
+        account
+            .top
+            .insert("sku".to_owned(), json!({"name": "Standard_LRS"}));
+        assert_eq!(
+            response(&account, "2025-08-01").to_string(),
+            r#"{"sku":{"name":"Standard_LRS"},"kind":"StorageV2","id":"ID","name":"a","type":"Microsoft.Storage/storageAccounts","location":"westus","tags":{},"properties":{"provisioningState":"Succeeded"}}"#
+                .replace("ID", id)
+        );
+    }
+
+    #[test]
+    fn a_new_disk_is_updating_and_a_new_gallery_creating() {
+        let disk = "/subscriptions/s/resourceGroups/g/providers/Microsoft.Compute/disks/d";
+        let gallery = "/subscriptions/s/resourceGroups/g/providers/Microsoft.Compute/galleries/d";
+        for (id, word) in [(disk, "Updating"), (gallery, "Creating")] {
+            let body = response(&made(id, ProvisioningState::Creating), "2023-04-02");
+            assert_eq!(body["properties"]["provisioningState"], word);
+        }
+    }
+
+    #[test]
+    fn soft_deleted_items_show_their_ends_to_new_clients_only() {
+        let id = "/subscriptions/s/resourceGroups/g/providers/Microsoft.Compute/galleries/G/images/d/versions/1.0.0";
+        let mut version = made(id, ProvisioningState::Succeeded);
+        version.deleted_ms = Some(1000);
+        let new = soft_deleted(&version, 2000, 3000, "2026-03-03");
+        assert_eq!(
+            new["properties"]["hardDeletionTargetTime"],
+            "1970-01-01T00:00:03.0000000+00:00"
+        );
+        let old = soft_deleted(&version, 2000, 3000, "2024-03-03");
+        assert_eq!(old["properties"].get("consumptionEndTime"), None);
+        assert_eq!(
+            old["properties"]["softDeletedTime"],
+            "1970-01-01T00:00:01.0000000+00:00"
+        );
+    }
+
+    #[test]
+    fn the_last_page_has_no_link() {
+        assert_eq!(list(vec![], None), json!({"value": []}));
+        let page = list(vec![json!(1)], Some("https://h/next".to_owned()));
+        assert_eq!(page, json!({"value": [1], "nextLink": "https://h/next"}));
+    }
 }

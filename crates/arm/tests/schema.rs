@@ -227,6 +227,14 @@ fn what_is_not_json_is_refused_before_all_else() {
 }
 
 #[test]
+fn errors_repeat_only_the_beginning_of_long_names() {
+    let raw = format!(r#"{{"{}":1}}"#, "x".repeat(100_000));
+    assert!(message(Kind::Gallery, &raw).len() < 1000);
+    let raw = format!(r#"{{"location":{}.}}"#, "1".repeat(100_000));
+    assert!(message(Kind::Gallery, &raw).len() < 1000);
+}
+
+#[test]
 fn tags_have_limits() {
     let check = |tags: Value| check_request(Kind::Gallery, "2023-07-03", &json!({ "tags": tags }));
     let many = |count: usize| {

@@ -6,7 +6,7 @@
 use domain::{Error, Result};
 use serde_json::{Map, Number, Value};
 
-use super::reader::{self, Field, Node, Step, Token};
+use super::reader::{self, Field, Node, Step, Token, shorten};
 use super::table::{Member, Object, Table, Type};
 
 /// Members of the envelope that every resource may send though its table lacks them.
@@ -81,7 +81,8 @@ impl Check<'_> {
         Err(self.fail(
             &format!(
                 "Could not find member '{}' on object of type '{}'.",
-                field.name, object.name
+                shorten(&field.name),
+                object.name
             ),
             field.end,
         ))
@@ -284,11 +285,6 @@ fn show(token: &Token) -> String {
         Token::Text(text) => format!("\"{}\"", shorten(text)),
         other => token_name(other).to_owned(),
     }
-}
-
-/// Keeps what a client sent from filling the answer.
-fn shorten(text: &str) -> String {
-    text.chars().take(200).collect()
 }
 
 /// Returns the known member of a name at a version; for projection.

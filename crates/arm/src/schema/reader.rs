@@ -43,6 +43,14 @@ pub(crate) enum Step {
     Index(usize),
 }
 
+/// How much of a client's own words an error repeats, in characters.
+const SHOWN_CHARS_MAX: usize = 200;
+
+/// Keeps what a client sent from filling the answer.
+pub(crate) fn shorten(text: &str) -> String {
+    text.chars().take(SHOWN_CHARS_MAX).collect()
+}
+
 /// Returns `properties.targetRegions[0].name`; names with other characters as `['a b']`.
 pub(crate) fn show_path(path: &[Step]) -> String {
     let mut out = String::new();
@@ -57,9 +65,9 @@ pub(crate) fn show_path(path: &[Step]) -> String {
                 if !out.is_empty() {
                     out.push('.');
                 }
-                out.push_str(name);
+                out.push_str(&shorten(name));
             }
-            Step::Name(name) => out.push_str(&format!("['{name}']")),
+            Step::Name(name) => out.push_str(&format!("['{}']", shorten(name))),
         }
     }
     out
@@ -224,7 +232,10 @@ impl Reader<'_> {
         let length = rest.find(|c| !is_part(c)).unwrap_or(rest.len());
         let digits = rest.get(..length).unwrap_or_default();
         let Ok(value) = serde_json::from_str::<Number>(digits) else {
-            return Err(self.fail(&format!("Input string '{digits}' is not a valid number.")));
+            return Err(self.fail(&format!(
+                "Input string '{}' is not a valid number.",
+                shorten(digits)
+            )));
         };
         self.at += length;
         Ok(Node {
@@ -344,6 +355,7 @@ impl Reader<'_> {
 /// Returns the sentence about a member that is there twice.
 pub(crate) fn duplicate(name: &str) -> String {
     format!(
-        "Can not add property {name} to the object. Property with the same name already exists on object."
+        "Can not add property {} to the object. Property with the same name already exists on object.",
+        shorten(name)
     )
 }

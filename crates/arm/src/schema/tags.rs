@@ -6,13 +6,13 @@ use serde_json::Value;
 use super::Shape;
 
 /// How many tags a resource may have.
-pub const TAGS_MAX: usize = 50;
+pub(crate) const TAGS_MAX: usize = 50;
 /// How long a tag's name may be, in characters.
-pub const NAME_CHARS_MAX: usize = 512;
+pub(crate) const NAME_CHARS_MAX: usize = 512;
 /// How long the name of a storage account's tag may be, in characters.
-pub const STORAGE_NAME_CHARS_MAX: usize = 128;
+pub(crate) const STORAGE_NAME_CHARS_MAX: usize = 128;
 /// How long a tag's value may be, in characters.
-pub const VALUE_CHARS_MAX: usize = 256;
+pub(crate) const VALUE_CHARS_MAX: usize = 256;
 
 /// Checks the tags of a checked body.
 pub(crate) fn check(shape: Shape, body: &Value) -> Result<()> {
