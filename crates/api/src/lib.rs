@@ -1,1 +1,35 @@
-//! Vitrine crate `api`.
+//! The HTTP faces: ARM, tokens, blobs, health.
+//!
+//! A handler extracts, calls one engine function, converts. No SQL, no authorization, no business
+//! here. Every ARM route stands in one table ([`routes`]), so a test can walk them all.
+
+pub mod blob;
+mod error;
+mod face;
+mod handlers;
+pub mod metadata;
+mod reply;
+mod request;
+pub mod routes;
+pub mod state;
+pub mod token;
+
+use axum::Router;
+use axum::routing::get;
+use tower_http::catch_panic::CatchPanicLayer;
+
+pub use state::ApiState;
+
+/// Returns the whole server as one service.
+pub fn router(state: ApiState) -> Router {
+    Router::new()
+        .route("/healthz", get(|| async { "ok\n" }))
+        .route("/readyz", get(handlers::health::ready))
+        .merge(metadata::router())
+        .merge(token::router())
+        .merge(blob::router())
+        .fallback(face::serve)
+        .layer(axum::middleware::from_fn_with_state(state.clone(), blob::by_host))
+        .layer(CatchPanicLayer::new())
+        .with_state(state)
+}

@@ -37,3 +37,44 @@ impl Regions {
 pub fn normalise(name: &str) -> String {
     name.chars().filter(|c| !c.is_whitespace()).flat_map(char::to_lowercase).collect()
 }
+
+/// Short and display names of the regions that the original has, so that answers read as clients expect.
+const KNOWN: [(&str, &str); 30] = [
+    ("eastus", "East US"),
+    ("eastus2", "East US 2"),
+    ("westus", "West US"),
+    ("westus2", "West US 2"),
+    ("westus3", "West US 3"),
+    ("centralus", "Central US"),
+    ("northcentralus", "North Central US"),
+    ("southcentralus", "South Central US"),
+    ("westcentralus", "West Central US"),
+    ("canadacentral", "Canada Central"),
+    ("canadaeast", "Canada East"),
+    ("brazilsouth", "Brazil South"),
+    ("northeurope", "North Europe"),
+    ("westeurope", "West Europe"),
+    ("uksouth", "UK South"),
+    ("ukwest", "UK West"),
+    ("francecentral", "France Central"),
+    ("germanywestcentral", "Germany West Central"),
+    ("norwayeast", "Norway East"),
+    ("swedencentral", "Sweden Central"),
+    ("switzerlandnorth", "Switzerland North"),
+    ("italynorth", "Italy North"),
+    ("spaincentral", "Spain Central"),
+    ("eastasia", "East Asia"),
+    ("southeastasia", "Southeast Asia"),
+    ("japaneast", "Japan East"),
+    ("australiaeast", "Australia East"),
+    ("centralindia", "Central India"),
+    ("southafricanorth", "South Africa North"),
+    ("centraluseuap", "Central US EUAP"),
+];
+
+/// Returns the region of a short name; one that the original lacks is displayed as it is written.
+pub fn known(name: &str) -> Region {
+    let short = normalise(name);
+    let display = KNOWN.iter().find(|(known, _)| *known == short).map_or(name, |(_, display)| display);
+    Region { display_name: display.to_owned(), name: short, has_zones: true }
+}

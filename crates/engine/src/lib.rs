@@ -5,13 +5,30 @@
 //! actual state, do one idempotent step, checkpoint, repeat; after a crash, running again is the
 //! only recovery path.
 
+pub mod access;
+pub mod blob;
 pub mod clock;
 pub mod context;
+mod deletion;
+mod disk;
 mod error;
+pub mod identity;
+mod maintenance;
+mod operations;
+pub mod publish;
+mod resources;
+mod rules;
 pub mod settings;
 mod state;
+mod storage_account;
+mod subscription;
+mod tags;
 
+pub use catalog::ListFilter;
 pub use clock::Clock;
 pub use context::{Caller, Ctx};
+pub use resources::{Accepted, DeleteOptions, PAGE_ITEMS_MAX};
 pub use settings::{RegionSettings, Settings};
 pub use state::Engine;
+pub use storage_account::storage_account_view;
+pub use tags::TagChange;

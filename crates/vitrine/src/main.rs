@@ -1,2 +1,107 @@
-//! The `vitrine` command.
-fn main() {}
+//! The `vitrine` command: runs a gallery and takes care of it.
+//!
+//! Results go to stdout, talk and progress to stderr. Exit codes follow az: 0 done, 1 failed,
+//! 2 usage, 3 not found.
+
+mod client;
+mod commands;
+mod credentials;
+mod data_dir;
+mod output;
+mod server;
+mod tls;
+
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+
+use commands::{care, connect, export, principal, publish, routes, serve, subscription, tenant, up};
+
+/// A compute gallery that anyone can run
+#[derive(Parser)]
+#[command(name = "vitrine", version, about, propagate_version = true)]
+struct Cli {
+    #[command(subcommand)]
+    command: Command,
+    /// How results are printed
+    #[arg(long, global = true, value_enum, default_value_t = output::Format::Json)]
+    output: output::Format,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// Start a complete gallery on this machine
+    Up(up::Args),
+    /// Run the server alone
+    Serve(serve::Args),
+    /// Print the lines that point a client at this gallery
+    Env(connect::Args),
+    /// Publish an image file as a version
+    Publish(publish::Args),
+    /// Write a version back to a file
+    Export(export::Args),
+    /// Show what is stored and what it costs
+    Stat(care::StatArgs),
+    /// Check this machine and this gallery
+    Doctor(care::DoctorArgs),
+    /// Check that catalog and stores agree
+    Fsck(care::FsckArgs),
+    /// Remove content that nothing refers to
+    Sweep(care::SweepArgs),
+    /// Re-read and check stored content
+    Scrub(care::ScrubArgs),
+    /// Manage tenants
+    Tenant(tenant::TenantArgs),
+    /// Manage subscriptions
+    Subscription(subscription::SubscriptionArgs),
+    /// Manage users and service principals
+    Principal(principal::PrincipalArgs),
+    /// Print every route of the server
+    Routes,
+}
+
+fn main() -> ExitCode {
+    let cli = Cli::parse();
+    let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
+        Ok(runtime) => runtime,
+        Err(error) => {
+            eprintln!("error: no threads to run on: {error}");
+            return ExitCode::from(1);
+        }
+    };
+    match runtime.block_on(run(cli.command, cli.output)) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("error: {error:#}");
+            ExitCode::from(output::exit_code(&error))
+        }
+    }
+}
+
+async fn run(command: Command, format: output::Format) -> anyhow::Result<()> {
+    match command {
+        Command::Up(args) => up::run(args).await,
+        Command::Serve(args) => serve::run(args).await,
+        Command::Env(args) => connect::run(&args),
+        Command::Publish(args) => output::print(format, &publish::run(args).await?),
+        Command::Export(args) => output::print(format, &export::run(args).await?),
+        Command::Stat(args) => output::print(format, &care::stat(args).await?),
+        Command::Doctor(args) => care::doctor(args, format).await,
+        Command::Fsck(args) => output::print(format, &care::fsck(args).await?),
+        Command::Sweep(args) => output::print(format, &care::sweep(args).await?),
+        Command::Scrub(args) => output::print(format, &care::scrub(args).await?),
+        Command::Tenant(args) => {
+            let engine = data_dir::DataDir::from(&args.data).open_engine().await?;
+            output::print(format, &tenant::run(args, &engine).await?)
+        }
+        Command::Subscription(args) => {
+            let engine = data_dir::DataDir::from(&args.data).open_engine().await?;
+            output::print(format, &subscription::run(args, &engine).await?)
+        }
+        Command::Principal(args) => {
+            let engine = data_dir::DataDir::from(&args.data).open_engine().await?;
+            output::print(format, &principal::run(args, &engine).await?)
+        }
+        Command::Routes => output::print(format, &routes::all()),
+    }
+}

@@ -1,0 +1,13 @@
+//! One room per resource; a handler is named after its verb.
+
+pub(crate) mod disk;
+pub(crate) mod gallery;
+pub(crate) mod group;
+pub(crate) mod health;
+pub(crate) mod operation;
+pub(crate) mod provider;
+pub(crate) mod resource;
+pub(crate) mod storage_account;
+pub(crate) mod subscription;
+pub(crate) mod tags;
+pub(crate) mod view;

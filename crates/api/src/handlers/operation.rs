@@ -1,0 +1,89 @@
+//! Polling: `Azure-AsyncOperation` and `Location`. Source: `API.md` 2.1, `WIRE.md` 3.3.
+
+use axum::http::StatusCode;
+use domain::operation::{Family, Operation, OperationState, Work};
+use domain::{Error, Result};
+use serde_json::Value;
+use uuid::Uuid;
+
+use super::view::view;
+use crate::reply::Reply;
+use crate::request::Request;
+
+/// Returns the absolute poll URL of an operation.
+pub(crate) fn url(base_url: &str, api_version: &str, operation: &Operation) -> String {
+    let subscription = operation.resource.subscription();
+    let family = match operation.family {
+        Family::Caps => "capsOperations",
+        Family::Disk => "DiskOperations",
+        Family::Compute => "operations",
+        Family::Group => {
+            return format!(
+                "{base_url}/subscriptions/{subscription}/operationresults/{}?api-version={api_version}",
+                operation.id
+            );
+        }
+    };
+    format!(
+        "{base_url}/subscriptions/{subscription}/providers/Microsoft.Compute/locations/{}/{family}/{}?api-version={api_version}",
+        operation.location, operation.id
+    )
+}
+
+/// GET a poll URL.
+pub(crate) async fn poll(request: Request) -> Result<Reply> {
+    let unknown = || Error::not_found("NotFound", "The operation was not found.");
+    let id = Uuid::parse_str(request.param("operation")).map_err(|_| unknown())?;
+    let operation = request.engine.operation(&request.ctx, request.param("subscription"), id).await?;
+    let monitors = request.option("monitor").is_some_and(|m| m.eq_ignore_ascii_case("true"));
+    if monitors || operation.family == Family::Group {
+        return monitor(&request, &operation).await;
+    }
+    let mut body = arm::operation::status(&operation);
+    if operation.state == OperationState::Succeeded
+        && let Some(output) = output(&request, &operation).await?
+    {
+        body["properties"] = serde_json::json!({ "output": output });
+    }
+    let reply = Reply::ok(body);
+    Ok(match operation.state {
+        OperationState::InProgress => reply.header("retry-after", "1"),
+        _ => reply,
+    })
+}
+
+/// The `Location` form: 202 while running, then the result itself.
+async fn monitor(request: &Request, operation: &Operation) -> Result<Reply> {
+    match operation.state {
+        OperationState::InProgress => {
+            let url = url(&request.ctx.base_url, &request.ctx.api_version, operation);
+            Ok(Reply::empty(StatusCode::ACCEPTED)
+                .header("location", format!("{url}&monitor=true"))
+                .header("retry-after", "1"))
+        }
+        OperationState::Succeeded => Ok(match output(request, operation).await? {
+            Some(output) => Reply::ok(output),
+            None => Reply::empty(StatusCode::OK),
+        }),
+        OperationState::Failed | OperationState::Canceled => {
+            Err(operation.error.clone().unwrap_or_else(|| {
+                Error::conflict("OperationPreempted", "The operation was overtaken by a later request.")
+            }))
+        }
+    }
+}
+
+/// What the operation has made: its own output, or the resource that disks show.
+async fn output(request: &Request, operation: &Operation) -> Result<Option<Value>> {
+    if let Some(output) = &operation.output {
+        return Ok(Some(output.clone()));
+    }
+    if operation.family != Family::Disk || operation.work != Work::Put {
+        return Ok(None);
+    }
+    match request.engine.get(&request.ctx, &operation.resource).await {
+        Ok(row) => Ok(Some(view(&row, &request.ctx))),
+        Err(error) if error.kind == domain::ErrorKind::NotFound => Ok(None),
+        Err(error) => Err(error),
+    }
+}

@@ -1,0 +1,53 @@
+//! From a row to what the request's api-version shows of it.
+
+use domain::{Kind, Resource, Result};
+use engine::Ctx;
+use serde_json::Value;
+
+use crate::request::Request;
+
+/// Returns the resource as this request may see it.
+pub(crate) fn view(row: &Resource, ctx: &Ctx) -> Value {
+    if row.kind == Kind::StorageAccount {
+        return engine::storage_account_view(row, &ctx.base_url);
+    }
+    let mut shown = arm::envelope::resource(row);
+    hide_gallery_groups(row, &mut shown);
+    arm::schema::project(row.kind, &ctx.api_version, &mut shown);
+    shown
+}
+
+/// Groups show only when asked for. Source: `API.md` 3.1.
+fn hide_gallery_groups(row: &Resource, shown: &mut Value) {
+    if row.kind == Kind::Gallery
+        && let Some(profile) = shown.pointer_mut("/properties/sharingProfile").and_then(Value::as_object_mut)
+    {
+        profile.shift_remove("groups");
+    }
+}
+
+/// Adds what `$expand` and `$select` ask for.
+pub(crate) async fn expand(request: &Request, row: &Resource, shown: &mut Value) -> Result<()> {
+    match row.kind {
+        Kind::ImageVersion if request.expands("ReplicationStatus") => {
+            let status = request.engine.replication_status(row).await?;
+            if let Some(properties) = shown.get_mut("properties").and_then(Value::as_object_mut) {
+                properties.insert("replicationStatus".to_owned(), status);
+            }
+        }
+        Kind::Gallery if wants_groups(request) => {
+            let groups = row.properties.get("sharingProfile").and_then(|p| p.get("groups"));
+            let profile = shown.pointer_mut("/properties/sharingProfile").and_then(Value::as_object_mut);
+            if let (Some(groups), Some(profile)) = (groups, profile) {
+                profile.insert("groups".to_owned(), groups.clone());
+            }
+        }
+        _ => {}
+    }
+    Ok(())
+}
+
+fn wants_groups(request: &Request) -> bool {
+    request.expands("SharingProfile/Groups")
+        || request.option("select").is_some_and(|s| s.eq_ignore_ascii_case("Permissions"))
+}

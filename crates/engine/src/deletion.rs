@@ -1,0 +1,127 @@
+//! Deleting: one resource, or a group with everything in it in the right order.
+//!
+//! Rows go first, in one transaction with their claims and replicas: from then on nothing refers
+//! to the content. Layers are dropped after; one that a crash leaves behind is found by the sweep.
+
+use catalog::{Content, ListFilter};
+use domain::operation::{Operation, OperationState};
+use domain::{Kind, ProvisioningState, Resource, ResourceId, Result};
+use serde_json::Value;
+use tokio_util::sync::CancellationToken;
+
+use crate::error::{blocks as store_error, catalog as db};
+use crate::operations::Outcome;
+use crate::{Engine, rules};
+
+/// Rows looked at in one go while a group is emptied.
+const GROUP_PAGE_ITEMS: usize = 100;
+
+impl Engine {
+    /// Deletes the operation's resource, or hides it where its gallery keeps deleted versions.
+    pub(crate) async fn delete_one(&self, operation: &Operation) -> Result<Outcome> {
+        let Some(row) = self.load_row(&operation.resource).await? else {
+            return self.finish_gone(operation).await;
+        };
+        let bypass = operation.step.get("bypassSoftDelete").and_then(Value::as_bool).unwrap_or(false);
+        if row.kind == Kind::ImageVersion && !bypass && self.keeps_deleted(&row.id).await? {
+            return self.soft_delete(operation, row).await;
+        }
+        self.remove(&row).await?;
+        self.finish_gone(operation).await
+    }
+
+    async fn keeps_deleted(&self, version: &ResourceId) -> Result<bool> {
+        let Some(gallery) = version.parent().and_then(|d| d.parent()) else { return Ok(false) };
+        let gallery = self.load_row(&gallery).await?;
+        Ok(gallery.is_some_and(|g| domain::gallery::soft_delete_policy(&g).is_enabled))
+    }
+
+    async fn soft_delete(&self, operation: &Operation, mut row: Resource) -> Result<Outcome> {
+        let mut tx = self.catalog().write().await.map_err(db)?;
+        row.deleted_ms = Some(self.now_ms());
+        row.state = ProvisioningState::Succeeded;
+        tx.update(&mut row).await.map_err(db)?;
+        if !tx.finish(operation, OperationState::Succeeded, None, None, self.now_ms()).await.map_err(db)? {
+            return Ok(Outcome::Lost);
+        }
+        tx.commit().await.map_err(db)?;
+        Ok(Outcome::Recorded)
+    }
+
+    async fn finish_gone(&self, operation: &Operation) -> Result<Outcome> {
+        let mut tx = self.catalog().write().await.map_err(db)?;
+        if !tx.finish(operation, OperationState::Succeeded, None, None, self.now_ms()).await.map_err(db)? {
+            return Ok(Outcome::Lost);
+        }
+        tx.commit().await.map_err(db)?;
+        tracing::info!(resource.id = %operation.resource, "deleted");
+        Ok(Outcome::Recorded)
+    }
+
+    /// Removes a row with its claims, replicas and grants, then its layers.
+    pub(crate) async fn remove(&self, row: &Resource) -> Result<()> {
+        if row.kind == Kind::StorageAccount {
+            self.empty_storage_account(&row.id).await?;
+        }
+        let mut tx = self.catalog().write().await.map_err(db)?;
+        // Hidden versions go with the definition that is removed for good.
+        for hidden in tx.children(&row.id, usize::MAX, true).await.map_err(db)? {
+            tx.delete_replicas(&hidden.key(), None).await.map_err(db)?;
+            tx.delete(&hidden).await.map_err(db)?;
+        }
+        let replicas = tx.replicas(&row.id.key()).await.map_err(db)?;
+        tx.delete_replicas(&row.id.key(), None).await.map_err(db)?;
+        tx.delete_grants_of(&row.id).await.map_err(db)?;
+        tx.release(&row.id).await.map_err(db)?;
+        tx.delete(&row.id).await.map_err(db)?;
+        tx.commit().await.map_err(db)?;
+        for replica in replicas {
+            if let (Content::Layer(layer), Some(store)) = (&replica.content, self.store(&replica.region)) {
+                store.delete_layer((*layer).into()).await.map_err(store_error)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Empties a group, children before parents, then removes it.
+    pub(crate) async fn delete_group(&self, operation: &Operation, cancel: &CancellationToken) -> Result<Outcome> {
+        let group = &operation.resource;
+        for kind in Kind::ALL.into_iter().rev().filter(|k| *k != Kind::ResourceGroup) {
+            for is_deleted in [false, true] {
+                self.delete_kind(group, kind, is_deleted, cancel).await?;
+            }
+        }
+        if let Some(row) = self.load_row(group).await? {
+            self.remove(&row).await?;
+        }
+        self.finish_gone(operation).await
+    }
+
+    async fn delete_kind(&self, group: &ResourceId, kind: Kind, deleted: bool, cancel: &CancellationToken) -> Result<()> {
+        let filter = ListFilter {
+            subscription: group.subscription().to_owned(),
+            group: Some(group.resource_group().to_owned()),
+            kind: Some(kind),
+            deleted,
+            ..ListFilter::default()
+        };
+        loop {
+            if cancel.is_cancelled() {
+                return Err(crate::publish::interrupted());
+            }
+            let mut read = self.catalog().read().await.map_err(db)?;
+            let page = read.list(&filter, None, GROUP_PAGE_ITEMS).await.map_err(db)?;
+            drop(read);
+            if page.items.is_empty() {
+                return Ok(());
+            }
+            for row in page.items {
+                rules::check_protected(&row, self.now_ms())?;
+                let mut tx = self.catalog().write().await.map_err(db)?;
+                tx.cancel_operations_of(&row.id, self.now_ms()).await.map_err(db)?;
+                tx.commit().await.map_err(db)?;
+                self.remove(&row).await?;
+            }
+        }
+    }
+}

@@ -1,0 +1,144 @@
+//! Work that comes due by time: expired soft-deletes, finished operations, content nobody refers to.
+//!
+//! Each round reads what is due and does it; a round that fails is logged and the next one repeats
+//! it. Content goes in two steps: unreferenced for the grace period, then removed.
+
+use std::collections::BTreeSet;
+use std::time::Duration;
+
+use blocks::ManifestId;
+use catalog::{Content, ListFilter};
+use domain::{Kind, Resource, Result};
+use tokio_util::sync::CancellationToken;
+
+use crate::error::{blocks as store_error, catalog as db};
+use crate::resources::PAGE_ITEMS_MAX;
+use crate::{Engine, rules};
+
+/// How often a round starts.
+const ROUND_EVERY: Duration = Duration::from_secs(60);
+/// How long content stays after the last reference to it.
+pub const SWEEP_GRACE_MS: i64 = 60 * 60 * 1000;
+/// How long a finished operation can be polled.
+const OPERATION_KEPT_MS: i64 = 7 * 24 * 60 * 60 * 1000;
+/// Operations pruned in one round.
+const OPERATIONS_PRUNED_MAX: usize = 1000;
+/// One day.
+const DAY_MS: i64 = 24 * 60 * 60 * 1000;
+
+/// What a sweep of all regions did.
+#[derive(Clone, Copy, Debug, Default, serde::Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct SweepSummary {
+    /// Bytes that went back to the storage.
+    pub freed_bytes: u64,
+    /// Manifests removed.
+    pub manifests: u64,
+    /// Layers removed.
+    pub layers: u64,
+}
+
+impl Engine {
+    /// Runs rounds until `stop` is cancelled.
+    pub async fn run_maintenance(&self, stop: CancellationToken) {
+        loop {
+            tokio::select! {
+                () = stop.cancelled() => return,
+                () = tokio::time::sleep(ROUND_EVERY) => {}
+            }
+            if let Err(error) = self.maintenance_round().await {
+                tracing::warn!(%error, "maintenance round failed; the next one repeats it");
+            }
+        }
+    }
+
+    /// Does what is due now.
+    pub async fn maintenance_round(&self) -> Result<()> {
+        self.expire_soft_deleted().await?;
+        let before = self.now_ms() - OPERATION_KEPT_MS;
+        let mut tx = self.catalog().write().await.map_err(db)?;
+        tx.prune_operations(before, OPERATIONS_PRUNED_MAX).await.map_err(db)?;
+        tx.commit().await.map_err(db)?;
+        self.sweep(SWEEP_GRACE_MS).await?;
+        Ok(())
+    }
+
+    /// Removes for good the versions whose retention is over.
+    pub async fn expire_soft_deleted(&self) -> Result<u64> {
+        let mut removed = 0;
+        let mut read = self.catalog().read().await.map_err(db)?;
+        let subscriptions = read.list_subscriptions(None).await.map_err(db)?;
+        drop(read);
+        for subscription in subscriptions {
+            let filter = ListFilter {
+                subscription: subscription.id,
+                kind: Some(Kind::ImageVersion),
+                deleted: true,
+                ..ListFilter::default()
+            };
+            let mut after = None;
+            loop {
+                let mut read = self.catalog().read().await.map_err(db)?;
+                let page = read.list(&filter, after.as_deref(), PAGE_ITEMS_MAX).await.map_err(db)?;
+                drop(read);
+                for row in &page.items {
+                    if self.is_expired(row).await? {
+                        rules::check_protected(row, self.now_ms())?;
+                        self.remove(row).await?;
+                        removed += 1;
+                    }
+                }
+                after = page.next;
+                if after.is_none() {
+                    break;
+                }
+            }
+        }
+        Ok(removed)
+    }
+
+    async fn is_expired(&self, row: &Resource) -> Result<bool> {
+        let Some(deleted_ms) = row.deleted_ms else { return Ok(false) };
+        let gallery = match row.id.parent().and_then(|d| d.parent()) {
+            Some(id) => self.load_row(&id).await?,
+            None => None,
+        };
+        let Some(gallery) = gallery else { return Ok(true) };
+        let policy = domain::gallery::soft_delete_policy(&gallery);
+        let days = policy.retention_days + policy.grace_days;
+        Ok(!policy.is_enabled || deleted_ms + days * DAY_MS <= self.now_ms())
+    }
+
+    /// Removes content that nothing has referred to for `grace_ms`.
+    pub async fn sweep(&self, grace_ms: i64) -> Result<SweepSummary> {
+        let mut summary = SweepSummary::default();
+        summary.layers = self.sweep_layers(grace_ms).await?;
+        for (region, store) in self.stores() {
+            let live = self.live_manifests(region).await?;
+            let plan = store.sweep_plan(&live, self.now_ms(), grace_ms).await.map_err(store_error)?;
+            let swept = store.sweep(plan).await.map_err(store_error)?;
+            summary.freed_bytes += swept.freed_bytes;
+            summary.manifests += swept.manifests;
+        }
+        Ok(summary)
+    }
+
+    /// Returns every manifest that the catalog refers to in a region.
+    pub async fn live_manifests(&self, region: &str) -> Result<BTreeSet<ManifestId>> {
+        let mut live = BTreeSet::new();
+        let mut after = None;
+        let mut read = self.catalog().read().await.map_err(db)?;
+        loop {
+            let page = read.contents(region, after.as_deref(), PAGE_ITEMS_MAX).await.map_err(db)?;
+            for replica in &page.items {
+                if let Content::Manifest(id) = &replica.content {
+                    live.extend(id.parse::<ManifestId>().ok());
+                }
+            }
+            after = page.next;
+            if after.is_none() {
+                return Ok(live);
+            }
+        }
+    }
+}

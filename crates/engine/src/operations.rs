@@ -1,0 +1,208 @@
+//! Polling operations, and the loop of workers that makes them true.
+//!
+//! Work advances whether or not anyone polls. A worker claims by lease, renews it while it works
+//! and writes only while it holds it; a worker that died is overtaken when its lease is over.
+
+use std::time::Duration;
+
+use domain::operation::{Operation, OperationState, Work};
+use domain::{Error, ErrorKind, Kind, Result};
+use serde_json::Value;
+use tokio::task::JoinSet;
+use tokio_util::sync::CancellationToken;
+use uuid::Uuid;
+
+use crate::error::catalog as db;
+use crate::{Ctx, Engine};
+
+/// How long a claim holds without being renewed.
+const LEASE_MS: i64 = 30_000;
+/// How often a working worker renews its lease.
+const RENEW_EVERY: Duration = Duration::from_secs(10);
+/// How often an idle worker looks for work that nobody rang for (a dead worker's, another node's).
+const LOOK_EVERY: Duration = Duration::from_secs(1);
+/// How often work is begun again after a passing failure, with doubling pauses.
+const ATTEMPTS_MAX: i64 = 5;
+/// Pause after the first passing failure.
+const RETRY_MS: i64 = 500;
+
+/// How one run of an operation ended.
+pub(crate) enum Outcome {
+    /// The worker recorded success itself, together with the resource.
+    Recorded,
+    /// The lease was lost or the operation was overtaken: another run goes on.
+    Lost,
+}
+
+impl Engine {
+    /// Returns an operation of a subscription for polling.
+    pub async fn operation(&self, ctx: &Ctx, subscription: &str, id: Uuid) -> Result<Operation> {
+        self.authorize(ctx, "Microsoft.Compute/locations/operations/read", &format!("/subscriptions/{subscription}"))
+            .await?;
+        let mut read = self.catalog().read().await.map_err(db)?;
+        let found = read.load_operation(id).await.map_err(db)?;
+        found
+            .filter(|op| op.resource.subscription().eq_ignore_ascii_case(subscription))
+            .ok_or_else(|| Error::not_found("NotFound", format!("The operation '{id}' was not found.")))
+    }
+
+    /// Runs `count` workers until `stop` is cancelled; each finishes its step before it leaves.
+    pub async fn run_workers(&self, count: usize, stop: CancellationToken) {
+        let node = Uuid::new_v4();
+        let mut workers = JoinSet::new();
+        for number in 0..count {
+            let (engine, stop) = (self.clone(), stop.clone());
+            workers.spawn(async move { engine.worker_loop(&format!("{node}/{number}"), stop).await });
+        }
+        while workers.join_next().await.is_some() {}
+    }
+
+    async fn worker_loop(&self, name: &str, stop: CancellationToken) {
+        while !stop.is_cancelled() {
+            match self.work_once(name, &stop).await {
+                Ok(true) => {}
+                Ok(false) => {
+                    tokio::select! {
+                        () = self.rung() => {}
+                        () = stop.cancelled() => {}
+                        () = tokio::time::sleep(LOOK_EVERY) => {}
+                    }
+                }
+                Err(error) => {
+                    tracing::warn!(%error, "worker cannot reach the catalog");
+                    tokio::select! {
+                        () = stop.cancelled() => {}
+                        () = tokio::time::sleep(LOOK_EVERY) => {}
+                    }
+                }
+            }
+        }
+    }
+
+    /// Claims and runs one operation; false when none is runnable.
+    pub async fn work_once(&self, name: &str, stop: &CancellationToken) -> Result<bool> {
+        let mut tx = self.catalog().write().await.map_err(db)?;
+        let claimed = tx.claim_operation(name, self.now_ms(), LEASE_MS).await.map_err(db)?;
+        tx.commit().await.map_err(db)?;
+        let Some(operation) = claimed else { return Ok(false) };
+        // More may wait: wake a colleague before the long part.
+        self.ring();
+        self.run_claimed(&operation, stop).await?;
+        Ok(true)
+    }
+
+    async fn run_claimed(&self, operation: &Operation, stop: &CancellationToken) -> Result<()> {
+        let cancel = stop.child_token();
+        let renewing = self.renew(operation, &cancel);
+        let running = self.run(operation, &cancel);
+        let outcome = tokio::select! {
+            outcome = running => outcome,
+            () = renewing => Ok(Outcome::Lost),
+        };
+        cancel.cancel();
+        match outcome {
+            Ok(Outcome::Recorded | Outcome::Lost) => Ok(()),
+            Err(error) if stop.is_cancelled() => {
+                tracing::info!(operation.id = %operation.id, %error, "operation paused by shutdown");
+                self.retry(operation, self.now_ms(), &error).await
+            }
+            Err(error) if is_passing(&error) && operation.attempts < ATTEMPTS_MAX => {
+                let pause = RETRY_MS << operation.attempts.clamp(0, 10);
+                self.retry(operation, self.now_ms() + pause, &error).await
+            }
+            Err(error) => self.give_up(operation, error).await,
+        }
+    }
+
+    /// Returns when the lease is lost.
+    async fn renew(&self, operation: &Operation, cancel: &CancellationToken) {
+        loop {
+            tokio::select! {
+                () = cancel.cancelled() => return std::future::pending().await,
+                () = tokio::time::sleep(RENEW_EVERY) => {}
+            }
+            let Ok(mut tx) = self.catalog().write().await else { continue };
+            match tx.renew_lease(operation, self.now_ms() + LEASE_MS).await {
+                Ok(true) => drop(tx.commit().await),
+                Ok(false) => return,
+                Err(_) => {}
+            }
+        }
+    }
+
+    async fn run(&self, operation: &Operation, cancel: &CancellationToken) -> Result<Outcome> {
+        let kind = operation.resource.kind().ok_or_else(Error::internal)?;
+        match (kind, operation.work) {
+            (Kind::ImageVersion, Work::Put) => self.publish(operation, cancel).await,
+            (Kind::Disk, Work::Put) => self.make_disk(operation).await,
+            (Kind::ResourceGroup, Work::Delete) => self.delete_group(operation, cancel).await,
+            (_, Work::Delete) => self.delete_one(operation).await,
+            (Kind::Disk, Work::BeginAccess) => self.begin_access_work(operation).await,
+            (Kind::Disk, Work::EndAccess) => self.end_access_work(operation).await,
+            (_, Work::Put) => self.settle(operation).await,
+            _ => Err(Error::internal()),
+        }
+    }
+
+    /// Finishes a write whose row is all there is to it.
+    async fn settle(&self, operation: &Operation) -> Result<Outcome> {
+        self.succeed(operation, None, |_| {}).await
+    }
+
+    /// Records success: the row and the operation in one transaction.
+    pub(crate) async fn succeed(
+        &self,
+        operation: &Operation,
+        output: Option<Value>,
+        change: impl FnOnce(&mut domain::Resource) + Send,
+    ) -> Result<Outcome> {
+        let mut tx = self.catalog().write().await.map_err(db)?;
+        let Some(mut row) = tx.load(&operation.resource).await.map_err(db)? else {
+            return Ok(Outcome::Lost);
+        };
+        change(&mut row);
+        row.state = domain::ProvisioningState::Succeeded;
+        tx.update(&mut row).await.map_err(db)?;
+        let done = tx
+            .finish(operation, OperationState::Succeeded, None, output, self.now_ms())
+            .await
+            .map_err(db)?;
+        if !done {
+            return Ok(Outcome::Lost);
+        }
+        tx.commit().await.map_err(db)?;
+        tracing::info!(resource.id = %operation.resource, operation.id = %operation.id, "{:?} done", operation.work);
+        Ok(Outcome::Recorded)
+    }
+
+    async fn retry(&self, operation: &Operation, run_at_ms: i64, error: &Error) -> Result<()> {
+        let mut tx = self.catalog().write().await.map_err(db)?;
+        if tx.retry_at(operation, run_at_ms, Some(error)).await.map_err(db)? {
+            tx.commit().await.map_err(db)?;
+        }
+        Ok(())
+    }
+
+    async fn give_up(&self, operation: &Operation, error: Error) -> Result<()> {
+        tracing::warn!(resource.id = %operation.resource, operation.id = %operation.id, %error, "operation failed");
+        let mut tx = self.catalog().write().await.map_err(db)?;
+        let ended = tx
+            .finish(operation, OperationState::Failed, Some(&error), None, self.now_ms())
+            .await
+            .map_err(db)?;
+        if !ended {
+            return Ok(());
+        }
+        if let Some(mut row) = tx.load(&operation.resource).await.map_err(db)? {
+            row.state = domain::ProvisioningState::Failed;
+            tx.update(&mut row).await.map_err(db)?;
+        }
+        tx.commit().await.map_err(db)
+    }
+}
+
+/// Whether the same work may succeed a moment later without anyone changing anything.
+fn is_passing(error: &Error) -> bool {
+    error.kind == ErrorKind::Unavailable
+        || (error.kind == ErrorKind::Conflict && error.code == "Conflict" && error.target.is_none())
+}

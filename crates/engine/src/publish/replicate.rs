@@ -1,0 +1,230 @@
+//! Replicating: every captured disk into every target region's own store.
+
+use std::collections::BTreeSet;
+use std::time::Duration;
+
+use blocks::{ManifestId, Progress, Store};
+use catalog::{Content, Replica, ReplicaState};
+use domain::operation::Operation;
+use domain::{Error, ErrorKind, Resource, Result};
+use serde_json::Value;
+use tokio_util::sync::CancellationToken;
+
+use super::CapturedDisk;
+use crate::Engine;
+use crate::error::{blocks as store_error, catalog as db};
+
+/// How often a copy under way writes its bytes into the catalog.
+const REPORT_EVERY: Duration = Duration::from_millis(500);
+
+impl Engine {
+    /// Copies what target regions lack and drops what is not wanted; returns one error per failed region.
+    pub(super) async fn replicate(
+        &self,
+        operation: &Operation,
+        version: &Resource,
+        disks: &[CapturedDisk],
+        cancel: &CancellationToken,
+    ) -> Result<Vec<Error>> {
+        let targets = target_regions(version);
+        self.announce(version, disks, &targets).await?;
+        let copies = targets.iter().map(|region| self.fill_region(version, disks, region, cancel));
+        let outcomes = futures::future::join_all(copies).await;
+        let mut failed = Vec::new();
+        for (region, outcome) in targets.iter().zip(outcomes) {
+            if let Err(error) = outcome {
+                tracing::warn!(resource.id = %version.id, region, %error, "replication failed");
+                failed.push(replication_failed(self.display_name(region), &error));
+            }
+        }
+        if failed.is_empty() && !cancel.is_cancelled() {
+            self.drop_regions(operation, version, &targets).await?;
+        }
+        Ok(failed)
+    }
+
+    fn display_name<'a>(&'a self, region: &'a str) -> &'a str {
+        self.regions().find(region).map_or(region, |r| r.display_name.as_str())
+    }
+
+    /// Shows every region as replicating before the first byte moves.
+    async fn announce(&self, version: &Resource, disks: &[CapturedDisk], targets: &[String]) -> Result<()> {
+        let owner = version.id.key();
+        let mut tx = self.catalog().write().await.map_err(db)?;
+        let existing = tx.replicas(&owner).await.map_err(db)?;
+        for region in targets {
+            for disk in disks {
+                let is_there = existing.iter().any(|r| {
+                    r.region == *region && r.slot == disk.slot && r.state == ReplicaState::Completed
+                });
+                if !is_there {
+                    let row = pending(&owner, disk, region, ReplicaState::Replicating, self.now_ms())?;
+                    tx.put_replica(&row).await.map_err(db)?;
+                }
+            }
+        }
+        tx.commit().await.map_err(db)
+    }
+
+    async fn fill_region(
+        &self,
+        version: &Resource,
+        disks: &[CapturedDisk],
+        region: &str,
+        cancel: &CancellationToken,
+    ) -> Result<()> {
+        for disk in disks {
+            if cancel.is_cancelled() {
+                return Err(super::interrupted());
+            }
+            let owner = version.id.key();
+            let mut row = pending(&owner, disk, region, ReplicaState::Replicating, self.now_ms())?;
+            match self.copy_disk(disk, region, &mut row, cancel).await {
+                Ok(()) => {
+                    row.state = ReplicaState::Completed;
+                    self.put_replica(&row).await?;
+                }
+                Err(error) if cancel.is_cancelled() => return Err(error),
+                Err(error) => {
+                    row.state = ReplicaState::Failed;
+                    row.details = Some(error.message.clone());
+                    self.put_replica(&row).await?;
+                    return Err(error);
+                }
+            }
+        }
+        Ok(())
+    }
+
+    async fn copy_disk(
+        &self,
+        disk: &CapturedDisk,
+        region: &str,
+        row: &mut Replica,
+        cancel: &CancellationToken,
+    ) -> Result<()> {
+        let target = self.store(region).ok_or_else(|| region_unknown(region))?;
+        let manifest: ManifestId = disk.manifest.parse().map_err(|_| Error::internal())?;
+        if target.has_manifest(manifest).await.map_err(store_error)? {
+            return Ok(());
+        }
+        let source = self.source_of(disk, manifest, region).await?;
+        let progress = Progress::default();
+        let copy = target.copy_from(source, manifest, &progress);
+        tokio::pin!(copy);
+        loop {
+            tokio::select! {
+                copied = &mut copy => {
+                    let copied = copied.map_err(store_error)?;
+                    tracing::info!(region, bytes = copied.bytes_moved, "copied {} to {region}", disk.slot);
+                    row.bytes_total = i64::try_from(copied.bytes_total).unwrap_or(i64::MAX);
+                    row.bytes_done = row.bytes_total;
+                    return Ok(());
+                }
+                () = tokio::time::sleep(REPORT_EVERY) => {
+                    row.bytes_total = i64::try_from(progress.total_bytes()).unwrap_or(i64::MAX);
+                    row.bytes_done = i64::try_from(progress.done_bytes()).unwrap_or(i64::MAX);
+                    row.updated_ms = self.now_ms();
+                    self.put_replica(row).await?;
+                }
+                () = cancel.cancelled() => {
+                    progress.cancel();
+                    return Err(super::interrupted());
+                }
+            }
+        }
+    }
+
+    /// Returns a store that has the manifest: where it was captured, else any other region.
+    async fn source_of(&self, disk: &CapturedDisk, manifest: ManifestId, target: &str) -> Result<&Store> {
+        let first = self.store(&disk.region).into_iter();
+        let others = self.stores().filter(|(name, _)| *name != target && *name != disk.region).map(|(_, s)| s);
+        let mut trouble = None;
+        for store in first.chain(others) {
+            match store.has_manifest(manifest).await {
+                Ok(true) => return Ok(store),
+                Ok(false) => {}
+                Err(error) => trouble = Some(store_error(error)),
+            }
+        }
+        Err(trouble.unwrap_or_else(|| {
+            Error::not_found("ContentNotFound", "No region holds the content of this version any more. Run 'vitrine fsck' on the server.")
+        }))
+    }
+
+    async fn put_replica(&self, row: &Replica) -> Result<()> {
+        let mut tx = self.catalog().write().await.map_err(db)?;
+        tx.put_replica(row).await.map_err(db)?;
+        tx.commit().await.map_err(db)
+    }
+
+    /// Forgets regions that are no longer targets; their content goes with the next sweep.
+    async fn drop_regions(&self, operation: &Operation, version: &Resource, targets: &[String]) -> Result<()> {
+        let owner = version.id.key();
+        let mut tx = self.catalog().write().await.map_err(db)?;
+        let existing = tx.replicas(&owner).await.map_err(db)?;
+        let gone: BTreeSet<&str> = existing
+            .iter()
+            .map(|r| r.region.as_str())
+            .filter(|region| !targets.iter().any(|t| t == region))
+            .collect();
+        if gone.is_empty() || !tx.checkpoint(operation).await.map_err(db)? {
+            return Ok(());
+        }
+        for region in gone {
+            tx.delete_replicas(&owner, Some(region)).await.map_err(db)?;
+        }
+        tx.commit().await.map_err(db)
+    }
+}
+
+/// Returns the short names of a version's target regions.
+pub(crate) fn target_regions(version: &Resource) -> Vec<String> {
+    let listed = version
+        .properties
+        .get("publishingProfile")
+        .and_then(|p| p.get("targetRegions"))
+        .and_then(Value::as_array)
+        .into_iter()
+        .flatten()
+        .filter_map(|r| r.get("name").and_then(Value::as_str))
+        .map(domain::region::normalise);
+    let mut regions: Vec<String> = listed.collect();
+    if regions.is_empty() {
+        regions.push(version.location.clone());
+    }
+    regions
+}
+
+fn pending(owner: &str, disk: &CapturedDisk, region: &str, state: ReplicaState, now_ms: i64) -> Result<Replica> {
+    Ok(Replica {
+        owner: owner.to_owned(),
+        slot: disk.slot.clone(),
+        region: region.to_owned(),
+        content: Content::Manifest(disk.manifest.clone()),
+        state,
+        bytes_total: i64::try_from(disk.size_bytes).map_err(|_| Error::internal())?,
+        bytes_done: 0,
+        details: None,
+        updated_ms: now_ms,
+    })
+}
+
+fn region_unknown(region: &str) -> Error {
+    Error::bad_request(format!("The region '{region}' is not configured on this server any more."))
+}
+
+/// The operation's error for a region that did not complete. Source: `API.md` 5.4.
+fn replication_failed(region: &str, cause: &Error) -> Error {
+    // A target makes it final: passing trouble was retried inside the region's own store.
+    Error::new(
+        ErrorKind::Conflict,
+        "ReplicationFailed",
+        format!(
+            "Replication to all the target regions not completed. The replication job has not completed at region: '{region}'. {} \
+             Send the same PUT again to resume; what was copied is kept.",
+            cause.message
+        ),
+    )
+    .at("galleryImageVersion.properties.publishingProfile.targetRegions")
+}

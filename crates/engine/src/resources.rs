@@ -1,0 +1,305 @@
+//! The verbs that all resources share: get, list, put, patch, delete.
+//!
+//! Each reads in one order: authorize, load, decide ([`crate::rules`]), record in one transaction
+//! (row, claims, operation), ring the bell. Nothing here knows a kind; kinds differ in `rules`.
+
+use catalog::{ListFilter, Page, Tx};
+use domain::operation::{Family, Operation, OperationState, Work};
+use domain::{Error, Kind, ProvisioningState, Resource, ResourceId, Result};
+use serde_json::{Value, json};
+use uuid::Uuid;
+
+use crate::error::catalog as db;
+use crate::{Ctx, Engine, rules};
+
+/// The most items that one page of a list holds.
+pub const PAGE_ITEMS_MAX: usize = 200;
+
+/// A write that was accepted: the row as it now stands and the operation that makes it true.
+pub struct Accepted {
+    /// The row as answered.
+    pub resource: Resource,
+    /// The operation to poll; none when the write is already true.
+    pub operation: Option<Operation>,
+    /// Whether the resource is new.
+    pub is_created: bool,
+}
+
+/// What a delete asks beyond the id.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct DeleteOptions {
+    /// Remove at once even where the gallery keeps deleted versions.
+    pub bypass_soft_delete: bool,
+}
+
+impl Engine {
+    /// Returns a resource, or the service's not-found error.
+    pub async fn get(&self, ctx: &Ctx, id: &ResourceId) -> Result<Resource> {
+        self.authorize(ctx, &action(id, "read"), &id.to_string()).await?;
+        let mut read = self.catalog().read().await.map_err(db)?;
+        match read.load(id).await.map_err(db)? {
+            Some(found) => Ok(found),
+            None => {
+                if id.kind() != Some(Kind::ResourceGroup)
+                    && read.load(&id.group_id()).await.map_err(db)?.is_none()
+                {
+                    return Err(group_not_found(id.resource_group()));
+                }
+                Err(not_found(id))
+            }
+        }
+    }
+
+    /// Returns a page of resources below `scope` (a subscription, group or parent resource).
+    pub async fn list(
+        &self,
+        ctx: &Ctx,
+        filter: &ListFilter,
+        after: Option<&str>,
+        limit: usize,
+    ) -> Result<Page<Resource>> {
+        let scope = list_scope(filter);
+        let type_name = filter.kind.map_or("Microsoft.Resources/subscriptions/resources", Kind::type_name);
+        self.authorize(ctx, &format!("{type_name}/read"), &scope).await?;
+        let mut read = self.catalog().read().await.map_err(db)?;
+        if let Some(group) = &filter.group {
+            let group_id = ResourceId::group(&filter.subscription, group);
+            if read.load(&group_id).await.map_err(db)?.is_none() {
+                return Err(group_not_found(group));
+            }
+        }
+        if let Some(parent) = &filter.parent
+            && read.load(parent).await.map_err(db)?.is_none()
+        {
+            return Err(parent_not_found(parent));
+        }
+        read.list(filter, after, limit.min(PAGE_ITEMS_MAX)).await.map_err(db)
+    }
+
+    /// Creates or replaces a resource as `body` (checked by `arm`) says.
+    pub async fn put(&self, ctx: &Ctx, id: &ResourceId, body: &Value) -> Result<Accepted> {
+        self.authorize(ctx, &action(id, "write"), &id.to_string()).await?;
+        self.authorize_links(ctx, id, body).await?;
+        self.write(ctx, id, body, Verb::Put).await
+    }
+
+    /// Changes the members of a resource that `body` names.
+    pub async fn patch(&self, ctx: &Ctx, id: &ResourceId, body: &Value) -> Result<Accepted> {
+        self.authorize(ctx, &action(id, "write"), &id.to_string()).await?;
+        self.authorize_links(ctx, id, body).await?;
+        self.write(ctx, id, body, Verb::Patch).await
+    }
+
+    async fn write(&self, ctx: &Ctx, id: &ResourceId, body: &Value, verb: Verb) -> Result<Accepted> {
+        let kind = id.kind().ok_or_else(|| not_found(id))?;
+        let now_ms = self.now_ms();
+        let mut tx = self.catalog().write().await.map_err(db)?;
+        check_parents(&mut tx, id).await?;
+        let stored = tx.load(id).await.map_err(db)?;
+        if verb == Verb::Patch && stored.is_none() {
+            return Err(not_found(id));
+        }
+        if let Some(row) = &stored
+            && row.state == ProvisioningState::Deleting
+        {
+            return Err(marked_for_deletion(kind, id.name(), "Update"));
+        }
+        let mut planned = rules::plan(self, &mut tx, ctx, id, body, stored.as_ref(), verb).await?;
+        let is_created = stored.is_none() && !planned.is_restored;
+        rules::check_links(self, &mut tx, &planned.resource, stored.as_ref()).await?;
+        if is_created {
+            rules::reserve_quota(&mut tx, &planned.resource).await?;
+            rules::claim_names(&mut tx, &planned.resource).await?;
+        }
+        planned.resource.changed_ms = now_ms;
+        if stored.is_none() && is_created {
+            tx.insert(&planned.resource).await.map_err(db)?;
+        } else {
+            tx.update(&mut planned.resource).await.map_err(db)?;
+        }
+        let operation = if planned.is_synchronous {
+            None
+        } else {
+            let operation = new_operation(kind, Work::Put, &planned.resource, now_ms, Value::Null);
+            tx.insert_operation(&operation).await.map_err(db)?;
+            Some(operation)
+        };
+        tx.commit().await.map_err(db)?;
+        self.ring();
+        Ok(Accepted { resource: planned.resource, operation, is_created })
+    }
+
+    /// Accepts the deletion of a resource; `None` when there is nothing to delete.
+    pub async fn delete(
+        &self,
+        ctx: &Ctx,
+        id: &ResourceId,
+        options: DeleteOptions,
+    ) -> Result<Option<Accepted>> {
+        self.authorize(ctx, &action(id, "delete"), &id.to_string()).await?;
+        let kind = id.kind().ok_or_else(|| not_found(id))?;
+        let now_ms = self.now_ms();
+        let mut tx = self.catalog().write().await.map_err(db)?;
+        let Some(mut row) = tx.load(id).await.map_err(db)? else { return Ok(None) };
+        if kind != Kind::ResourceGroup {
+            rules::check_delete(&mut tx, &row, now_ms).await?;
+        }
+        if row.state == ProvisioningState::Deleting
+            && let Some(open) = tx.open_operation_of(id).await.map_err(db)?
+            && open.work == Work::Delete
+        {
+            return Ok(Some(Accepted { resource: row, operation: Some(open), is_created: false }));
+        }
+        tx.cancel_operations_of(id, now_ms).await.map_err(db)?;
+        row.state = ProvisioningState::Deleting;
+        tx.update(&mut row).await.map_err(db)?;
+        let step = json!({ "bypassSoftDelete": options.bypass_soft_delete });
+        let operation = new_operation(kind, Work::Delete, &row, now_ms, step);
+        tx.insert_operation(&operation).await.map_err(db)?;
+        tx.commit().await.map_err(db)?;
+        self.ring();
+        Ok(Some(Accepted { resource: row, operation: Some(operation), is_created: false }))
+    }
+}
+
+/// Which write is meant.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Verb {
+    /// The body is the whole desired state; omitted members keep what is stored.
+    Put,
+    /// The body names what changes.
+    Patch,
+}
+
+/// Returns a new operation on a resource, to be recorded beside it.
+pub(crate) fn new_operation(
+    kind: Kind,
+    work: Work,
+    row: &Resource,
+    now_ms: i64,
+    step: Value,
+) -> Operation {
+    Operation {
+        id: Uuid::new_v4(),
+        family: family(kind),
+        work,
+        resource: row.id.clone(),
+        location: row.location.clone(),
+        state: OperationState::InProgress,
+        step,
+        error: None,
+        output: None,
+        attempts: 0,
+        run_at_ms: now_ms,
+        started_ms: now_ms,
+        ended_ms: None,
+        lease_generation: 0,
+    }
+}
+
+/// Returns the URL family that polls operations of a kind. Source: `API.md` 1.
+pub(crate) const fn family(kind: Kind) -> Family {
+    match kind {
+        Kind::Gallery | Kind::Image | Kind::ImageVersion => Family::Caps,
+        Kind::Disk => Family::Disk,
+        Kind::StorageAccount => Family::Compute,
+        Kind::ResourceGroup => Family::Group,
+    }
+}
+
+/// Returns the action of a verb on the type of `id`.
+pub(crate) fn action(id: &ResourceId, verb: &str) -> String {
+    match id.kind() {
+        Some(Kind::ResourceGroup) => format!("Microsoft.Resources/subscriptions/resourceGroups/{verb}"),
+        _ => format!("{}/{verb}", id.type_name()),
+    }
+}
+
+fn list_scope(filter: &ListFilter) -> String {
+    match (&filter.parent, &filter.group) {
+        (Some(parent), _) => parent.to_string(),
+        (None, Some(group)) => ResourceId::group(&filter.subscription, group).to_string(),
+        (None, None) => format!("/subscriptions/{}", filter.subscription),
+    }
+}
+
+async fn check_parents(tx: &mut Tx, id: &ResourceId) -> Result<()> {
+    if id.kind() == Some(Kind::ResourceGroup) {
+        return Ok(());
+    }
+    let group = tx.load(&id.group_id()).await.map_err(db)?;
+    match group {
+        None => return Err(group_not_found(id.resource_group())),
+        Some(group) if group.state == ProvisioningState::Deleting => {
+            return Err(Error::conflict(
+                "ResourceGroupBeingDeleted",
+                format!(
+                    "The resource group '{}' is in deprovisioning state and cannot perform this operation.",
+                    id.resource_group()
+                ),
+            ));
+        }
+        Some(_) => {}
+    }
+    let Some(parent) = id.parent().filter(|p| p.kind() != Some(Kind::ResourceGroup)) else {
+        return Ok(());
+    };
+    match tx.load(&parent).await.map_err(db)? {
+        None => Err(parent_not_found(&parent)),
+        Some(row) if row.state == ProvisioningState::Deleting => {
+            Err(marked_for_deletion(row.kind, parent.name(), "Update"))
+        }
+        Some(_) => Ok(()),
+    }
+}
+
+/// 404 of ARM for a resource that is not there.
+pub(crate) fn not_found(id: &ResourceId) -> Error {
+    if id.kind() == Some(Kind::ResourceGroup) {
+        return group_not_found(id.resource_group());
+    }
+    Error::not_found(
+        "ResourceNotFound",
+        format!(
+            "The Resource '{}' under resource group '{}' was not found. For more details please go to \
+             https://aka.ms/ARMResourceNotFoundFix",
+            id.relative(),
+            id.resource_group()
+        ),
+    )
+}
+
+/// 404 of ARM for a resource group that is not there.
+pub(crate) fn group_not_found(group: &str) -> Error {
+    Error::not_found("ResourceGroupNotFound", format!("Resource group '{group}' could not be found."))
+}
+
+fn parent_not_found(parent: &ResourceId) -> Error {
+    let shown: Vec<&str> = parent.names().collect();
+    Error::not_found(
+        "ParentResourceNotFound",
+        format!(
+            "Can not perform requested operation on nested resource. Parent resource '{}' not found.",
+            shown.join("/")
+        ),
+    )
+}
+
+/// 409 for a write to a resource that is being deleted. Source: `API.md` 2.1.
+pub(crate) fn marked_for_deletion(kind: Kind, name: &str, verb: &str) -> Error {
+    let shown = match kind {
+        Kind::Gallery => "Gallery",
+        Kind::Image => "Gallery Image",
+        Kind::ImageVersion => "Gallery Image Version",
+        Kind::Disk => "Disk",
+        Kind::StorageAccount => "Storage Account",
+        Kind::ResourceGroup => "Resource Group",
+    };
+    Error::conflict(
+        "OperationNotAllowed",
+        format!(
+            "Operation '{verb} {shown}' is not allowed on {name} since it is marked for deletion. \
+             You can only retry the Delete operation (or wait for an ongoing one to complete)."
+        ),
+    )
+}

@@ -1,0 +1,197 @@
+//! Where kinds differ: the one table from a kind to its rules in `domain`.
+
+use catalog::Tx;
+use domain::image_version::PutKind;
+use domain::plan::PutContext;
+use domain::{Error, Kind, ProvisioningState, Resource, ResourceId, Result};
+use serde_json::Value;
+use uuid::Uuid;
+
+use crate::error::catalog as db;
+use crate::resources::Verb;
+use crate::{Ctx, Engine};
+
+/// The most nested ids that a refused delete names.
+const NESTED_SHOWN_MAX: usize = 5;
+
+/// A decided write.
+pub(crate) struct Planned {
+    /// The row to store.
+    pub resource: Resource,
+    /// Whether the row says all: no worker has anything to do.
+    pub is_synchronous: bool,
+    /// Whether a soft-deleted version comes back.
+    pub is_restored: bool,
+}
+
+/// Decides a write by the rules of its kind.
+pub(crate) async fn plan(
+    engine: &Engine,
+    tx: &mut Tx,
+    ctx: &Ctx,
+    id: &ResourceId,
+    body: &Value,
+    stored: Option<&Resource>,
+    verb: Verb,
+) -> Result<Planned> {
+    let parent = match id.parent().filter(|p| p.kind() != Some(Kind::ResourceGroup)) {
+        Some(parent) => tx.load(&parent).await.map_err(db)?,
+        None => None,
+    };
+    let gallery = match (&parent, id.kind()) {
+        (Some(definition), Some(Kind::ImageVersion)) => {
+            let gallery = definition.id.parent().ok_or_else(Error::internal)?;
+            tx.load(&gallery).await.map_err(db)?
+        }
+        _ => None,
+    };
+    if id.kind() == Some(Kind::ImageVersion) && stored.is_none() {
+        let hidden = tx.load_deleted(id).await.map_err(db)?;
+        if let Some(hidden) = hidden {
+            return restore(engine, id, body, hidden, gallery.as_ref());
+        }
+    }
+    let mut fresh = Uuid::new_v4;
+    let mut context = PutContext {
+        regions: engine.regions(),
+        now_ms: engine.now_ms(),
+        api_version: &ctx.api_version,
+        fresh: &mut fresh,
+        parent: parent.as_ref(),
+        gallery: gallery.as_ref(),
+    };
+    let kind = id.kind().ok_or_else(Error::internal)?;
+    let resource = match verb {
+        Verb::Put => domain::plan::plan_put(kind, &mut context, id, body, stored)?,
+        Verb::Patch => {
+            let stored = stored.ok_or_else(Error::internal)?;
+            domain::plan::plan_patch(kind, &mut context, id, body, stored)?
+        }
+    };
+    let is_synchronous = matches!(kind, Kind::ResourceGroup | Kind::StorageAccount);
+    Ok(Planned { resource, is_synchronous, is_restored: false })
+}
+
+fn restore(
+    engine: &Engine,
+    id: &ResourceId,
+    body: &Value,
+    hidden: Resource,
+    gallery: Option<&Resource>,
+) -> Result<Planned> {
+    match domain::image_version::put_kind(body) {
+        PutKind::Restore => {
+            let mut resource = domain::image_version::plan_restore(engine.now_ms(), body, &hidden, gallery)?;
+            resource.deleted_ms = None;
+            resource.state = ProvisioningState::Updating;
+            Ok(Planned { resource, is_synchronous: false, is_restored: true })
+        }
+        PutKind::Write => Err(Error::conflict(
+            "OperationNotAllowed",
+            format!(
+                "The image version '{}' is soft-deleted. Restore it (PUT with properties.restore true), or wait until it is removed for good.",
+                id.name()
+            ),
+        )),
+    }
+}
+
+/// Checks what the planned row refers to, in the same transaction.
+pub(crate) async fn check_links(engine: &Engine, tx: &mut Tx, row: &Resource, stored: Option<&Resource>) -> Result<()> {
+    if stored.is_some() {
+        return Ok(());
+    }
+    match row.kind {
+        Kind::ImageVersion => check_version_sources(tx, row).await,
+        Kind::Disk => check_disk_image(engine, tx, row).await,
+        _ => Ok(()),
+    }
+}
+
+async fn check_version_sources(tx: &mut Tx, row: &Resource) -> Result<()> {
+    for source in domain::image_version::source_ids(row) {
+        if tx.load(&source).await.map_err(db)?.is_none() {
+            return Err(Error::not_found(
+                "NotFound",
+                format!("Source was not found: {source}. Please make sure the source exists."),
+            )
+            .at("galleryImageVersion.properties.storageProfile.source.id"));
+        }
+    }
+    Ok(())
+}
+
+/// A disk from an image needs the image complete in its region: said at once, not by the worker.
+async fn check_disk_image(engine: &Engine, tx: &mut Tx, row: &Resource) -> Result<()> {
+    let Some(id) = row
+        .properties
+        .get("creationData")
+        .and_then(|c| c.pointer("/galleryImageReference/id"))
+        .and_then(Value::as_str)
+    else {
+        return Ok(());
+    };
+    let version = ResourceId::parse(id)?;
+    let found = tx.load(&version).await.map_err(db)?;
+    let replicas = tx.replicas(&version.key()).await.map_err(db)?;
+    let mut here = replicas.iter().filter(|r| r.region == row.location).peekable();
+    let is_there = here.peek().is_some() && here.all(|r| r.state == catalog::ReplicaState::Completed);
+    if found.is_none() || !is_there || engine.store(&row.location).is_none() {
+        return Err(crate::disk::image_not_in_region(id, &row.location));
+    }
+    Ok(())
+}
+
+/// Takes the names that must be unique beyond the id.
+pub(crate) async fn claim_names(tx: &mut Tx, row: &Resource) -> Result<()> {
+    for claim in domain::plan::claims(row) {
+        if let Err(error) = tx.claim(&claim.scope, &claim.key, &row.id).await {
+            return Err(match error.kind() {
+                catalog::Kind::Taken => claim.taken,
+                _ => db(error),
+            });
+        }
+    }
+    Ok(())
+}
+
+/// Refuses a create that would go over the subscription's limit; counted in the same transaction.
+pub(crate) async fn reserve_quota(tx: &mut Tx, row: &Resource) -> Result<()> {
+    let Some(limit) = domain::quota::limit(row.kind) else { return Ok(()) };
+    let held = tx.count(row.id.subscription(), Some(&row.location), row.kind).await.map_err(db)?;
+    domain::quota::check(row.kind, &row.location, held, limit)
+}
+
+/// Checks that a row may be deleted: no children, not protected.
+pub(crate) async fn check_delete(tx: &mut Tx, row: &Resource, now_ms: i64) -> Result<()> {
+    check_protected(row, now_ms)?;
+    domain::plan::check_delete(row)?;
+    let mut nested = tx.children(&row.id, NESTED_SHOWN_MAX, false).await.map_err(db)?;
+    if nested.is_empty() && row.kind == Kind::Image {
+        let gallery = row.id.parent().ok_or_else(Error::internal)?;
+        let keeps = tx.load(&gallery).await.map_err(db)?;
+        if keeps.is_some_and(|g| domain::gallery::soft_delete_policy(&g).is_enabled) {
+            nested = tx.children(&row.id, NESTED_SHOWN_MAX, true).await.map_err(db)?;
+        }
+    }
+    if nested.is_empty() {
+        return Ok(());
+    }
+    let shown: Vec<String> = nested.iter().map(|id| format!("{}/{}", id.type_name(), id.name())).collect();
+    Err(Error::conflict(
+        "CannotDeleteResource",
+        format!(
+            "Cannot delete resource while nested resources exist. Some existing nested resource IDs include: '{}'. \
+             Please delete all nested resources before deleting this resource.",
+            shown.join(", ")
+        ),
+    ))
+}
+
+/// Refuses the deletion of a version that is protected until its end of life.
+pub(crate) fn check_protected(row: &Resource, now_ms: i64) -> Result<()> {
+    if row.kind == Kind::ImageVersion {
+        domain::image_version::check_delete(row, now_ms)?;
+    }
+    Ok(())
+}

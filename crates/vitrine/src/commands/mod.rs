@@ -1,0 +1,12 @@
+//! One file per verb.
+
+pub mod care;
+pub mod connect;
+pub mod export;
+pub mod principal;
+pub mod publish;
+pub mod routes;
+pub mod serve;
+pub mod subscription;
+pub mod tenant;
+pub mod up;
