@@ -1,11 +1,15 @@
 //! Resources and lists as responses show them. Source: the recordings' member order.
 
+mod generic;
+
 use domain::resource::Document;
 use domain::{Kind, ProvisioningState, Resource};
 use serde_json::{Map, Value, json};
 
 use crate::schema::{self, Shape};
 use crate::time;
+
+pub use generic::generic;
 
 /// Members beside `properties`, in the order that responses have them.
 const TOP: [&str; 8] = [
@@ -18,6 +22,8 @@ const TOP: [&str; 8] = [
     "plan",
     "zones",
 ];
+
+const DAY_MS: i64 = 24 * 60 * 60 * 1000;
 
 /// Returns a resource with every member the newest api-version knows.
 pub fn resource(resource: &Resource) -> Value {
@@ -73,15 +79,18 @@ pub fn list(items: Vec<Value>, next_link: Option<String>) -> Value {
 
 /// Returns an item of `softDeletedArtifactTypes/Images/artifacts/{definition}/versions`.
 ///
-/// Until `consumption_end_ms` machines can still be made of the version, until `hard_deletion_ms`
-/// it can still be restored.
-pub fn soft_deleted(
-    version: &Resource,
-    consumption_end_ms: i64,
-    hard_deletion_ms: i64,
-    api_version: &str,
-) -> Value {
+/// Until `consumptionEndTime` machines can still be made of the version, until
+/// `hardDeletionTargetTime` it can still be restored. Both follow from the gallery's policy as it
+/// is now; a gallery whose policy names no periods promises no times.
+pub fn soft_deleted(version: &Resource, gallery: &Resource, api_version: &str) -> Value {
     let deleted_ms = version.deleted_ms.unwrap_or(version.changed_ms);
+    let days = |name: &str| {
+        gallery
+            .properties
+            .get("softDeletePolicy")?
+            .get(name)?
+            .as_i64()
+    };
     let mut body = json!({
         "name": version.id.name(),
         "id": version.id.to_string(),
@@ -91,10 +100,18 @@ pub fn soft_deleted(
             "resourceArmId": version.id.to_string(),
             "softDeletedArtifactType": "Images",
             "softDeletedTime": time::format(deleted_ms),
-            "consumptionEndTime": time::format(consumption_end_ms),
-            "hardDeletionTargetTime": time::format(hard_deletion_ms),
         },
     });
+    if let Some(retention) = days("retentionPeriodInDays") {
+        let consumption_end_ms = deleted_ms.saturating_add(retention.saturating_mul(DAY_MS));
+        let grace_ms = days("gracePeriodInDays")
+            .unwrap_or(0)
+            .saturating_mul(DAY_MS);
+        let properties = &mut body["properties"];
+        properties["consumptionEndTime"] = time::format(consumption_end_ms).into();
+        properties["hardDeletionTargetTime"] =
+            time::format(consumption_end_ms.saturating_add(grace_ms)).into();
+    }
     schema::project(Shape::SoftDeleted, api_version, &mut body);
     body
 }
@@ -180,12 +197,26 @@ mod tests {
         let id = "/subscriptions/s/resourceGroups/g/providers/Microsoft.Compute/galleries/G/images/d/versions/1.0.0";
         let mut version = made(id, ProvisioningState::Succeeded);
         version.deleted_ms = Some(1000);
-        let new = soft_deleted(&version, 2000, 3000, "2026-03-03");
+        let mut gallery = made(
+            "/subscriptions/s/resourceGroups/g/providers/Microsoft.Compute/galleries/G",
+            ProvisioningState::Succeeded,
+        );
+        let silent = soft_deleted(&version, &gallery, "2026-03-03");
+        assert_eq!(silent["properties"].get("hardDeletionTargetTime"), None);
+        let policy = json!({"isSoftDeleteEnabled": true, "retentionPeriodInDays": 30, "gracePeriodInDays": 7});
+        gallery
+            .properties
+            .insert("softDeletePolicy".to_owned(), policy);
+        let new = soft_deleted(&version, &gallery, "2026-03-03");
+        assert_eq!(
+            new["properties"]["consumptionEndTime"],
+            "1970-01-31T00:00:01.0000000+00:00"
+        );
         assert_eq!(
             new["properties"]["hardDeletionTargetTime"],
-            "1970-01-01T00:00:03.0000000+00:00"
+            "1970-02-07T00:00:01.0000000+00:00"
         );
-        let old = soft_deleted(&version, 2000, 3000, "2024-03-03");
+        let old = soft_deleted(&version, &gallery, "2024-03-03");
         assert_eq!(old["properties"].get("consumptionEndTime"), None);
         assert_eq!(
             old["properties"]["softDeletedTime"],

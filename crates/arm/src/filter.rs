@@ -24,6 +24,16 @@ pub const RESOURCE_FIELDS: [&str; 6] = [
     "tagValue",
 ];
 
+/// Parses the filter of a list of resources, over [`RESOURCE_FIELDS`].
+pub fn parse(text: &str) -> Result<Filter> {
+    let filter = Filter::parse(text, &RESOURCE_FIELDS)?;
+    if filter.has_lone_tag_value(false) {
+        Err(invalid(text))
+    } else {
+        Ok(filter)
+    }
+}
+
 /// A parsed filter.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Filter {
@@ -96,13 +106,15 @@ impl Filter {
         }
     }
 
-    /// Parses a filter over [`RESOURCE_FIELDS`].
-    pub fn parse_resources(text: &str) -> Result<Self> {
-        let filter = Self::parse(text, &RESOURCE_FIELDS)?;
-        if filter.has_lone_tag_value(false) {
-            Err(invalid(text))
-        } else {
-            Ok(filter)
+    /// Returns the group that every match lies in, so that a list can begin there.
+    pub fn resource_group(&self) -> Option<&str> {
+        match self {
+            Self::And(all) => all.iter().find_map(Self::resource_group),
+            Self::Or(_) => None,
+            Self::Test(test) => {
+                let names_one = test.field == "resourceGroup" && test.operator == Operator::Equal;
+                names_one.then_some(test.text.as_str())
+            }
         }
     }
 
@@ -115,7 +127,7 @@ impl Filter {
         }
     }
 
-    /// Returns whether a resource passes; made by [`Self::parse_resources`].
+    /// Returns whether a resource passes; made by [`parse`].
     ///
     /// `tagName eq 'a' and tagValue eq 'b'` asks for one tag that has both.
     pub fn matches(&self, resource: &Resource) -> bool {
@@ -397,11 +409,9 @@ mod tests {
     }
 
     fn holds(filter: &str) -> bool {
-        Filter::parse_resources(filter).unwrap().matches(&gallery(
-            "Rg",
-            "Gal",
-            json!({"Env": "prod", "team": "o'b"}),
-        ))
+        parse(filter)
+            .unwrap()
+            .matches(&gallery("Rg", "Gal", json!({"Env": "prod", "team": "o'b"})))
     }
 
     #[test]
@@ -451,9 +461,20 @@ mod tests {
             "name eq 'x' ; drop",
             &deep,
         ] {
-            let error = Filter::parse_resources(filter).unwrap_err();
+            let error = parse(filter).unwrap_err();
             assert_eq!(error.code, "InvalidFilterInQueryString", "{filter}");
         }
+    }
+
+    #[test]
+    fn only_a_group_that_must_match_narrows_the_list() {
+        let group = |text: &str| parse(text).unwrap().resource_group().map(str::to_owned);
+        assert_eq!(
+            group("name eq 'x' and resourceGroup eq 'G'").as_deref(),
+            Some("G")
+        );
+        assert_eq!(group("name eq 'x' or resourceGroup eq 'G'"), None);
+        assert_eq!(group("resourceGroup ne 'G'"), None);
     }
 
     #[test]

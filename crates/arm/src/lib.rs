@@ -3,14 +3,14 @@
 //! Pure and synchronous. Turns requests into checked documents and stored resources into responses;
 //! decides nothing about resources (that is `domain`) and knows no HTTP (that is `api`).
 
-pub mod directory;
 pub mod envelope;
 pub mod error;
 pub mod filter;
-pub mod generic;
 pub mod operation;
 mod order;
 pub mod paging;
+pub mod provider;
 pub mod schema;
+pub mod subscription;
 pub mod time;
 pub mod versions;

@@ -27,7 +27,7 @@ pub const fn state_word(state: OperationState) -> &'static str {
 /// Returns the status body: `{startTime,endTime?,status,properties.output?,error?,name}`.
 ///
 /// `output` is shown by the disk family alone: recorded polls of galleries never hold more.
-pub fn body(operation: &Operation) -> Value {
+pub fn status(operation: &Operation) -> Value {
     let mut out = Map::new();
     out.insert(
         "startTime".to_owned(),
@@ -115,7 +115,7 @@ mod tests {
 
     #[test]
     fn bodies_have_the_recorded_members_in_order() {
-        let running = body(&operation(Family::Caps, OperationState::InProgress));
+        let running = status(&operation(Family::Caps, OperationState::InProgress));
         assert_eq!(
             running.to_string(),
             r#"{"startTime":"2024-08-26T09:05:29.0460000+00:00","status":"InProgress","name":"423eb543-ec4a-4bd3-85e1-25ca23fa1f8e"}"#
@@ -123,15 +123,15 @@ mod tests {
         let mut done = operation(Family::Disk, OperationState::Succeeded);
         done.output = Some(json!({"accessSAS": "u"}));
         assert_eq!(
-            body(&done).to_string(),
+            status(&done).to_string(),
             r#"{"startTime":"2024-08-26T09:05:29.0460000+00:00","endTime":"2024-08-26T09:05:30.0000000+00:00","status":"Succeeded","properties":{"output":{"accessSAS":"u"}},"name":"423eb543-ec4a-4bd3-85e1-25ca23fa1f8e"}"#
         );
         done.family = Family::Caps;
-        assert!(body(&done).get("properties").is_none());
+        assert!(status(&done).get("properties").is_none());
         let mut failed = operation(Family::Caps, OperationState::Failed);
         failed.error = Some(Error::conflict("Conflict", "No."));
         assert_eq!(
-            body(&failed)["error"],
+            status(&failed)["error"],
             json!({"code": "Conflict", "message": "No."})
         );
     }

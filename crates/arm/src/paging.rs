@@ -17,12 +17,12 @@ const QUERY: &AsciiSet = &NON_ALPHANUMERIC
     .remove(b'$');
 
 /// Returns the opaque, url-safe form of a place in a list.
-pub fn encode_token(place: &str) -> String {
+pub fn encode(place: &str) -> String {
     URL_SAFE_NO_PAD.encode(place)
 }
 
-/// Returns the place that a token of [`encode_token`] names.
-pub fn decode_token(token: &str) -> Result<String> {
+/// Returns the place that a token of [`encode`] names.
+pub fn decode(token: &str) -> Result<String> {
     let place = if token.len() > TOKEN_BYTES_MAX {
         None
     } else {
@@ -37,16 +37,16 @@ pub fn decode_token(token: &str) -> Result<String> {
 ///
 /// `path` is as the request had it (still encoded), `query` decoded; an older token is replaced.
 pub fn next_link(base_url: &str, path: &str, query: &[(String, String)], place: &str) -> String {
-    let encode = |text: &str| utf8_percent_encode(text, QUERY).to_string();
+    let escape = |text: &str| utf8_percent_encode(text, QUERY).to_string();
     let mut link = format!("{}{path}?", base_url.trim_end_matches('/'));
     for (name, value) in query
         .iter()
         .filter(|(name, _)| !name.eq_ignore_ascii_case("$skiptoken"))
     {
-        link.push_str(&format!("{}={}&", encode(name), encode(value)));
+        link.push_str(&format!("{}={}&", escape(name), escape(value)));
     }
     link.push_str("$skiptoken=");
-    link.push_str(&encode_token(place));
+    link.push_str(&encode(place));
     link
 }
 
@@ -57,16 +57,16 @@ mod tests {
     #[test]
     fn tokens_round_trip_and_need_no_encoding() {
         for place in ["", "1.0.10|/subscriptions/s", "naïve/ä?&=#"] {
-            let token = encode_token(place);
+            let token = encode(place);
             assert!(
                 token
                     .chars()
                     .all(|c| c.is_ascii_alphanumeric() || c == '-' || c == '_')
             );
-            assert_eq!(decode_token(&token).unwrap(), place);
+            assert_eq!(decode(&token).unwrap(), place);
         }
         for bad in ["a", "a b", "====", "/w==", "_w"] {
-            assert_eq!(decode_token(bad).unwrap_err().code, "BadRequest", "{bad}");
+            assert_eq!(decode(bad).unwrap_err().code, "BadRequest", "{bad}");
         }
     }
 

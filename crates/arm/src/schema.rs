@@ -17,6 +17,7 @@ use serde_json::Value;
 
 pub use project::project;
 pub use reader::DEPTH_MAX;
+pub use tags::check_tags;
 
 /// A resource or body that has a table.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]

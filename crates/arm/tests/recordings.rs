@@ -150,3 +150,23 @@ fn recorded_polls_have_the_members_of_ours() {
     }
     assert!(checked >= 20, "{checked}");
 }
+
+#[test]
+fn every_recorded_resource_may_be_sent_back_whole() {
+    let mut checked = 0;
+    for row in recordings().into_iter().filter(|row| row.status < 300) {
+        let Some(shape) = shape_of(&row.path).filter(|_| row.response["id"].is_string()) else {
+            continue;
+        };
+        let out = check_request_bytes(shape, &row.api_version, row.response.to_string().as_bytes());
+        let sent_back = out.unwrap_or_else(|e| panic!("{}: {e}", row.from));
+        let names = |body: &Value| {
+            body["properties"]
+                .as_object()
+                .map(|p| p.keys().cloned().collect::<Vec<_>>())
+        };
+        assert_eq!(names(&sent_back), names(&row.response), "{}", row.from);
+        checked += 1;
+    }
+    assert!(checked >= 40, "{checked}");
+}

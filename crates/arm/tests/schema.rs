@@ -1,6 +1,6 @@
 //! Laws of the request check and of projection.
 
-use arm::schema::{DEPTH_MAX, Shape, check_request, check_request_bytes, project};
+use arm::schema::{DEPTH_MAX, Shape, check_request, check_request_bytes, check_tags, project};
 use domain::Kind;
 use serde_json::{Value, json};
 
@@ -265,6 +265,17 @@ fn tags_have_limits() {
     assert_eq!(
         check(json!({"a": null, "b": ""})).unwrap(),
         json!({"tags": {"b": ""}})
+    );
+}
+
+#[test]
+fn tags_alone_are_checked_alike() {
+    let check = |tags: Value| check_tags(tags.as_object().unwrap());
+    assert!(check(json!({"a": "b"})).is_ok());
+    assert_eq!(check(json!({"a": 1})).unwrap_err().code, "BadRequest");
+    assert_eq!(
+        check(json!({"a?": "b"})).unwrap_err().code,
+        "InvalidTagNameCharacters"
     );
 }
 

@@ -1,5 +1,6 @@
 //! The limits of tags, which hold for every resource alike.
 
+use domain::resource::Document;
 use domain::{Error, ErrorKind, Result};
 use serde_json::Value;
 
@@ -16,14 +17,35 @@ pub(crate) const VALUE_CHARS_MAX: usize = 256;
 
 /// Checks the tags of a checked body.
 pub(crate) fn check(shape: Shape, body: &Value) -> Result<()> {
-    let at = if shape == Shape::TagsPatch {
-        "/properties/tags"
-    } else {
-        "/tags"
+    let at = match shape {
+        Shape::TagsPatch => "/properties/tags",
+        _ => "/tags",
     };
-    let Some(tags) = body.pointer(at).and_then(Value::as_object) else {
-        return Ok(());
+    let name_chars_max = match shape {
+        Shape::StorageAccount => STORAGE_NAME_CHARS_MAX,
+        _ => NAME_CHARS_MAX,
     };
+    match body.pointer(at).and_then(Value::as_object) {
+        Some(tags) => check_all(tags, name_chars_max),
+        None => Ok(()),
+    }
+}
+
+/// Checks tags that came without a resource around them, their values' type included.
+pub fn check_tags(tags: &Document) -> Result<()> {
+    if let Some((name, _)) = tags
+        .iter()
+        .find(|(_, value)| !value.is_string() && !value.is_null())
+    {
+        let shown: String = name.chars().take(NAME_CHARS_MAX).collect();
+        return Err(Error::bad_request(format!(
+            "The value of tag '{shown}' must be a string."
+        )));
+    }
+    check_all(tags, NAME_CHARS_MAX)
+}
+
+fn check_all(tags: &Document, name_chars_max: usize) -> Result<()> {
     if tags.len() > TAGS_MAX {
         return Err(invalid(
             "TooManyTags",
@@ -33,11 +55,6 @@ pub(crate) fn check(shape: Shape, body: &Value) -> Result<()> {
             ),
         ));
     }
-    let name_chars_max = if shape == Shape::StorageAccount {
-        STORAGE_NAME_CHARS_MAX
-    } else {
-        NAME_CHARS_MAX
-    };
     let mut seen = std::collections::HashSet::new();
     for (name, value) in tags {
         check_name(name, name_chars_max)?;

@@ -3,36 +3,19 @@
 use domain::{Kind, Resource};
 use serde_json::{Map, Value};
 
-use crate::{envelope, time};
+use super::state_word;
+use crate::time;
 
-/// What `$expand` adds to an item.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Expand {
-    /// `createdTime`.
-    pub created_time: bool,
-    /// `changedTime`.
-    pub changed_time: bool,
-    /// `provisioningState`.
-    pub provisioning_state: bool,
-}
-
-impl Expand {
-    /// Parses `createdTime,changedTime,provisioningState`; other words are ignored, as ARM does.
-    pub fn parse(text: &str) -> Self {
-        let has = |wanted: &str| {
-            text.split(',')
-                .any(|word| word.trim().eq_ignore_ascii_case(wanted))
-        };
-        Self {
-            created_time: has("createdTime"),
-            changed_time: has("changedTime"),
-            provisioning_state: has("provisioningState"),
-        }
-    }
-}
-
-/// Returns an item of the list; a child is named with its parents: `gallery/definition`.
-pub fn item(resource: &Resource, expand: Expand) -> Value {
+/// Returns an item of `GET …/resources`; a child is named with its parents: `gallery/definition`.
+///
+/// `expand` is the text of `$expand`: `createdTime,changedTime,provisioningState` in any order;
+/// other words are ignored, as ARM does.
+pub fn generic(resource: &Resource, expand: &str) -> Value {
+    let expands = |wanted: &str| {
+        expand
+            .split(',')
+            .any(|word| word.trim().eq_ignore_ascii_case(wanted))
+    };
     let mut out = Map::new();
     let name = match resource.kind {
         Kind::ResourceGroup => resource.id.name().to_owned(),
@@ -51,20 +34,20 @@ pub fn item(resource: &Resource, expand: Expand) -> Value {
     if let Some(tags) = &resource.tags {
         out.insert("tags".to_owned(), Value::Object(tags.clone()));
     }
-    if expand.created_time {
+    if expands("createdTime") {
         out.insert(
             "createdTime".to_owned(),
             time::format_zulu(resource.created_ms).into(),
         );
     }
-    if expand.changed_time {
+    if expands("changedTime") {
         out.insert(
             "changedTime".to_owned(),
             time::format_zulu(resource.changed_ms).into(),
         );
     }
-    if expand.provisioning_state {
-        let word = envelope::state_word(resource.kind, resource.state);
+    if expands("provisioningState") {
+        let word = state_word(resource.kind, resource.state);
         out.insert("provisioningState".to_owned(), word.into());
     }
     Value::Object(out)
@@ -92,15 +75,12 @@ mod tests {
         definition
             .properties
             .insert("osType".to_owned(), "Linux".into());
-        let plain = item(&definition, Expand::default());
+        let plain = generic(&definition, "");
         assert_eq!(
             plain,
             json!({"id": id, "name": "G/d", "type": "Microsoft.Compute/galleries/images", "location": "westus"})
         );
-        let full = item(
-            &definition,
-            Expand::parse("createdTime, CHANGEDTIME,provisioningState,x"),
-        );
+        let full = generic(&definition, "createdTime, CHANGEDTIME,provisioningState,x");
         assert_eq!(full["createdTime"], "1970-01-01T00:00:00.0000000Z");
         assert_eq!(full["provisioningState"], "Creating");
         assert_eq!(full["changedTime"], full["createdTime"]);

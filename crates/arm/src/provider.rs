@@ -1,7 +1,6 @@
-//! Tenants, subscriptions, regions and providers: what a client asks before it asks for resources.
-//! Source: `WIRE.md` 2 and 4.1.
+//! Resource providers: which types are served where, at which api-versions. Source: `WIRE.md` 4.1.
 
-use domain::{Region, Regions};
+use domain::Regions;
 use serde_json::{Value, json};
 
 use crate::versions;
@@ -60,64 +59,36 @@ pub const NAMESPACES: [&str; 4] = [
     "Microsoft.Storage",
 ];
 
-/// Returns a tenant as `GET /tenants` lists it.
-pub fn tenant(id: &str, name: &str, domain: &str) -> Value {
-    json!({
-        "id": format!("/tenants/{id}"),
-        "tenantId": id,
-        "displayName": name,
-        "defaultDomain": domain,
-        "tenantCategory": "Home",
-        "domains": [domain],
-    })
-}
-
-/// Returns a subscription as `GET /subscriptions[/{id}]` shows it.
-pub fn subscription(id: &str, tenant: &str, name: &str, state: &str) -> Value {
-    json!({
-        "id": format!("/subscriptions/{id}"),
-        "authorizationSource": "RoleBased",
-        "managedByTenants": [],
-        "subscriptionId": id,
-        "tenantId": tenant,
-        "displayName": name,
-        "state": state,
-    })
-}
-
-/// Returns the items of `GET /subscriptions/{id}/locations`.
-pub fn locations(subscription: &str, regions: &Regions) -> Vec<Value> {
-    regions
+/// Returns every provider as `GET …/providers` lists them.
+pub fn all(subscription: Option<&str>, regions: &Regions) -> Vec<Value> {
+    NAMESPACES
         .iter()
-        .map(|region| location(subscription, region))
+        .filter_map(|namespace| one(namespace, subscription, regions))
         .collect()
 }
 
-fn location(subscription: &str, region: &Region) -> Value {
-    json!({
-        "id": format!("/subscriptions/{subscription}/locations/{}", region.name),
-        "name": region.name,
-        "type": "Region",
-        "displayName": region.display_name,
-        "regionalDisplayName": region.display_name,
-        "metadata": { "regionType": "Physical", "regionCategory": "Recommended", "pairedRegion": [] },
-    })
-}
-
-/// Returns a provider as `GET /subscriptions/{id}/providers/{namespace}` shows it; `None` for a
-/// namespace that is not served.
-pub fn provider(subscription: &str, namespace: &str, regions: &Regions) -> Option<Value> {
+/// Returns a provider as `GET …/providers/{namespace}` shows it, of a subscription or of the
+/// tenant; `None` for a namespace that is not served.
+pub fn one(namespace: &str, subscription: Option<&str>, regions: &Regions) -> Option<Value> {
     let namespace = NAMESPACES
         .into_iter()
         .find(|served| served.eq_ignore_ascii_case(namespace))?;
     let types = SERVED.iter().filter(|served| served.namespace == namespace);
-    Some(json!({
-        "id": format!("/subscriptions/{subscription}/providers/{namespace}"),
-        "namespace": namespace,
-        "registrationPolicy": "RegistrationFree",
-        "registrationState": "Registered",
-        "resourceTypes": types.map(|served| resource_type(served, regions)).collect::<Vec<_>>(),
-    }))
+    let types: Vec<Value> = types.map(|served| resource_type(served, regions)).collect();
+    Some(match subscription {
+        Some(subscription) => json!({
+            "id": format!("/subscriptions/{subscription}/providers/{namespace}"),
+            "namespace": namespace,
+            "registrationPolicy": "RegistrationFree",
+            "registrationState": "Registered",
+            "resourceTypes": types,
+        }),
+        None => json!({
+            "id": format!("/providers/{namespace}"),
+            "namespace": namespace,
+            "resourceTypes": types,
+        }),
+    })
 }
 
 fn resource_type(served: &Served, regions: &Regions) -> Value {
@@ -145,6 +116,8 @@ fn resource_type(served: &Served, regions: &Regions) -> Value {
 
 #[cfg(test)]
 mod tests {
+    use domain::Region;
+
     use super::*;
 
     fn regions() -> Regions {
@@ -160,23 +133,8 @@ mod tests {
     }
 
     #[test]
-    fn clients_find_the_members_they_read() {
-        let tenant = tenant("T", "Home", "home.test");
-        assert_eq!(
-            (&tenant["tenantId"], &tenant["defaultDomain"]),
-            (&json!("T"), &json!("home.test"))
-        );
-        let subscription = subscription("S", "T", "Main", "Enabled");
-        assert_eq!(subscription["id"], "/subscriptions/S");
-        assert_eq!(subscription["managedByTenants"], json!([]));
-        let locations = locations("S", &regions());
-        assert_eq!(locations[0]["displayName"], "East US 2");
-        assert_eq!(locations[1]["id"], "/subscriptions/S/locations/westus");
-    }
-
-    #[test]
     fn a_provider_lists_its_types_newest_version_first() {
-        let provider = provider("S", "microsoft.compute", &regions()).unwrap();
+        let provider = one("microsoft.compute", Some("S"), &regions()).unwrap();
         assert_eq!(provider["namespace"], "Microsoft.Compute");
         let types = provider["resourceTypes"].as_array().unwrap();
         let galleries = types
@@ -190,11 +148,12 @@ mod tests {
                 .iter()
                 .all(|t| !t["apiVersions"].as_array().unwrap().is_empty())
         );
-        assert_eq!(super::provider("S", "Microsoft.Sql", &regions()), None);
+        assert_eq!(one("Microsoft.Sql", None, &regions()), None);
     }
 
     #[test]
     fn every_namespace_serves_types_and_every_kind_is_served() {
+        assert_eq!(all(None, &regions()).len(), NAMESPACES.len());
         for namespace in NAMESPACES {
             assert!(SERVED.iter().any(|served| served.namespace == namespace));
         }
