@@ -1,1 +1,16 @@
-//! Vitrine crate `arm`.
+//! The words of ARM: what bodies look like on the wire, per api-version.
+//!
+//! Pure and synchronous. Turns requests into checked documents and stored resources into responses;
+//! decides nothing about resources (that is `domain`) and knows no HTTP (that is `api`).
+
+pub mod envelope;
+pub mod error;
+pub mod filter;
+pub mod operation;
+mod order;
+pub mod paging;
+pub mod provider;
+pub mod schema;
+pub mod subscription;
+pub mod time;
+pub mod versions;

@@ -1,0 +1,241 @@
+//! The order of members in responses.
+//!
+//! The service always answers in one order whatever order the members came in. Taken from the
+//! recordings; members that were never recorded stand where the published model has them.
+
+use domain::Kind;
+use domain::resource::Document;
+use serde_json::Value;
+
+/// Objects below `properties` whose members have an order; paths without list indexes.
+type Orders = &'static [(&'static str, &'static [&'static str])];
+
+const GALLERY: Orders = &[
+    (
+        "",
+        &[
+            "description",
+            "identifier",
+            "sharingProfile",
+            "sharingStatus",
+            "provisioningState",
+            "softDeletePolicy",
+        ],
+    ),
+    (
+        "sharingProfile",
+        &["permissions", "groups", "communityGalleryInfo"],
+    ),
+    ("sharingProfile.groups", &["type", "ids"]),
+    (
+        "sharingProfile.communityGalleryInfo",
+        &[
+            "publisherUri",
+            "publisherContact",
+            "eula",
+            "publicNamePrefix",
+            "communityGalleryEnabled",
+            "publicNames",
+        ],
+    ),
+];
+
+const IMAGE: Orders = &[
+    (
+        "",
+        &[
+            "hyperVGeneration",
+            "architecture",
+            "features",
+            "description",
+            "eula",
+            "privacyStatementUri",
+            "releaseNoteUri",
+            "osType",
+            "osState",
+            "endOfLifeDate",
+            "identifier",
+            "recommended",
+            "disallowed",
+            "purchasePlan",
+            "provisioningState",
+        ],
+    ),
+    ("features", &["name", "value", "startsAtVersion"]),
+    ("identifier", &["publisher", "offer", "sku"]),
+    ("recommended", &["vCPUs", "memory"]),
+    ("recommended.vCPUs", &["min", "max"]),
+    ("recommended.memory", &["min", "max"]),
+    ("purchasePlan", &["name", "publisher", "product"]),
+];
+
+const VERSION: Orders = &[
+    (
+        "",
+        &[
+            "publishingProfile",
+            "storageProfile",
+            "safetyProfile",
+            "securityProfile",
+            "replicationStatus",
+            "validationsProfile",
+            "provisioningState",
+        ],
+    ),
+    (
+        "publishingProfile",
+        &[
+            "targetRegions",
+            "targetExtendedLocations",
+            "replicaCount",
+            "excludeFromLatest",
+            "publishedDate",
+            "endOfLifeDate",
+            "storageAccountType",
+            "storageAccountStrategy",
+            "replicationMode",
+        ],
+    ),
+    (
+        "publishingProfile.targetRegions",
+        &[
+            "name",
+            "regionalReplicaCount",
+            "storageAccountType",
+            "encryption",
+            "excludeFromLatest",
+            "additionalReplicaSets",
+        ],
+    ),
+    (
+        "publishingProfile.targetRegions.encryption",
+        &["osDiskImage", "dataDiskImages"],
+    ),
+    (
+        "publishingProfile.targetRegions.encryption.osDiskImage",
+        &["securityProfile", "diskEncryptionSetId"],
+    ),
+    (
+        "publishingProfile.targetRegions.encryption.dataDiskImages",
+        &["lun", "diskEncryptionSetId"],
+    ),
+    (
+        "storageProfile",
+        &["source", "osDiskImage", "dataDiskImages"],
+    ),
+    (
+        "storageProfile.osDiskImage",
+        &["sizeInGB", "hostCaching", "source"],
+    ),
+    (
+        "storageProfile.dataDiskImages",
+        &["lun", "sizeInGB", "hostCaching", "source"],
+    ),
+    (
+        "storageProfile.osDiskImage.source",
+        &["uri", "storageAccountId", "id"],
+    ),
+    (
+        "storageProfile.dataDiskImages.source",
+        &["uri", "storageAccountId", "id"],
+    ),
+    (
+        "safetyProfile",
+        &[
+            "reportedForPolicyViolation",
+            "policyViolations",
+            "allowDeletionOfReplicatedLocations",
+            "blockDeletionBeforeEndOfLife",
+        ],
+    ),
+    ("replicationStatus", &["aggregatedState", "summary"]),
+    (
+        "replicationStatus.summary",
+        &["region", "state", "details", "progress"],
+    ),
+];
+
+const DISK: Orders = &[
+    (
+        "",
+        &[
+            "osType",
+            "hyperVGeneration",
+            "purchasePlan",
+            "supportedCapabilities",
+            "creationData",
+            "diskSizeGB",
+            "diskIOPSReadWrite",
+            "diskMBpsReadWrite",
+            "encryption",
+            "incremental",
+            "networkAccessPolicy",
+            "publicNetworkAccess",
+            "timeCreated",
+            "provisioningState",
+            "diskState",
+            "LastOwnershipUpdateTime",
+            "diskSizeBytes",
+            "uniqueId",
+            "tier",
+        ],
+    ),
+    (
+        "creationData",
+        &[
+            "createOption",
+            "imageReference",
+            "galleryImageReference",
+            "sourceResourceId",
+            "sourceUniqueId",
+        ],
+    ),
+];
+
+const fn orders(kind: Kind) -> Orders {
+    match kind {
+        Kind::Gallery => GALLERY,
+        Kind::Image => IMAGE,
+        Kind::ImageVersion => VERSION,
+        Kind::Disk => DISK,
+        Kind::ResourceGroup | Kind::StorageAccount => &[],
+    }
+}
+
+/// Returns the properties in the order of responses; members without a place come after the rest.
+pub(crate) fn arrange(kind: Kind, properties: Document) -> Document {
+    arrange_at(orders(kind), "", properties)
+}
+
+fn arrange_at(orders: Orders, path: &str, mut from: Document) -> Document {
+    let wanted = orders
+        .iter()
+        .find(|(at, _)| *at == path)
+        .map_or(&[][..], |(_, names)| *names);
+    let mut out = Document::new();
+    for name in wanted {
+        if let Some((name, value)) = from.shift_remove_entry(*name) {
+            out.insert(name, value);
+        }
+    }
+    out.extend(from);
+    for (name, value) in &mut out {
+        let below = if path.is_empty() {
+            name.clone()
+        } else {
+            format!("{path}.{name}")
+        };
+        arrange_value(orders, &below, value);
+    }
+    out
+}
+
+fn arrange_value(orders: Orders, path: &str, value: &mut Value) {
+    match value {
+        Value::Object(members) => *members = arrange_at(orders, path, std::mem::take(members)),
+        Value::Array(items) => items
+            .iter_mut()
+            .for_each(|item| arrange_value(orders, path, item)),
+        _ => {}
+    }
+}

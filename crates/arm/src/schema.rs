@@ -1,0 +1,161 @@
+//! What a request may hold and what a response may show, per api-version.
+//!
+//! The service is strict: a member that it does not know, that is newer than the api-version or no
+//! longer there is refused by name and place; a member that an older client does not know is not
+//! shown to it. Names are read whatever their case and come out canonical, nulls mean absent.
+//! Whether values make sense (enums, ranges, required members) is for `domain` to say.
+
+mod check;
+mod legacy;
+mod project;
+mod reader;
+mod table;
+mod tags;
+
+use domain::{Kind, Result};
+use serde_json::Value;
+
+pub use project::project;
+pub use reader::DEPTH_MAX;
+pub use tags::check_tags;
+
+/// A resource or body that has a table.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Shape {
+    /// A gallery.
+    Gallery,
+    /// An image definition.
+    Image,
+    /// An image version.
+    ImageVersion,
+    /// A managed disk.
+    Disk,
+    /// A snapshot.
+    Snapshot,
+    /// A managed image.
+    ManagedImage,
+    /// A storage account; members are not checked.
+    StorageAccount,
+    /// A resource group; members are not checked.
+    ResourceGroup,
+    /// The body of `POST …/share`.
+    SharingUpdate,
+    /// The body of `POST …/beginGetAccess`.
+    GrantAccess,
+    /// The result of `beginGetAccess`.
+    AccessUri,
+    /// The body of `PATCH …/tags/default`.
+    TagsPatch,
+    /// A gallery as those see it with whom it is shared.
+    SharedGallery,
+    /// A definition as those see it with whom it is shared.
+    SharedImage,
+    /// A version as those see it with whom it is shared.
+    SharedImageVersion,
+    /// A community gallery as everyone sees it.
+    CommunityGallery,
+    /// A definition of a community gallery.
+    CommunityImage,
+    /// A version of a community gallery.
+    CommunityImageVersion,
+    /// An item of the list of soft-deleted versions.
+    SoftDeleted,
+}
+
+impl Shape {
+    /// Every shape.
+    pub const ALL: [Self; 19] = [
+        Self::Gallery,
+        Self::Image,
+        Self::ImageVersion,
+        Self::Disk,
+        Self::Snapshot,
+        Self::ManagedImage,
+        Self::StorageAccount,
+        Self::ResourceGroup,
+        Self::SharingUpdate,
+        Self::GrantAccess,
+        Self::AccessUri,
+        Self::TagsPatch,
+        Self::SharedGallery,
+        Self::SharedImage,
+        Self::SharedImageVersion,
+        Self::CommunityGallery,
+        Self::CommunityImage,
+        Self::CommunityImageVersion,
+        Self::SoftDeleted,
+    ];
+
+    /// Returns the name of the table, which errors show as the object's type.
+    pub const fn type_name(self) -> &'static str {
+        match self {
+            Self::Gallery => "Gallery",
+            Self::Image => "GalleryImage",
+            Self::ImageVersion => "GalleryImageVersion",
+            Self::Disk => "Disk",
+            Self::Snapshot => "Snapshot",
+            Self::ManagedImage => "Image",
+            Self::StorageAccount => "StorageAccount",
+            Self::ResourceGroup => "ResourceGroup",
+            Self::SharingUpdate => "SharingUpdate",
+            Self::GrantAccess => "GrantAccessData",
+            Self::AccessUri => "AccessUri",
+            Self::TagsPatch => "TagsPatchResource",
+            Self::SharedGallery => "SharedGallery",
+            Self::SharedImage => "SharedGalleryImage",
+            Self::SharedImageVersion => "SharedGalleryImageVersion",
+            Self::CommunityGallery => "CommunityGallery",
+            Self::CommunityImage => "CommunityGalleryImage",
+            Self::CommunityImageVersion => "CommunityGalleryImageVersion",
+            Self::SoftDeleted => "GallerySoftDeletedResource",
+        }
+    }
+
+    /// Returns the api-versions at which the table changed or that clients use, ascending.
+    pub fn api_versions(self) -> &'static [&'static str] {
+        &table::table(self.type_name()).versions
+    }
+
+    /// Returns the newest known api-version that is not newer than the one asked for.
+    pub fn resolve(self, api_version: &str) -> &'static str {
+        table::table(self.type_name()).resolve(api_version)
+    }
+}
+
+impl From<Kind> for Shape {
+    fn from(kind: Kind) -> Self {
+        match kind {
+            Kind::ResourceGroup => Self::ResourceGroup,
+            Kind::Gallery => Self::Gallery,
+            Kind::Image => Self::Image,
+            Kind::ImageVersion => Self::ImageVersion,
+            Kind::Disk => Self::Disk,
+            Kind::StorageAccount => Self::StorageAccount,
+        }
+    }
+}
+
+/// Checks a request's body and returns it without nulls, names canonical, dates in one form.
+///
+/// Positions in errors are those of the body written compactly; prefer [`check_request_bytes`]
+/// where the text is at hand.
+pub fn check_request(shape: impl Into<Shape>, api_version: &str, body: &Value) -> Result<Value> {
+    check_request_bytes(shape, api_version, body.to_string().as_bytes())
+}
+
+/// Checks a request's body as it came: also refuses text that is not JSON, members that are there
+/// twice and nesting beyond [`DEPTH_MAX`].
+pub fn check_request_bytes(
+    shape: impl Into<Shape>,
+    api_version: &str,
+    raw: &[u8],
+) -> Result<Value> {
+    let shape = shape.into();
+    let table = table::table(shape.type_name());
+    let version = table.resolve(api_version);
+    let text = reader::text_of(raw)?;
+    let mut body = check::check(table, version, text, reader::read(text)?)?;
+    tags::check(shape, &body)?;
+    legacy::to_newest(shape, &mut body);
+    Ok(body)
+}
