@@ -71,3 +71,26 @@ pub trait Source: Send + Sync {
     /// `Zero` must be true; `Data` may hold zeroes. Two neighbouring runs may be of one kind.
     fn extent_at(&self, offset: u64) -> Result<Extent, DiskError>;
 }
+
+impl<S: Source + ?Sized> Source for std::sync::Arc<S> {
+    fn size_bytes(&self) -> u64 {
+        (**self).size_bytes()
+    }
+
+    fn read_at(&self, offset: u64, buf: &mut [u8]) -> Result<(), DiskError> {
+        (**self).read_at(offset, buf)
+    }
+
+    fn extent_at(&self, offset: u64) -> Result<Extent, DiskError> {
+        (**self).extent_at(offset)
+    }
+}
+
+/// Refuses a range that is not wholly inside the disk.
+pub(crate) fn check_range(offset: u64, length: usize, size: u64) -> Result<(), DiskError> {
+    let length = length as u64;
+    if offset.checked_add(length).is_none_or(|end| end > size) {
+        return Err(DiskError::OutOfBounds { offset, length, size });
+    }
+    Ok(())
+}

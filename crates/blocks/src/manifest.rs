@@ -1,0 +1,370 @@
+//! Manifests: which blocks of which frames make a disk.
+//!
+//! Canonical bytes, so that equal disks made from equal frames have equal ids. Little-endian;
+//! varints are LEB128.
+//!
+//! ```text
+//! "VTMF" version:u32 size:u64 content:u64 digest:[32] origins:varint origin:[16]…
+//! extents:varint { gap:varint count:varint origin:varint first:zigzag-varint }…
+//! ```
+//!
+//! `gap` and `count` are in blocks of the disk; `first` is `frame number × 16 + block`, as the
+//! difference from the end of the extent before.
+
+use std::fmt;
+use std::str::FromStr;
+
+use uuid::Uuid;
+
+use crate::error::{BlocksError, Result};
+use crate::frame::FrameId;
+use crate::tree_hash::Digest;
+use crate::{BLOCK_BYTES, DISK_BYTES_MAX, FRAME_BLOCKS};
+
+const MAGIC: &[u8; 4] = b"VTMF";
+const VERSION: u32 = 1;
+
+/// BLAKE3 of a manifest's bytes: its name in every region.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct ManifestId(pub [u8; 32]);
+
+impl fmt::Display for ManifestId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.iter().try_for_each(|byte| write!(f, "{byte:02x}"))
+    }
+}
+
+impl fmt::Debug for ManifestId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(self, f)
+    }
+}
+
+impl FromStr for ManifestId {
+    type Err = BlocksError;
+
+    fn from_str(text: &str) -> Result<Self> {
+        let invalid = || BlocksError::Invalid { reason: "not the id of a manifest".to_owned() };
+        if text.len() != 64 || !text.is_ascii() {
+            return Err(invalid());
+        }
+        let mut id = [0_u8; 32];
+        for (slot, pair) in id.iter_mut().zip(text.as_bytes().chunks_exact(2)) {
+            let pair = std::str::from_utf8(pair).map_err(|_| invalid())?;
+            *slot = u8::from_str_radix(pair, 16).map_err(|_| invalid())?;
+        }
+        Ok(Self(id))
+    }
+}
+
+/// A run of blocks of the disk that lie one after another in frames of one origin.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Run {
+    /// First block of the disk.
+    pub block: u64,
+    /// Blocks in the run, never 0.
+    pub count: u64,
+    /// Which origin, by its place in the manifest's list.
+    pub origin: u32,
+    /// Address of the first block: frame number × 16 + block in the frame.
+    pub first: u64,
+}
+
+/// An immutable disk.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Manifest {
+    size_bytes: u64,
+    content_bytes: u64,
+    digest: Digest,
+    origins: Vec<Uuid>,
+    runs: Vec<Run>,
+}
+
+impl Manifest {
+    /// Returns the virtual size in bytes.
+    pub fn size_bytes(&self) -> u64 {
+        self.size_bytes
+    }
+
+    /// Returns the bytes that are not zero, in whole blocks.
+    pub fn content_bytes(&self) -> u64 {
+        self.content_bytes
+    }
+
+    /// Returns the digest of the raw content.
+    pub fn content_digest(&self) -> Digest {
+        self.digest
+    }
+
+    /// Returns how many runs describe the disk.
+    pub fn run_count(&self) -> usize {
+        self.runs.len()
+    }
+
+    pub(crate) fn runs(&self) -> &[Run] {
+        &self.runs
+    }
+
+    /// Returns the run that holds a block, or the first one after it.
+    pub(crate) fn run_at(&self, block: u64) -> Option<&Run> {
+        let after = self.runs.partition_point(|run| run.block + run.count <= block);
+        self.runs.get(after)
+    }
+
+    /// Returns the frame and the block in it for an address of a run.
+    pub(crate) fn place(&self, run: &Run, block: u64) -> (FrameId, usize) {
+        let address = run.first + (block - run.block);
+        let origin = self.origins[run.origin as usize];
+        let frame = address / FRAME_BLOCKS as u64;
+        let within = address % FRAME_BLOCKS as u64;
+        // Both fit: decode and the builder keep addresses below 2^36.
+        let number = u32::try_from(frame).unwrap_or(u32::MAX);
+        (FrameId { origin, number }, usize::try_from(within).unwrap_or(0))
+    }
+
+    /// Returns every frame the disk needs, each once, in order of first use.
+    pub(crate) fn frames(&self) -> Vec<FrameId> {
+        let mut seen = std::collections::HashSet::new();
+        let mut frames = Vec::new();
+        for run in &self.runs {
+            let first = run.first / FRAME_BLOCKS as u64;
+            let last = (run.first + run.count - 1) / FRAME_BLOCKS as u64;
+            for number in first..=last {
+                let id = FrameId {
+                    origin: self.origins[run.origin as usize],
+                    number: u32::try_from(number).unwrap_or(u32::MAX),
+                };
+                if seen.insert(id) {
+                    frames.push(id);
+                }
+            }
+        }
+        frames
+    }
+
+    /// Returns the canonical bytes.
+    pub(crate) fn encode(&self) -> Vec<u8> {
+        let mut out = Vec::with_capacity(128 + self.runs.len() * 8);
+        out.extend_from_slice(MAGIC);
+        out.extend_from_slice(&VERSION.to_le_bytes());
+        out.extend_from_slice(&self.size_bytes.to_le_bytes());
+        out.extend_from_slice(&self.content_bytes.to_le_bytes());
+        out.extend_from_slice(&self.digest.0);
+        put_varint(&mut out, self.origins.len() as u64);
+        for origin in &self.origins {
+            out.extend_from_slice(origin.as_bytes());
+        }
+        put_varint(&mut out, self.runs.len() as u64);
+        let (mut disk_end, mut address_end) = (0_u64, 0_u64);
+        for run in &self.runs {
+            put_varint(&mut out, run.block - disk_end);
+            put_varint(&mut out, run.count);
+            put_varint(&mut out, u64::from(run.origin));
+            put_varint(&mut out, zigzag(run.first.wrapping_sub(address_end)));
+            disk_end = run.block + run.count;
+            address_end = run.first + run.count;
+        }
+        out
+    }
+
+    /// Reads canonical bytes; anything else is refused.
+    pub(crate) fn decode(id: ManifestId, bytes: &[u8]) -> Result<Self> {
+        let what = || format!("manifest {id}");
+        if *blake3::hash(bytes).as_bytes() != id.0 {
+            return Err(BlocksError::damaged(what(), "its bytes do not match its id"));
+        }
+        let manifest = Decoder { bytes, at: 0 }.manifest().map_err(|reason| BlocksError::damaged(what(), reason))?;
+        if manifest.encode() != bytes {
+            return Err(BlocksError::damaged(what(), "it is not in canonical form"));
+        }
+        Ok(manifest)
+    }
+}
+
+pub(crate) fn id_of(bytes: &[u8]) -> ManifestId {
+    ManifestId(*blake3::hash(bytes).as_bytes())
+}
+
+/// Builds a manifest from blocks in ascending order.
+pub(crate) struct Builder {
+    origins: Vec<Uuid>,
+    runs: Vec<Run>,
+    blocks: u64,
+}
+
+impl Builder {
+    pub fn new() -> Self {
+        Self { origins: Vec::new(), runs: Vec::new(), blocks: 0 }
+    }
+
+    /// Adds one block of the disk.
+    pub fn push(&mut self, block: u64, frame: FrameId, within: usize) {
+        self.blocks += 1;
+        let origin = self.origin(frame.origin);
+        let first = u64::from(frame.number) * FRAME_BLOCKS as u64 + within as u64;
+        if let Some(run) = self.runs.last_mut()
+            && run.block + run.count == block
+            && run.origin == origin
+            && run.first + run.count == first
+        {
+            run.count += 1;
+            return;
+        }
+        self.runs.push(Run { block, count: 1, origin, first });
+    }
+
+    fn origin(&mut self, origin: Uuid) -> u32 {
+        let place = self.origins.iter().rposition(|known| *known == origin).unwrap_or_else(|| {
+            self.origins.push(origin);
+            self.origins.len() - 1
+        });
+        u32::try_from(place).unwrap_or(u32::MAX)
+    }
+
+    pub fn finish(self, size_bytes: u64, digest: Digest) -> Manifest {
+        Manifest {
+            size_bytes,
+            content_bytes: self.blocks * BLOCK_BYTES as u64,
+            digest,
+            origins: self.origins,
+            runs: self.runs,
+        }
+    }
+}
+
+fn put_varint(out: &mut Vec<u8>, mut value: u64) {
+    while value >= 0x80 {
+        out.push((value & 0x7f) as u8 | 0x80);
+        value >>= 7;
+    }
+    out.push(value as u8);
+}
+
+const fn zigzag(value: u64) -> u64 {
+    (value << 1) ^ ((value as i64) >> 63).cast_unsigned()
+}
+
+const fn unzigzag(value: u64) -> u64 {
+    (value >> 1) ^ (value & 1).wrapping_neg()
+}
+
+struct Decoder<'a> {
+    bytes: &'a [u8],
+    at: usize,
+}
+
+type Decoded<T> = std::result::Result<T, &'static str>;
+
+impl Decoder<'_> {
+    fn manifest(mut self) -> Decoded<Manifest> {
+        if self.array::<4>()? != *MAGIC {
+            return Err("it is no manifest");
+        }
+        if u32::from_le_bytes(self.array()?) != VERSION {
+            return Err("its version is not known: a newer Vitrine wrote it");
+        }
+        let size_bytes = u64::from_le_bytes(self.array()?);
+        let content_bytes = u64::from_le_bytes(self.array()?);
+        let digest = Digest(self.array()?);
+        if size_bytes > DISK_BYTES_MAX {
+            return Err("its disk is too large");
+        }
+        let mut origins = Vec::new();
+        for _ in 0..self.count(16)? {
+            origins.push(Uuid::from_bytes(self.array()?));
+        }
+        let blocks = size_bytes.div_ceil(BLOCK_BYTES as u64);
+        let mut runs = Vec::new();
+        let (mut disk_end, mut address_end) = (0_u64, 0_u64);
+        for _ in 0..self.count(4)? {
+            let block = disk_end.checked_add(self.varint()?).ok_or("a run is out of range")?;
+            let count = self.varint()?;
+            let origin = u32::try_from(self.varint()?).map_err(|_| "an origin is out of range")?;
+            let first = address_end.wrapping_add(unzigzag(self.varint()?));
+            disk_end = block.checked_add(count).ok_or("a run is out of range")?;
+            address_end = first.checked_add(count).ok_or("an address is out of range")?;
+            if count == 0 || disk_end > blocks || origin as usize >= origins.len() || address_end > 1 << 36 {
+                return Err("a run is out of range");
+            }
+            runs.push(Run { block, count, origin, first });
+        }
+        if self.at != self.bytes.len() {
+            return Err("it has bytes behind its end");
+        }
+        Ok(Manifest { size_bytes, content_bytes, digest, origins, runs })
+    }
+
+    fn array<const N: usize>(&mut self) -> Decoded<[u8; N]> {
+        let end = self.at.checked_add(N).ok_or("it is cut short")?;
+        let bytes = self.bytes.get(self.at..end).ok_or("it is cut short")?;
+        self.at = end;
+        bytes.try_into().map_err(|_| "it is cut short")
+    }
+
+    /// Reads a count of items that take at least `item_bytes` each.
+    fn count(&mut self, item_bytes: usize) -> Decoded<usize> {
+        let count = usize::try_from(self.varint()?).map_err(|_| "a count is out of range")?;
+        if count > (self.bytes.len() - self.at) / item_bytes {
+            return Err("a count is out of range");
+        }
+        Ok(count)
+    }
+
+    fn varint(&mut self) -> Decoded<u64> {
+        let mut value = 0_u64;
+        for shift in (0..64).step_by(7) {
+            let [byte] = self.array::<1>()?;
+            value |= u64::from(byte & 0x7f).checked_shl(shift).ok_or("a number is too long")?;
+            if byte & 0x80 == 0 {
+                return Ok(value);
+            }
+        }
+        Err("a number is too long")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn sample() -> Manifest {
+        let mut builder = Builder::new();
+        let (a, b) = (Uuid::from_u128(1), Uuid::from_u128(2));
+        for block in 0..20 {
+            builder.push(block, FrameId { origin: a, number: u32::try_from(block / 16).unwrap() }, (block % 16) as usize);
+        }
+        builder.push(100, FrameId { origin: b, number: 7 }, 3);
+        builder.push(101, FrameId { origin: a, number: 0 }, 5);
+        builder.finish(1 << 30, Digest([9; 32]))
+    }
+
+    #[test]
+    fn bytes_are_canonical_and_golden() {
+        let manifest = sample();
+        let bytes = manifest.encode();
+        let id = id_of(&bytes);
+        assert_eq!(Manifest::decode(id, &bytes).unwrap(), manifest);
+        assert_eq!(manifest.run_count(), 3);
+        assert_eq!(id.to_string().parse::<ManifestId>().unwrap(), id);
+        // Golden: a change of these bytes is a change of the format and needs a new version.
+        assert_eq!(&bytes[..8], b"VTMF\x01\0\0\0");
+        assert_eq!(bytes[56], 2, "two origins");
+        assert_eq!(bytes[89..], [3, 0, 20, 0, 0, 80, 1, 1, 190, 1, 0, 1, 0, 221, 1]);
+    }
+
+    #[test]
+    fn every_flipped_byte_is_found() {
+        let bytes = sample().encode();
+        let id = id_of(&bytes);
+        for place in 0..bytes.len() {
+            let mut bad = bytes.clone();
+            bad[place] ^= 1;
+            assert!(Manifest::decode(id, &bad).is_err());
+            // Even with a name of its own it is refused or still canonical, never a panic.
+            drop(Manifest::decode(id_of(&bad), &bad));
+        }
+        for cut in 0..bytes.len() {
+            assert!(Manifest::decode(id_of(&bytes[..cut]), &bytes[..cut]).is_err());
+        }
+    }
+}
