@@ -1,0 +1,107 @@
+//! Features of an image definition. Source: `API.md` 4.
+
+use serde_json::{Map, Value, json};
+
+use crate::image_version::VersionNumber;
+use crate::{Error, Result};
+
+const TARGET: &str = "galleryImage.properties.features";
+
+/// A feature and the values it takes; booleans take any case.
+const FEATURES: [(&str, &[&str]); 6] = [
+    ("SecurityType", &SECURITY_TYPES),
+    ("IsAcceleratedNetworkSupported", &BOOLEANS),
+    ("IsHibernateSupported", &BOOLEANS),
+    ("DiskControllerTypes", &["SCSI", "NVMe", "SCSI, NVMe", "SCSI,NVMe", "NVMe, SCSI", "NVMe,SCSI"]),
+    ("IsSecureBootSupported", &BOOLEANS),
+    ("IsMeasuredBootSupported", &BOOLEANS),
+];
+
+const BOOLEANS: [&str; 2] = ["True", "False"];
+
+const SECURITY_TYPES: [&str; 6] = [
+    "Standard",
+    "TrustedLaunchSupported",
+    "TrustedLaunch",
+    "ConfidentialVMSupported",
+    "ConfidentialVM",
+    "TrustedLaunchAndConfidentialVmSupported",
+];
+
+/// Security types that only a private gallery holds.
+const PRIVATE_ONLY: [&str; 2] = ["TrustedLaunch", "ConfidentialVM"];
+
+/// Checks features and puts names and values into canonical spelling.
+pub fn check(sent: &Value, gallery_permissions: &str, generation: &str) -> Result<Value> {
+    let mut out: Vec<Value> = Vec::new();
+    for item in sent.as_array().into_iter().flatten() {
+        let feature = check_one(item)?;
+        let name = feature.get("name").cloned();
+        if out.iter().any(|known| known.get("name") == name.as_ref()) {
+            return Err(Error::invalid_parameter(
+                TARGET,
+                format!("The feature '{}' is given twice.", name.as_ref().and_then(Value::as_str).unwrap_or_default()),
+            ));
+        }
+        out.push(Value::Object(feature));
+    }
+    check_security(&out, gallery_permissions, generation)?;
+    Ok(Value::Array(out))
+}
+
+fn check_one(item: &Value) -> Result<Map<String, Value>> {
+    let text = |name: &str| item.get(name).and_then(Value::as_str).filter(|t| !t.is_empty());
+    let name = text("name").ok_or_else(|| Error::required(format!("{TARGET}.name")))?;
+    let value = text("value").ok_or_else(|| Error::required(format!("{TARGET}.value")))?;
+    let known = FEATURES.iter().find(|(known, _)| known.eq_ignore_ascii_case(name));
+    let Some((name, values)) = known else {
+        let all: Vec<&str> = FEATURES.iter().map(|(name, _)| *name).collect();
+        return Err(Error::invalid_parameter(
+            TARGET,
+            format!("The feature name '{name}' is invalid. The supported features are: {}.", all.join(", ")),
+        ));
+    };
+    let Some(value) = values.iter().find(|known| known.eq_ignore_ascii_case(value)) else {
+        return Err(Error::invalid_parameter(
+            TARGET,
+            format!("The value '{value}' of feature '{name}' is invalid. The supported values are: {}.", values.join(", ")),
+        ));
+    };
+    let mut feature = Map::new();
+    feature.insert("name".to_owned(), json!(name));
+    feature.insert("value".to_owned(), json!(value));
+    if let Some(first) = text("startsAtVersion") {
+        first.parse::<VersionNumber>()?;
+        feature.insert("startsAtVersion".to_owned(), json!(first));
+    }
+    Ok(feature)
+}
+
+/// Returns the security type among features, `Standard` when there is none.
+pub fn security_type(features: Option<&Value>) -> &str {
+    features
+        .and_then(Value::as_array)
+        .into_iter()
+        .flatten()
+        .find(|f| f.get("name").and_then(Value::as_str) == Some("SecurityType"))
+        .and_then(|f| f.get("value").and_then(Value::as_str))
+        .unwrap_or("Standard")
+}
+
+fn check_security(features: &[Value], permissions: &str, generation: &str) -> Result<()> {
+    let all = Value::Array(features.to_vec());
+    let security = security_type(Some(&all));
+    if security != "Standard" && generation != "V2" {
+        return Err(Error::invalid_parameter(
+            TARGET,
+            format!("The security type '{security}' is only supported for images of Hypervisor generation 'V2'."),
+        ));
+    }
+    if PRIVATE_ONLY.contains(&security) && permissions != "Private" {
+        return Err(Error::invalid_parameter(
+            TARGET,
+            format!("The security type '{security}' is only supported in private galleries; this gallery's sharing permission is '{permissions}'."),
+        ));
+    }
+    Ok(())
+}
