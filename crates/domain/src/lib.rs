@@ -4,12 +4,23 @@
 //! decisions go out as values or as an [`Error`] that a person can act on. Every other crate may
 //! import this one; this one imports none of them.
 
+pub mod disk;
 pub mod error;
+pub mod features;
+pub mod gallery;
+pub mod image;
+pub mod image_version;
 pub mod kind;
+pub mod latest;
 pub mod operation;
+pub mod plan;
+pub mod quota;
 pub mod region;
 pub mod resource;
+pub mod resource_group;
 pub mod resource_id;
+pub mod role;
+pub mod storage_account;
 
 pub use error::{Error, ErrorKind, Result};
 pub use kind::Kind;
