@@ -1,0 +1,138 @@
+//! Who holds a disk, and URLs that read or write it. Source: `API.md` 3.7, `WIRE.md` 4.5.
+
+use serde_json::{Value, json};
+
+use crate::plan::word;
+use crate::{Error, Resource, Result};
+
+/// The longest access, in seconds: what the service's clients send at most.
+const SECONDS_MAX: i64 = 4_294_967_295;
+
+/// Who holds a disk.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum DiskState {
+    /// Nobody.
+    Unattached,
+    /// A URL reads it.
+    ActiveSas,
+    /// It waits for its content.
+    ReadyToUpload,
+    /// A URL writes it.
+    ActiveUpload,
+}
+
+impl DiskState {
+    /// Returns the word on the wire.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Unattached => "Unattached",
+            Self::ActiveSas => "ActiveSAS",
+            Self::ReadyToUpload => "ReadyToUpload",
+            Self::ActiveUpload => "ActiveUpload",
+        }
+    }
+
+    /// Returns the state of a disk's row.
+    pub fn of(row: &Resource) -> Self {
+        let word = row.properties.get("diskState").and_then(Value::as_str).unwrap_or_default();
+        let all = [Self::ActiveSas, Self::ReadyToUpload, Self::ActiveUpload];
+        all.into_iter().find(|s| s.as_str() == word).unwrap_or(Self::Unattached)
+    }
+}
+
+/// What a URL may do.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum AccessLevel {
+    /// Download.
+    Read,
+    /// Upload.
+    Write,
+}
+
+/// The body of `beginGetAccess`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct AccessRequest {
+    /// What the URL may do.
+    pub access: AccessLevel,
+    /// For how long.
+    pub duration_seconds: i64,
+}
+
+impl AccessRequest {
+    /// Reads a body that `arm` checked.
+    pub fn parse(body: &Value) -> Result<Self> {
+        let access = body.get("access").and_then(Value::as_str).ok_or_else(|| Error::required("grantAccessData.access"))?;
+        let access = match word(access, &["Read", "Write"], "grantAccessData.access")? {
+            "Write" => AccessLevel::Write,
+            _ => AccessLevel::Read,
+        };
+        let seconds = body.get("durationInSeconds").and_then(Value::as_i64);
+        let duration_seconds = seconds.ok_or_else(|| Error::required("grantAccessData.durationInSeconds"))?;
+        if !(1..=SECONDS_MAX).contains(&duration_seconds) {
+            return Err(Error::invalid_parameter(
+                "grantAccessData.durationInSeconds",
+                format!("The value {duration_seconds} of parameter durationInSeconds is out of range. The value must be between 1 and {SECONDS_MAX}, inclusive."),
+            ));
+        }
+        Ok(Self { access, duration_seconds })
+    }
+}
+
+/// Opens a disk for a URL.
+pub fn begin_access(row: &mut Resource, request: &AccessRequest) -> Result<()> {
+    let state = match (DiskState::of(row), request.access) {
+        (DiskState::Unattached | DiskState::ActiveSas, AccessLevel::Read) => DiskState::ActiveSas,
+        (DiskState::ReadyToUpload | DiskState::ActiveUpload, AccessLevel::Write) => DiskState::ActiveUpload,
+        (state, AccessLevel::Read) => {
+            return Err(Error::conflict(
+                "OperationNotAllowed",
+                format!(
+                    "The disk {} is in state '{}' and has no content yet. Upload its content and end that access before reading it.",
+                    row.id.name(),
+                    state.as_str()
+                ),
+            ));
+        }
+        (state, AccessLevel::Write) => {
+            return Err(Error::conflict(
+                "OperationNotAllowed",
+                format!(
+                    "The disk {} is in state '{}'. Only a disk with createOption 'Upload' can be opened for writing, until its \
+                     upload ends.",
+                    row.id.name(),
+                    state.as_str()
+                ),
+            ));
+        }
+    };
+    set_state(row, state);
+    Ok(())
+}
+
+/// Returns the state after every URL is closed: a disk that nobody wrote still waits.
+pub fn closed_state(row: &Resource) -> DiskState {
+    match DiskState::of(row) {
+        DiskState::ReadyToUpload => DiskState::ReadyToUpload,
+        _ => DiskState::Unattached,
+    }
+}
+
+/// Records who holds the disk.
+pub fn set_state(row: &mut Resource, state: DiskState) {
+    row.properties.insert("diskState".to_owned(), json!(state.as_str()));
+}
+
+/// Refuses to delete a disk that a URL holds.
+pub fn check_delete(row: &Resource) -> Result<()> {
+    if matches!(DiskState::of(row), DiskState::ActiveSas | DiskState::ActiveUpload) {
+        return Err(Error::conflict(
+            "OperationNotAllowed",
+            format!(
+                "There is an active shared access signature outstanding for disk {}. Call EndGetAccess before deleting or \
+                 attaching the disk. To learn more, visit: aka.ms/revokeaccessapi.",
+                row.id.name()
+            ),
+        ));
+    }
+    Ok(())
+}
