@@ -44,10 +44,18 @@ fn main() -> ExitCode {
 }
 
 fn arch() -> anyhow::Result<()> {
-    let output = Command::new("cargo").args(["metadata", "--no-deps", "--format-version=1"]).output()?;
-    ensure!(output.status.success(), "cargo metadata failed: {}", String::from_utf8_lossy(&output.stderr));
+    let output = Command::new("cargo")
+        .args(["metadata", "--no-deps", "--format-version=1"])
+        .output()?;
+    ensure!(
+        output.status.success(),
+        "cargo metadata failed: {}",
+        String::from_utf8_lossy(&output.stderr)
+    );
     let metadata: serde_json::Value = serde_json::from_slice(&output.stdout)?;
-    let packages = metadata["packages"].as_array().context("cargo metadata lists no packages")?;
+    let packages = metadata["packages"]
+        .as_array()
+        .context("cargo metadata lists no packages")?;
     let names: Vec<&str> = packages.iter().filter_map(|p| p["name"].as_str()).collect();
     for package in packages {
         let name = package["name"].as_str().unwrap_or_default();
@@ -57,8 +65,15 @@ fn arch() -> anyhow::Result<()> {
         let Some((_, allowed)) = EDGES.iter().find(|(known, _)| *known == name) else {
             bail!("the crate '{name}' has no line in EDGES of xtask/src/main.rs");
         };
-        let used = package["dependencies"].as_array().into_iter().flatten().filter_map(|d| d["name"].as_str());
-        if let Some(wrong) = used.filter(|d| names.contains(d)).find(|d| !allowed.contains(d)) {
+        let used = package["dependencies"]
+            .as_array()
+            .into_iter()
+            .flatten()
+            .filter_map(|d| d["name"].as_str());
+        if let Some(wrong) = used
+            .filter(|d| names.contains(d))
+            .find(|d| !allowed.contains(d))
+        {
             bail!("the crate '{name}' must not use '{wrong}' (EDGES of xtask/src/main.rs)");
         }
     }
@@ -66,7 +81,9 @@ fn arch() -> anyhow::Result<()> {
 }
 
 fn test() -> anyhow::Result<()> {
-    let found = Command::new("cargo").args(["nextest", "--version"]).output();
+    let found = Command::new("cargo")
+        .args(["nextest", "--version"])
+        .output();
     if !found.is_ok_and(|o| o.status.success()) {
         run(&["install", "--locked", "cargo-nextest"])?;
     }

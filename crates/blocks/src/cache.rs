@@ -27,7 +27,10 @@ struct State {
 impl Cache {
     /// Returns a cache of at most `bytes_max`.
     pub fn new(bytes_max: usize) -> Self {
-        Self { frames_max: (bytes_max / FRAME_BYTES).max(16), state: Mutex::default() }
+        Self {
+            frames_max: (bytes_max / FRAME_BYTES).max(16),
+            state: Mutex::default(),
+        }
     }
 
     /// Returns a frame, fetching it with `fetch` when it is not here.
@@ -40,7 +43,11 @@ impl Cache {
         match fetch() {
             Ok(raw) => Ok(held.get_or_init(|| Arc::new(raw)).clone()),
             Err(error) => {
-                self.state.lock().unwrap_or_else(PoisonError::into_inner).slots.remove(&id);
+                self.state
+                    .lock()
+                    .unwrap_or_else(PoisonError::into_inner)
+                    .slots
+                    .remove(&id);
                 Err(error)
             }
         }
@@ -53,7 +60,9 @@ impl Cache {
             return slot.clone();
         }
         while state.order.len() >= self.frames_max {
-            let Some(oldest) = state.order.pop_front() else { break };
+            let Some(oldest) = state.order.pop_front() else {
+                break;
+            };
             match state.slots.get_mut(&oldest) {
                 Some((_, used)) if *used => {
                     *used = false;

@@ -3,13 +3,13 @@
 //! Packs are sealed as they fill up, so a copy that was interrupted moves only the rest. The
 //! manifest comes last: while it is not here, the disk is not here.
 
+use crate::BLOCK_BYTES;
 use crate::error::{BlocksError, Result};
 use crate::frame::{self, BlockId, FrameId, StoredFrame};
 use crate::ingest::Progress;
 use crate::manifest::ManifestId;
 use crate::pack;
 use crate::store::{Inner, Store, blocking};
-use crate::BLOCK_BYTES;
 
 /// Stored bytes after which a copy makes durable what it has.
 const SEAL_BYTES: u64 = 32 << 20;
@@ -27,7 +27,12 @@ pub struct Copied {
 
 impl Store {
     /// Copies a disk from another store of the installation.
-    pub async fn copy_from(&self, source: &Self, id: ManifestId, progress: &Progress) -> Result<Copied> {
+    pub async fn copy_from(
+        &self,
+        source: &Self,
+        id: ManifestId,
+        progress: &Progress,
+    ) -> Result<Copied> {
         let (target, source, progress) = (self.clone(), source.clone(), progress.clone());
         blocking(move || copy(&target.0, &source.0, id, &progress)).await
     }
@@ -35,7 +40,9 @@ impl Store {
 
 fn copy(target: &Inner, source: &Inner, id: ManifestId, progress: &Progress) -> Result<Copied> {
     if target.key != source.key {
-        return Err(BlocksError::Invalid { reason: "the stores belong to different installations".to_owned() });
+        return Err(BlocksError::Invalid {
+            reason: "the stores belong to different installations".to_owned(),
+        });
     }
     let _here = target.keep();
     let _there = source.keep();
@@ -43,7 +50,10 @@ fn copy(target: &Inner, source: &Inner, id: ManifestId, progress: &Progress) -> 
     let missing = target.lacks(&manifest);
     let bytes_total = stored_bytes(source, &missing)?;
     progress.set_total(bytes_total);
-    let mut copied = Copied { bytes_total, ..Copied::default() };
+    let mut copied = Copied {
+        bytes_total,
+        ..Copied::default()
+    };
     let mut writer = pack::Writer::create(&target.directories)?;
     for frame in missing {
         progress.check()?;
@@ -60,21 +70,43 @@ fn copy(target: &Inner, source: &Inner, id: ManifestId, progress: &Progress) -> 
     target.seal(writer)?;
     let stored = target.put_manifest(&manifest)?;
     if stored != id {
-        return Err(BlocksError::damaged(format!("manifest {id}"), "its copy has another id"));
+        return Err(BlocksError::damaged(
+            format!("manifest {id}"),
+            "its copy has another id",
+        ));
     }
     Ok(copied)
 }
 
 fn stored_bytes(source: &Inner, frames: &[FrameId]) -> Result<u64> {
     let index = source.index();
-    frames.iter().map(|frame| index.place(*frame).map(|place| u64::from(place.length))).sum()
+    frames
+        .iter()
+        .map(|frame| index.place(*frame).map(|place| u64::from(place.length)))
+        .sum()
 }
 
 /// Reads a frame as it is stored, with the identities of its blocks worked out from its content.
 pub(crate) fn fetch(source: &Inner, id: FrameId) -> Result<(StoredFrame, Vec<BlockId>)> {
     let place = source.index().place(id)?;
     let bytes = source.read_stored(&place)?;
-    let raw = frame::unpack(id, place.codec, &place.digest, &bytes, usize::from(place.blocks))?;
-    let blocks = raw.chunks_exact(BLOCK_BYTES).map(|block| frame::block_id(&source.key, block)).collect();
-    Ok((StoredFrame { codec: place.codec, bytes, digest: place.digest }, blocks))
+    let raw = frame::unpack(
+        id,
+        place.codec,
+        &place.digest,
+        &bytes,
+        usize::from(place.blocks),
+    )?;
+    let blocks = raw
+        .chunks_exact(BLOCK_BYTES)
+        .map(|block| frame::block_id(&source.key, block))
+        .collect();
+    Ok((
+        StoredFrame {
+            codec: place.codec,
+            bytes,
+            digest: place.digest,
+        },
+        blocks,
+    ))
 }

@@ -77,7 +77,10 @@ impl BlocksError {
     }
 
     pub(crate) fn damaged(what: impl Into<String>, reason: impl Into<String>) -> Self {
-        Self::Damaged { what: what.into(), reason: reason.into() }
+        Self::Damaged {
+            what: what.into(),
+            reason: reason.into(),
+        }
     }
 
     pub(crate) fn not_found(what: impl Into<String>) -> Self {

@@ -36,7 +36,9 @@ impl Codec {
     }
 
     pub fn from_byte(byte: u8) -> Option<Self> {
-        [Self::Plain, Self::Zstd].into_iter().find(|codec| codec.to_byte() == byte)
+        [Self::Plain, Self::Zstd]
+            .into_iter()
+            .find(|codec| codec.to_byte() == byte)
     }
 }
 
@@ -53,21 +55,37 @@ pub(crate) struct StoredFrame {
 pub(crate) fn pack(raw: &[u8], level: i32) -> Result<StoredFrame> {
     let packed = zstd::bulk::compress(raw, level)?;
     let gains = packed.len() + raw.len() / GAIN_PART <= raw.len();
-    let (codec, bytes) = if gains { (Codec::Zstd, packed) } else { (Codec::Plain, raw.to_vec()) };
+    let (codec, bytes) = if gains {
+        (Codec::Zstd, packed)
+    } else {
+        (Codec::Plain, raw.to_vec())
+    };
     let digest = *blake3::hash(&bytes).as_bytes();
-    Ok(StoredFrame { codec, bytes, digest })
+    Ok(StoredFrame {
+        codec,
+        bytes,
+        digest,
+    })
 }
 
 /// Checks stored bytes against their digest and returns the raw blocks.
-pub(crate) fn unpack(id: FrameId, codec: Codec, digest: &[u8; 32], bytes: &[u8], blocks: usize) -> Result<Vec<u8>> {
-    let damaged = |reason: &str| BlocksError::damaged(format!("frame {}:{}", id.origin, id.number), reason);
+pub(crate) fn unpack(
+    id: FrameId,
+    codec: Codec,
+    digest: &[u8; 32],
+    bytes: &[u8],
+    blocks: usize,
+) -> Result<Vec<u8>> {
+    let damaged =
+        |reason: &str| BlocksError::damaged(format!("frame {}:{}", id.origin, id.number), reason);
     if blake3::hash(bytes).as_bytes() != digest {
         return Err(damaged("its bytes do not match their digest"));
     }
     let raw_bytes = blocks * BLOCK_BYTES;
     let raw = match codec {
         Codec::Plain => bytes.to_vec(),
-        Codec::Zstd => zstd::bulk::decompress(bytes, raw_bytes).map_err(|_| damaged("it cannot be decompressed"))?,
+        Codec::Zstd => zstd::bulk::decompress(bytes, raw_bytes)
+            .map_err(|_| damaged("it cannot be decompressed"))?,
     };
     if raw.len() != raw_bytes {
         return Err(damaged("it has another length than its table says"));
@@ -86,5 +104,6 @@ pub(crate) fn block_id(key: &[u8; 32], block: &[u8]) -> BlockId {
 /// Whether all bytes are zero.
 pub(crate) fn is_zero(bytes: &[u8]) -> bool {
     let words = bytes.chunks_exact(16);
-    words.remainder().iter().all(|byte| *byte == 0) && words.into_iter().all(|word| word == [0_u8; 16])
+    words.remainder().iter().all(|byte| *byte == 0)
+        && words.into_iter().all(|word| word == [0_u8; 16])
 }

@@ -62,7 +62,9 @@ impl Index {
             let slot = self.slot(entry.frame.origin);
             let first = entry.frame.number.saturating_mul(16);
             for (within, block) in (0..).zip(&entry.blocks) {
-                self.blocks.entry(*block).or_insert((slot, first.saturating_add(within)));
+                self.blocks
+                    .entry(*block)
+                    .or_insert((slot, first.saturating_add(within)));
             }
         }
     }
@@ -78,16 +80,18 @@ impl Index {
     /// Returns where a block of this identity is kept.
     pub fn find(&self, block: BlockId) -> Option<(FrameId, usize)> {
         let (slot, address) = *self.blocks.get(&block)?;
-        let frame = FrameId { origin: self.origins[slot as usize], number: address / 16 };
+        let frame = FrameId {
+            origin: self.origins[slot as usize],
+            number: address / 16,
+        };
         Some((frame, address as usize % FRAME_BLOCKS))
     }
 
     /// Returns where a frame lies.
     pub fn place(&self, frame: FrameId) -> Result<Place> {
-        self.frames
-            .get(&frame)
-            .cloned()
-            .ok_or_else(|| BlocksError::not_found(format!("frame {}:{}", frame.origin, frame.number)))
+        self.frames.get(&frame).cloned().ok_or_else(|| {
+            BlocksError::not_found(format!("frame {}:{}", frame.origin, frame.number))
+        })
     }
 
     /// Whether the store has a frame.
@@ -107,7 +111,8 @@ impl Index {
 
     /// Forgets packs with all that lies in them; frames that `moved` names lie there from now on.
     pub fn replace(&mut self, gone: &[Uuid], pack: Option<(&Arc<Pack>, &[Entry])>) {
-        self.frames.retain(|_, place| !gone.contains(&place.pack.id));
+        self.frames
+            .retain(|_, place| !gone.contains(&place.pack.id));
         for id in gone {
             self.packs.remove(id);
         }
@@ -116,7 +121,10 @@ impl Index {
         }
         let (frames, origins) = (&self.frames, &self.origins);
         self.blocks.retain(|_, (slot, address)| {
-            frames.contains_key(&FrameId { origin: origins[*slot as usize], number: *address / 16 })
+            frames.contains_key(&FrameId {
+                origin: origins[*slot as usize],
+                number: *address / 16,
+            })
         });
     }
 

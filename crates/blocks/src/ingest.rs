@@ -69,7 +69,11 @@ impl Progress {
     }
 
     pub(crate) fn check(&self) -> Result<()> {
-        if self.0.canceled.load(Ordering::Relaxed) { Err(BlocksError::Canceled) } else { Ok(()) }
+        if self.0.canceled.load(Ordering::Relaxed) {
+            Err(BlocksError::Canceled)
+        } else {
+            Ok(())
+        }
     }
 }
 
@@ -91,14 +95,20 @@ pub struct Ingested {
 }
 
 /// Stores a disk that has no base.
-pub(crate) fn disk(store: &Arc<Inner>, source: &dyn Source, progress: &Progress) -> Result<Ingested> {
+pub(crate) fn disk(
+    store: &Arc<Inner>,
+    source: &dyn Source,
+    progress: &Progress,
+) -> Result<Ingested> {
     let size = source.size_bytes();
     let mut touched = Vec::new();
     let mut at = 0;
     while at < size {
         let extent = source.extent_at(at)?;
         if extent.length == 0 {
-            return Err(BlocksError::Invalid { reason: "the source has an extent without length".to_owned() });
+            return Err(BlocksError::Invalid {
+                reason: "the source has an extent without length".to_owned(),
+            });
         }
         if extent.kind == ExtentKind::Data {
             touched.push((at, at + extent.length));
@@ -118,7 +128,9 @@ pub(crate) fn with_base(
     progress: &Progress,
 ) -> Result<Ingested> {
     if size > DISK_BYTES_MAX {
-        return Err(BlocksError::Invalid { reason: format!("a disk can have at most {DISK_BYTES_MAX} bytes") });
+        return Err(BlocksError::Invalid {
+            reason: format!("a disk can have at most {DISK_BYTES_MAX} bytes"),
+        });
     }
     let _kept = store.keep();
     let chunks = chunks_of(touched, size);
@@ -161,7 +173,10 @@ fn chunks_of(touched: &[(u64, u64)], size: u64) -> Vec<(u64, u64)> {
     let leaf = LEAF_BYTES as u64;
     let mut joined: Vec<(u64, u64)> = Vec::new();
     for (from, to) in touched {
-        let (from, to) = (from / leaf * leaf, to.div_ceil(leaf).saturating_mul(leaf).min(size));
+        let (from, to) = (
+            from / leaf * leaf,
+            to.div_ceil(leaf).saturating_mul(leaf).min(size),
+        );
         match joined.last_mut() {
             Some(last) if from <= last.1 => last.1 = last.1.max(to),
             _ => joined.push((from, to)),
@@ -204,7 +219,10 @@ impl Window {
     fn wait(&self, number: u64) -> bool {
         let mut wanted = self.wanted.lock().unwrap_or_else(PoisonError::into_inner);
         while *wanted != u64::MAX && number >= wanted.saturating_add(WINDOW) {
-            wanted = self.moved.wait(wanted).unwrap_or_else(PoisonError::into_inner);
+            wanted = self
+                .moved
+                .wait(wanted)
+                .unwrap_or_else(PoisonError::into_inner);
         }
         *wanted != u64::MAX
     }
@@ -230,7 +248,9 @@ fn read_chunks(
     let hasher = ContentHasher::new(0);
     loop {
         let number = next.fetch_add(1, Ordering::Relaxed);
-        let Some((from, to)) = usize::try_from(number).ok().and_then(|n| chunks.get(n)) else { return };
+        let Some((from, to)) = usize::try_from(number).ok().and_then(|n| chunks.get(n)) else {
+            return;
+        };
         if !window.wait(number) {
             return;
         }
@@ -241,7 +261,13 @@ fn read_chunks(
     }
 }
 
-fn read_chunk(key: &[u8; 32], source: &dyn Source, hasher: &ContentHasher, from: u64, to: u64) -> Result<Contents> {
+fn read_chunk(
+    key: &[u8; 32],
+    source: &dyn Source,
+    hasher: &ContentHasher,
+    from: u64,
+    to: u64,
+) -> Result<Contents> {
     let length = usize::try_from(to - from).unwrap_or(0);
     // The last block of a disk is filled up with zeroes.
     let mut bytes = vec![0_u8; length.next_multiple_of(BLOCK_BYTES)];
@@ -253,9 +279,18 @@ fn read_chunk(key: &[u8; 32], source: &dyn Source, hasher: &ContentHasher, from:
     let leaves = bytes
         .chunks(LEAF_BYTES)
         .zip(blocks.chunks(FRAME_BLOCKS))
-        .map(|(leaf, blocks)| blocks.iter().any(Option::is_some).then(|| hasher.leaf(leaf)))
+        .map(|(leaf, blocks)| {
+            blocks
+                .iter()
+                .any(Option::is_some)
+                .then(|| hasher.leaf(leaf))
+        })
         .collect();
-    Ok(Contents { bytes, blocks, leaves })
+    Ok(Contents {
+        bytes,
+        blocks,
+        leaves,
+    })
 }
 
 fn assemble(
@@ -297,12 +332,17 @@ fn pack_frames(store: &Inner, jobs: &Receiver<Job>) -> Result<u64> {
     let mut writer: Option<pack::Writer> = None;
     let mut stored = 0;
     for job in jobs {
-        if job.writer_starts && let Some(full) = writer.take() {
+        if job.writer_starts
+            && let Some(full) = writer.take()
+        {
             store.seal(full)?;
         }
         let writer = match &mut writer {
             Some(writer) => writer,
-            none => none.insert(pack::Writer::create_as(&store.directories, job.frame.origin)?),
+            none => none.insert(pack::Writer::create_as(
+                &store.directories,
+                job.frame.origin,
+            )?),
         };
         let packed = frame::pack(&job.raw, store.level)?;
         stored += packed.bytes.len() as u64;
@@ -329,7 +369,12 @@ struct Assembly<'a> {
 }
 
 impl<'a> Assembly<'a> {
-    fn new(store: &'a Inner, size: u64, base: Option<&'a Manifest>, frames: SyncSender<Job>) -> Self {
+    fn new(
+        store: &'a Inner,
+        size: u64,
+        base: Option<&'a Manifest>,
+        frames: SyncSender<Job>,
+    ) -> Self {
         Self {
             store,
             size,
@@ -340,7 +385,10 @@ impl<'a> Assembly<'a> {
             frames: Some(frames),
             fresh: HashMap::new(),
             open: Job {
-                frame: FrameId { origin: uuid::Uuid::new_v4(), number: 0 },
+                frame: FrameId {
+                    origin: uuid::Uuid::new_v4(),
+                    number: 0,
+                },
                 writer_starts: false,
                 raw: Vec::with_capacity(frame::FRAME_BYTES),
                 blocks: Vec::with_capacity(FRAME_BLOCKS),
@@ -352,9 +400,16 @@ impl<'a> Assembly<'a> {
     /// Takes over the base's blocks and leaves from where the last chunk ended up to `until`.
     fn take_base(&mut self, until: u64) -> Result<()> {
         let until = until.min(self.size);
-        let Some(base) = self.base.filter(|_| self.base_at < until) else { return Ok(()) };
-        let (first, last) = (self.base_at / BLOCK_BYTES as u64, until.div_ceil(BLOCK_BYTES as u64));
-        let from = base.runs().partition_point(|run| run.block + run.count <= first);
+        let Some(base) = self.base.filter(|_| self.base_at < until) else {
+            return Ok(());
+        };
+        let (first, last) = (
+            self.base_at / BLOCK_BYTES as u64,
+            until.div_ceil(BLOCK_BYTES as u64),
+        );
+        let from = base
+            .runs()
+            .partition_point(|run| run.block + run.count <= first);
         for run in &base.runs()[from..] {
             let (start, end) = (run.block.max(first), (run.block + run.count).min(last));
             for block in start..end {
@@ -375,7 +430,9 @@ impl<'a> Assembly<'a> {
         let mut at = self.base_at;
         while at < until {
             // Jump to the next leaf that holds anything.
-            let Some(run) = base.run_at(at / BLOCK_BYTES as u64) else { return Ok(()) };
+            let Some(run) = base.run_at(at / BLOCK_BYTES as u64) else {
+                return Ok(());
+            };
             let start = (run.block * BLOCK_BYTES as u64).max(at) / leaf * leaf;
             if start >= until {
                 return Ok(());
@@ -398,7 +455,10 @@ impl<'a> Assembly<'a> {
 
     fn take_chunk(&mut self, from: u64, contents: &Contents) -> Result<()> {
         let first = from / BLOCK_BYTES as u64;
-        for ((block, id), bytes) in (first..).zip(&contents.blocks).zip(contents.bytes.chunks_exact(BLOCK_BYTES)) {
+        for ((block, id), bytes) in (first..)
+            .zip(&contents.blocks)
+            .zip(contents.bytes.chunks_exact(BLOCK_BYTES))
+        {
             if let Some(id) = id {
                 let (frame, within) = self.place(*id, bytes)?;
                 self.builder.push(block, frame, within);
@@ -435,8 +495,14 @@ impl<'a> Assembly<'a> {
         let number = self.open.frame.number + 1;
         let is_full = number as usize >= PACK_FRAMES_MAX;
         let frame = match is_full {
-            true => FrameId { origin: uuid::Uuid::new_v4(), number: 0 },
-            false => FrameId { origin: self.open.frame.origin, number },
+            true => FrameId {
+                origin: uuid::Uuid::new_v4(),
+                number: 0,
+            },
+            false => FrameId {
+                origin: self.open.frame.origin,
+                number,
+            },
         };
         let next = Job {
             frame,
@@ -459,5 +525,7 @@ impl<'a> Assembly<'a> {
 }
 
 fn worker_died() -> BlocksError {
-    BlocksError::Worker { reason: "a stage of the pipeline stopped".to_owned() }
+    BlocksError::Worker {
+        reason: "a stage of the pipeline stopped".to_owned(),
+    }
 }

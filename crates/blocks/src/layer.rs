@@ -86,21 +86,35 @@ struct Map {
 }
 
 impl Layer {
-    pub(crate) fn create(store: &Store, id: LayerId, base: Option<ManifestId>, size: u64) -> Result<Self> {
+    pub(crate) fn create(
+        store: &Store,
+        id: LayerId,
+        base: Option<ManifestId>,
+        size: u64,
+    ) -> Result<Self> {
         if size > DISK_BYTES_MAX {
-            return Err(BlocksError::Invalid { reason: format!("a disk can have at most {DISK_BYTES_MAX} bytes") });
+            return Err(BlocksError::Invalid {
+                reason: format!("a disk can have at most {DISK_BYTES_MAX} bytes"),
+            });
         }
         let _kept = store.0.keep();
         if let Some(base) = base {
             store.0.manifest(base)?;
         }
         DataFiles::new(store.0.directories.layers.clone(), id).remove()?;
-        store.0.directories.write_durable(&map_path(&store.0, id), &header(base, size))?;
+        store
+            .0
+            .directories
+            .write_durable(&map_path(&store.0, id), &header(base, size))?;
         Self::open(store, id)
     }
 
     pub(crate) fn open(store: &Store, id: LayerId) -> Result<Self> {
-        let mut open = store.0.open_layers.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut open = store
+            .0
+            .open_layers
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
         if let Some(shared) = open.get(&id).and_then(Weak::upgrade) {
             return Ok(Self(shared));
         }
@@ -111,7 +125,12 @@ impl Layer {
     }
 
     pub(crate) fn delete(store: &Store, id: LayerId) -> Result<()> {
-        store.0.open_layers.lock().unwrap_or_else(PoisonError::into_inner).remove(&id);
+        store
+            .0
+            .open_layers
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .remove(&id);
         match fs::remove_file(map_path(&store.0, id)) {
             Err(error) if error.kind() != std::io::ErrorKind::NotFound => return Err(error.into()),
             _ => {}
@@ -125,7 +144,10 @@ impl Layer {
         for entry in fs::read_dir(&store.0.directories.layers)? {
             let path = entry?.path();
             if path.extension().is_some_and(|e| e == "map") {
-                let id = path.file_stem().and_then(|s| s.to_str()).and_then(|s| Uuid::parse_str(s).ok());
+                let id = path
+                    .file_stem()
+                    .and_then(|s| s.to_str())
+                    .and_then(|s| Uuid::parse_str(s).ok());
                 ids.extend(id.map(LayerId));
             }
         }
@@ -221,9 +243,17 @@ pub(crate) fn base_of(store: &Inner, id: LayerId) -> Result<Option<ManifestId>> 
 }
 
 fn parse_header(id: LayerId, bytes: &[u8; HEADER_BYTES]) -> Result<(Option<ManifestId>, u64)> {
-    let damaged = || BlocksError::damaged(format!("layer {id}"), "its header does not match its checksum");
+    let damaged = || {
+        BlocksError::damaged(
+            format!("layer {id}"),
+            "its header does not match its checksum",
+        )
+    };
     let crc = u32::from_le_bytes(bytes[56..60].try_into().map_err(|_| damaged())?);
-    if crc32fast::hash(&bytes[..56]) != crc || bytes[..4] != *MAGIC || bytes[4..8] != VERSION.to_le_bytes() {
+    if crc32fast::hash(&bytes[..56]) != crc
+        || bytes[..4] != *MAGIC
+        || bytes[4..8] != VERSION.to_le_bytes()
+    {
         return Err(damaged());
     }
     let base: [u8; 32] = bytes[8..40].try_into().map_err(|_| damaged())?;
@@ -232,7 +262,11 @@ fn parse_header(id: LayerId, bytes: &[u8; HEADER_BYTES]) -> Result<(Option<Manif
 }
 
 fn load(store: &Arc<Inner>, id: LayerId) -> Result<Shared> {
-    let mut journal = match OpenOptions::new().read(true).append(true).open(map_path(store, id)) {
+    let mut journal = match OpenOptions::new()
+        .read(true)
+        .append(true)
+        .open(map_path(store, id))
+    {
         Ok(file) => file,
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
             return Err(BlocksError::not_found(format!("layer {id}")));
@@ -245,11 +279,17 @@ fn load(store: &Arc<Inner>, id: LayerId) -> Result<Shared> {
         .split_first_chunk::<HEADER_BYTES>()
         .ok_or_else(|| BlocksError::damaged(format!("layer {id}"), "its map is cut short"))?;
     let (base, size) = parse_header(id, head)?;
-    let mut map = Map { size, runs: BTreeMap::new(), changed: Vec::new() };
+    let mut map = Map {
+        size,
+        runs: BTreeMap::new(),
+        changed: Vec::new(),
+    };
     let mut good = HEADER_BYTES as u64;
     for record in records.chunks(RECORD_BYTES) {
         // A record that a crash cut short ends the journal: it was never acknowledged.
-        let Some((start, end, state)) = parse_record(record) else { break };
+        let Some((start, end, state)) = parse_record(record) else {
+            break;
+        };
         map.replay(start, end, state);
         good += RECORD_BYTES as u64;
     }
@@ -257,7 +297,9 @@ fn load(store: &Arc<Inner>, id: LayerId) -> Result<Shared> {
         journal.set_len(good)?;
         journal.sync_all()?;
     }
-    let base = base.map(|id| store.manifest(id).map(|manifest| (id, manifest))).transpose()?;
+    let base = base
+        .map(|id| store.manifest(id).map(|manifest| (id, manifest)))
+        .transpose()?;
     Ok(Shared {
         store: store.clone(),
         base,
@@ -303,7 +345,11 @@ impl Map {
     /// Sets a run, cutting and replacing what it covers.
     fn set(&mut self, start: u64, end: u64, state: State) {
         let (mut start, mut end) = (start, end);
-        let first = self.runs.range(..start).next_back().map(|(s, (e, st))| (*s, *e, *st));
+        let first = self
+            .runs
+            .range(..start)
+            .next_back()
+            .map(|(s, (e, st))| (*s, *e, *st));
         if let Some((s, e, st)) = first
             && e >= start
         {
@@ -317,7 +363,11 @@ impl Map {
                 }
             }
         }
-        let covered: Vec<(u64, (u64, State))> = self.runs.range(start..=end).map(|(s, run)| (*s, *run)).collect();
+        let covered: Vec<(u64, (u64, State))> = self
+            .runs
+            .range(start..=end)
+            .map(|(s, run)| (*s, *run))
+            .collect();
         for (s, (e, st)) in covered {
             if st == state {
                 end = end.max(e);
@@ -339,7 +389,11 @@ impl Map {
         {
             return (*state, *end);
         }
-        let next = self.runs.range(block + 1..).next().map_or(u64::MAX, |(start, _)| *start);
+        let next = self
+            .runs
+            .range(block + 1..)
+            .next()
+            .map_or(u64::MAX, |(start, _)| *start);
         (State::Base, next)
     }
 }
@@ -378,7 +432,9 @@ impl Shared {
             buffer.fill(0);
             return Ok(());
         };
-        let inside = usize::try_from(base.size_bytes().saturating_sub(offset)).unwrap_or(usize::MAX).min(buffer.len());
+        let inside = usize::try_from(base.size_bytes().saturating_sub(offset))
+            .unwrap_or(usize::MAX)
+            .min(buffer.len());
         let (below, beyond) = buffer.split_at_mut(inside);
         beyond.fill(0);
         reader::read_manifest(&self.store, base, offset, below)
@@ -417,7 +473,10 @@ impl Shared {
         }
         let (head, tail) = (first * BLOCK - offset, end - last * BLOCK);
         self.write_now(offset, &vec![0_u8; usize::try_from(head).unwrap_or(0)])?;
-        self.write_now(last * BLOCK, &vec![0_u8; usize::try_from(tail).unwrap_or(0)])?;
+        self.write_now(
+            last * BLOCK,
+            &vec![0_u8; usize::try_from(tail).unwrap_or(0)],
+        )?;
         let mut map = self.map.write().unwrap_or_else(PoisonError::into_inner);
         self.data.discard(first * BLOCK, (last - first) * BLOCK)?;
         map.set(first, last, State::Zero);
@@ -428,7 +487,9 @@ impl Shared {
 
     fn resize_now(&self, size: u64) -> Result<()> {
         if size > DISK_BYTES_MAX {
-            return Err(BlocksError::Invalid { reason: format!("a disk can have at most {DISK_BYTES_MAX} bytes") });
+            return Err(BlocksError::Invalid {
+                reason: format!("a disk can have at most {DISK_BYTES_MAX} bytes"),
+            });
         }
         let old = self.size();
         let cut = old.min(size) % BLOCK;
@@ -456,7 +517,10 @@ impl Shared {
         }
         let (changed, upto) = {
             let mut map = self.map.write().unwrap_or_else(PoisonError::into_inner);
-            (std::mem::take(&mut map.changed), self.written.load(Ordering::Acquire))
+            (
+                std::mem::take(&mut map.changed),
+                self.written.load(Ordering::Acquire),
+            )
         };
         let done = self.data.sync().and_then(|()| {
             let mut out = Vec::with_capacity(changed.len() * RECORD_BYTES);
@@ -492,11 +556,19 @@ impl Shared {
             (State::Data, _) => ExtentKind::Data,
             (State::Base, Some((_, base))) if offset < base.size_bytes() => {
                 let below = reader::extent_at(base, offset);
-                return Ok(Extent { offset, length: length.min(below.length), kind: below.kind });
+                return Ok(Extent {
+                    offset,
+                    length: length.min(below.length),
+                    kind: below.kind,
+                });
             }
             _ => ExtentKind::Zero,
         };
-        Ok(Extent { offset, length, kind })
+        Ok(Extent {
+            offset,
+            length,
+            kind,
+        })
     }
 
     fn freeze_now(self: &Arc<Self>, length: Option<u64>) -> Result<Ingested> {
@@ -520,8 +592,19 @@ impl Shared {
             touched.push((start, size));
             touched.sort_unstable();
         }
-        let frozen = Frozen { layer: self, map: &map, size };
-        ingest::with_base(&self.store, &frozen, size, base, &touched, &Progress::default())
+        let frozen = Frozen {
+            layer: self,
+            map: &map,
+            size,
+        };
+        ingest::with_base(
+            &self.store,
+            &frozen,
+            size,
+            base,
+            &touched,
+            &Progress::default(),
+        )
     }
 }
 
@@ -543,6 +626,10 @@ impl Source for Frozen<'_> {
     }
 
     fn extent_at(&self, offset: u64) -> std::result::Result<Extent, DiskError> {
-        Ok(Extent { offset, length: self.size - offset, kind: ExtentKind::Data })
+        Ok(Extent {
+            offset,
+            length: self.size - offset,
+            kind: ExtentKind::Data,
+        })
     }
 }

@@ -24,7 +24,11 @@ pub(crate) struct DataFiles {
 
 impl DataFiles {
     pub fn new(directory: PathBuf, id: LayerId) -> Self {
-        Self { directory, id, open: Mutex::default() }
+        Self {
+            directory,
+            id,
+            open: Mutex::default(),
+        }
     }
 
     /// Fills `buffer`; bytes that were never written are zero.
@@ -65,7 +69,9 @@ impl DataFiles {
     pub fn discard(&self, offset: u64, length: u64) -> Result<()> {
         let end = offset + length;
         for number in offset / FILE_BYTES..end.div_ceil(FILE_BYTES) {
-            let Some(file) = self.file(number, false)? else { continue };
+            let Some(file) = self.file(number, false)? else {
+                continue;
+            };
             let start = offset.max(number * FILE_BYTES) - number * FILE_BYTES;
             let stop = end.min((number + 1) * FILE_BYTES) - number * FILE_BYTES;
             let flags = FallocateFlags::PUNCH_HOLE | FallocateFlags::KEEP_SIZE;
@@ -80,7 +86,13 @@ impl DataFiles {
 
     /// Makes everything written durable.
     pub fn sync(&self) -> Result<()> {
-        let open: Vec<Arc<File>> = self.open.lock().unwrap_or_else(PoisonError::into_inner).values().cloned().collect();
+        let open: Vec<Arc<File>> = self
+            .open
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .values()
+            .cloned()
+            .collect();
         open.iter().try_for_each(|file| file.sync_data())?;
         Ok(())
     }
@@ -89,7 +101,9 @@ impl DataFiles {
     pub fn remove(&self) -> Result<()> {
         for number in 0..DISK_BYTES_MAX.div_ceil(FILE_BYTES) {
             match fs::remove_file(self.path(number)) {
-                Err(error) if error.kind() != std::io::ErrorKind::NotFound => return Err(error.into()),
+                Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
+                    return Err(error.into());
+                }
                 _ => {}
             }
         }
@@ -111,7 +125,14 @@ impl DataFiles {
         if is_new && !create {
             return Ok(None);
         }
-        let file = Arc::new(OpenOptions::new().read(true).write(true).create(true).truncate(false).open(&path)?);
+        let file = Arc::new(
+            OpenOptions::new()
+                .read(true)
+                .write(true)
+                .create(true)
+                .truncate(false)
+                .open(&path)?,
+        );
         if is_new {
             crate::storage::sync_directory(&self.directory)?;
         }

@@ -44,7 +44,9 @@ impl FromStr for ManifestId {
     type Err = BlocksError;
 
     fn from_str(text: &str) -> Result<Self> {
-        let invalid = || BlocksError::Invalid { reason: "not the id of a manifest".to_owned() };
+        let invalid = || BlocksError::Invalid {
+            reason: "not the id of a manifest".to_owned(),
+        };
         if text.len() != 64 || !text.is_ascii() {
             return Err(invalid());
         }
@@ -107,7 +109,9 @@ impl Manifest {
 
     /// Returns the run that holds a block, or the first one after it.
     pub(crate) fn run_at(&self, block: u64) -> Option<&Run> {
-        let after = self.runs.partition_point(|run| run.block + run.count <= block);
+        let after = self
+            .runs
+            .partition_point(|run| run.block + run.count <= block);
         self.runs.get(after)
     }
 
@@ -119,7 +123,10 @@ impl Manifest {
         let within = address % FRAME_BLOCKS as u64;
         // Both fit: decode and the builder keep addresses below 2^36.
         let number = u32::try_from(frame).unwrap_or(u32::MAX);
-        (FrameId { origin, number }, usize::try_from(within).unwrap_or(0))
+        (
+            FrameId { origin, number },
+            usize::try_from(within).unwrap_or(0),
+        )
     }
 
     /// Returns every frame the disk needs, each once, in order of first use.
@@ -171,9 +178,14 @@ impl Manifest {
     pub(crate) fn decode(id: ManifestId, bytes: &[u8]) -> Result<Self> {
         let what = || format!("manifest {id}");
         if *blake3::hash(bytes).as_bytes() != id.0 {
-            return Err(BlocksError::damaged(what(), "its bytes do not match its id"));
+            return Err(BlocksError::damaged(
+                what(),
+                "its bytes do not match its id",
+            ));
         }
-        let manifest = Decoder { bytes, at: 0 }.manifest().map_err(|reason| BlocksError::damaged(what(), reason))?;
+        let manifest = Decoder { bytes, at: 0 }
+            .manifest()
+            .map_err(|reason| BlocksError::damaged(what(), reason))?;
         if manifest.encode() != bytes {
             return Err(BlocksError::damaged(what(), "it is not in canonical form"));
         }
@@ -194,7 +206,11 @@ pub(crate) struct Builder {
 
 impl Builder {
     pub fn new() -> Self {
-        Self { origins: Vec::new(), runs: Vec::new(), blocks: 0 }
+        Self {
+            origins: Vec::new(),
+            runs: Vec::new(),
+            blocks: 0,
+        }
     }
 
     /// Adds one block of the disk.
@@ -210,14 +226,23 @@ impl Builder {
             run.count += 1;
             return;
         }
-        self.runs.push(Run { block, count: 1, origin, first });
+        self.runs.push(Run {
+            block,
+            count: 1,
+            origin,
+            first,
+        });
     }
 
     fn origin(&mut self, origin: Uuid) -> u32 {
-        let place = self.origins.iter().rposition(|known| *known == origin).unwrap_or_else(|| {
-            self.origins.push(origin);
-            self.origins.len() - 1
-        });
+        let place = self
+            .origins
+            .iter()
+            .rposition(|known| *known == origin)
+            .unwrap_or_else(|| {
+                self.origins.push(origin);
+                self.origins.len() - 1
+            });
         u32::try_from(place).unwrap_or(u32::MAX)
     }
 
@@ -277,21 +302,40 @@ impl Decoder<'_> {
         let mut runs = Vec::new();
         let (mut disk_end, mut address_end) = (0_u64, 0_u64);
         for _ in 0..self.count(4)? {
-            let block = disk_end.checked_add(self.varint()?).ok_or("a run is out of range")?;
+            let block = disk_end
+                .checked_add(self.varint()?)
+                .ok_or("a run is out of range")?;
             let count = self.varint()?;
             let origin = u32::try_from(self.varint()?).map_err(|_| "an origin is out of range")?;
             let first = address_end.wrapping_add(unzigzag(self.varint()?));
             disk_end = block.checked_add(count).ok_or("a run is out of range")?;
-            address_end = first.checked_add(count).ok_or("an address is out of range")?;
-            if count == 0 || disk_end > blocks || origin as usize >= origins.len() || address_end > 1 << 36 {
+            address_end = first
+                .checked_add(count)
+                .ok_or("an address is out of range")?;
+            if count == 0
+                || disk_end > blocks
+                || origin as usize >= origins.len()
+                || address_end > 1 << 36
+            {
                 return Err("a run is out of range");
             }
-            runs.push(Run { block, count, origin, first });
+            runs.push(Run {
+                block,
+                count,
+                origin,
+                first,
+            });
         }
         if self.at != self.bytes.len() {
             return Err("it has bytes behind its end");
         }
-        Ok(Manifest { size_bytes, content_bytes, digest, origins, runs })
+        Ok(Manifest {
+            size_bytes,
+            content_bytes,
+            digest,
+            origins,
+            runs,
+        })
     }
 
     fn array<const N: usize>(&mut self) -> Decoded<[u8; N]> {
@@ -314,7 +358,9 @@ impl Decoder<'_> {
         let mut value = 0_u64;
         for shift in (0..64).step_by(7) {
             let [byte] = self.array::<1>()?;
-            value |= u64::from(byte & 0x7f).checked_shl(shift).ok_or("a number is too long")?;
+            value |= u64::from(byte & 0x7f)
+                .checked_shl(shift)
+                .ok_or("a number is too long")?;
             if byte & 0x80 == 0 {
                 return Ok(value);
             }
@@ -331,10 +377,31 @@ mod tests {
         let mut builder = Builder::new();
         let (a, b) = (Uuid::from_u128(1), Uuid::from_u128(2));
         for block in 0..20 {
-            builder.push(block, FrameId { origin: a, number: u32::try_from(block / 16).unwrap() }, (block % 16) as usize);
+            builder.push(
+                block,
+                FrameId {
+                    origin: a,
+                    number: u32::try_from(block / 16).unwrap(),
+                },
+                (block % 16) as usize,
+            );
         }
-        builder.push(100, FrameId { origin: b, number: 7 }, 3);
-        builder.push(101, FrameId { origin: a, number: 0 }, 5);
+        builder.push(
+            100,
+            FrameId {
+                origin: b,
+                number: 7,
+            },
+            3,
+        );
+        builder.push(
+            101,
+            FrameId {
+                origin: a,
+                number: 0,
+            },
+            5,
+        );
         builder.finish(1 << 30, Digest([9; 32]))
     }
 
@@ -349,7 +416,10 @@ mod tests {
         // Golden: a change of these bytes is a change of the format and needs a new version.
         assert_eq!(&bytes[..8], b"VTMF\x01\0\0\0");
         assert_eq!(bytes[56], 2, "two origins");
-        assert_eq!(bytes[89..], [3, 0, 20, 0, 0, 80, 1, 1, 190, 1, 0, 1, 0, 221, 1]);
+        assert_eq!(
+            bytes[89..],
+            [3, 0, 20, 0, 0, 80, 1, 1, 190, 1, 0, 1, 0, 221, 1]
+        );
     }
 
     #[test]

@@ -65,13 +65,26 @@ impl Writer {
         buffer.extend_from_slice(MAGIC);
         buffer.extend_from_slice(&VERSION.to_le_bytes());
         buffer.extend_from_slice(id.as_bytes());
-        Ok(Self { temporary, file, id, at: HEADER_BYTES, entries: Vec::new(), buffer })
+        Ok(Self {
+            temporary,
+            file,
+            id,
+            at: HEADER_BYTES,
+            entries: Vec::new(),
+            buffer,
+        })
     }
 
     /// Appends a frame.
-    pub fn push(&mut self, frame: FrameId, stored: &StoredFrame, blocks: Vec<BlockId>) -> Result<()> {
-        let length = u32::try_from(stored.bytes.len())
-            .map_err(|_| BlocksError::Invalid { reason: "a frame is too large".to_owned() })?;
+    pub fn push(
+        &mut self,
+        frame: FrameId,
+        stored: &StoredFrame,
+        blocks: Vec<BlockId>,
+    ) -> Result<()> {
+        let length = u32::try_from(stored.bytes.len()).map_err(|_| BlocksError::Invalid {
+            reason: "a frame is too large".to_owned(),
+        })?;
         self.buffer.extend_from_slice(&stored.bytes);
         self.entries.push(Entry {
             frame,
@@ -94,7 +107,6 @@ impl Writer {
         self.at
     }
 
-
     /// Seals the pack: data, sync, table, sync, rename. An empty one leaves nothing.
     pub fn seal(mut self, directories: &Directories) -> Result<Option<(Uuid, Vec<Entry>)>> {
         if self.entries.is_empty() {
@@ -107,7 +119,11 @@ impl Writer {
         let mut end = table.clone();
         end.extend_from_slice(&self.at.to_le_bytes());
         end.extend_from_slice(&(table.len() as u64).to_le_bytes());
-        end.extend_from_slice(&u32::try_from(self.entries.len()).unwrap_or(u32::MAX).to_le_bytes());
+        end.extend_from_slice(
+            &u32::try_from(self.entries.len())
+                .unwrap_or(u32::MAX)
+                .to_le_bytes(),
+        );
         end.extend_from_slice(blake3::hash(&table).as_bytes());
         end.extend_from_slice(END_MAGIC);
         self.file.write_all(&end)?;
@@ -143,24 +159,49 @@ fn encode_table(entries: &[Entry]) -> Vec<u8> {
 pub(crate) fn read_table(id: Uuid, file: &File) -> Result<Vec<Entry>> {
     let damaged = |reason: &str| BlocksError::damaged(format!("pack {id}"), reason);
     let size = file.metadata()?.len();
-    let table_end = size.checked_sub(FOOTER_BYTES).filter(|end| *end >= HEADER_BYTES);
+    let table_end = size
+        .checked_sub(FOOTER_BYTES)
+        .filter(|end| *end >= HEADER_BYTES);
     let table_end = table_end.ok_or_else(|| damaged("it is cut short"))?;
     let mut header = [0_u8; HEADER_BYTES as usize];
     file.read_exact_at(&mut header, 0)?;
-    if header[..4] != *MAGIC || header[4..8] != VERSION.to_le_bytes() || header[8..] != *id.as_bytes() {
-        return Err(damaged("its header is not the one of this pack and version"));
+    if header[..4] != *MAGIC
+        || header[4..8] != VERSION.to_le_bytes()
+        || header[8..] != *id.as_bytes()
+    {
+        return Err(damaged(
+            "its header is not the one of this pack and version",
+        ));
     }
     let mut footer = [0_u8; FOOTER_BYTES as usize];
     file.read_exact_at(&mut footer, table_end)?;
     let mut reader = Fields { bytes: &footer };
-    let offset = u64::from_le_bytes(reader.array().ok_or_else(|| damaged("its footer is cut short"))?);
-    let length = u64::from_le_bytes(reader.array().ok_or_else(|| damaged("its footer is cut short"))?);
-    let count = u32::from_le_bytes(reader.array().ok_or_else(|| damaged("its footer is cut short"))?);
-    let digest: [u8; 32] = reader.array().ok_or_else(|| damaged("its footer is cut short"))?;
-    if reader.bytes != END_MAGIC || offset.checked_add(length) != Some(table_end) || offset < HEADER_BYTES {
+    let offset = u64::from_le_bytes(
+        reader
+            .array()
+            .ok_or_else(|| damaged("its footer is cut short"))?,
+    );
+    let length = u64::from_le_bytes(
+        reader
+            .array()
+            .ok_or_else(|| damaged("its footer is cut short"))?,
+    );
+    let count = u32::from_le_bytes(
+        reader
+            .array()
+            .ok_or_else(|| damaged("its footer is cut short"))?,
+    );
+    let digest: [u8; 32] = reader
+        .array()
+        .ok_or_else(|| damaged("its footer is cut short"))?;
+    if reader.bytes != END_MAGIC
+        || offset.checked_add(length) != Some(table_end)
+        || offset < HEADER_BYTES
+    {
         return Err(damaged("its footer does not fit"));
     }
-    let mut table = vec![0_u8; usize::try_from(length).map_err(|_| damaged("its table is too long"))?];
+    let mut table =
+        vec![0_u8; usize::try_from(length).map_err(|_| damaged("its table is too long"))?];
     file.read_exact_at(&mut table, offset)?;
     if *blake3::hash(&table).as_bytes() != digest {
         return Err(damaged("its table does not match its digest"));
@@ -168,7 +209,9 @@ pub(crate) fn read_table(id: Uuid, file: &File) -> Result<Vec<Entry>> {
     let mut reader = Fields { bytes: &table };
     let mut entries = Vec::new();
     for _ in 0..count {
-        let entry = reader.entry().filter(|e| e.offset >= HEADER_BYTES && e.offset + u64::from(e.length) <= offset);
+        let entry = reader
+            .entry()
+            .filter(|e| e.offset >= HEADER_BYTES && e.offset + u64::from(e.length) <= offset);
         entries.push(entry.ok_or_else(|| damaged("a row of its table is out of range"))?);
     }
     if !reader.bytes.is_empty() {
@@ -211,6 +254,13 @@ impl Fields<'_> {
         for _ in 0..count {
             blocks.push(u128::from_le_bytes(self.array()?));
         }
-        Some(Entry { frame: FrameId { origin, number }, offset, length, codec: Codec::from_byte(codec)?, digest, blocks })
+        Some(Entry {
+            frame: FrameId { origin, number },
+            offset,
+            length,
+            codec: Codec::from_byte(codec)?,
+            digest,
+            blocks,
+        })
     }
 }

@@ -64,7 +64,8 @@ impl Source for Reader {
     }
 
     fn read_at(&self, offset: u64, buffer: &mut [u8]) -> std::result::Result<(), DiskError> {
-        self.read_now(offset, buffer).map_err(|error| DiskError::Io(std::io::Error::other(error)))
+        self.read_now(offset, buffer)
+            .map_err(|error| DiskError::Io(std::io::Error::other(error)))
     }
 
     fn extent_at(&self, offset: u64) -> std::result::Result<Extent, DiskError> {
@@ -75,7 +76,11 @@ impl Source for Reader {
 /// Refuses a range that is not wholly inside the disk.
 pub(crate) fn check_range(offset: u64, length: u64, size: u64) -> Result<()> {
     if offset.checked_add(length).is_none_or(|end| end > size) {
-        return Err(BlocksError::Source(DiskError::OutOfBounds { offset, length, size }));
+        return Err(BlocksError::Source(DiskError::OutOfBounds {
+            offset,
+            length,
+            size,
+        }));
     }
     Ok(())
 }
@@ -84,15 +89,26 @@ pub(crate) fn check_range(offset: u64, length: u64, size: u64) -> Result<()> {
 pub(crate) fn extent_at(manifest: &Manifest, offset: u64) -> Extent {
     let size = manifest.size_bytes();
     let (end, kind) = match manifest.run_at(offset / BLOCK) {
-        Some(run) if run.block * BLOCK <= offset => ((run.block + run.count) * BLOCK, ExtentKind::Data),
+        Some(run) if run.block * BLOCK <= offset => {
+            ((run.block + run.count) * BLOCK, ExtentKind::Data)
+        }
         Some(run) => (run.block * BLOCK, ExtentKind::Zero),
         None => (size, ExtentKind::Zero),
     };
-    Extent { offset, length: end.min(size) - offset, kind }
+    Extent {
+        offset,
+        length: end.min(size) - offset,
+        kind,
+    }
 }
 
 /// Fills `buffer` from a manifest; the range is inside the disk.
-pub(crate) fn read_manifest(store: &Inner, manifest: &Manifest, offset: u64, buffer: &mut [u8]) -> Result<()> {
+pub(crate) fn read_manifest(
+    store: &Inner,
+    manifest: &Manifest,
+    offset: u64,
+    buffer: &mut [u8],
+) -> Result<()> {
     let mut done = 0;
     while done < buffer.len() {
         let at = offset + done as u64;
@@ -113,7 +129,10 @@ pub(crate) fn read_manifest(store: &Inner, manifest: &Manifest, offset: u64, buf
         let in_run = usize::try_from(run.block + run.count - block).unwrap_or(usize::MAX);
         let blocks = in_frame.min(in_run);
         if blocks == 0 {
-            return Err(BlocksError::damaged(format!("frame {}:{}", frame.origin, frame.number), "it is shorter than a manifest needs"));
+            return Err(BlocksError::damaged(
+                format!("frame {}:{}", frame.origin, frame.number),
+                "it is shorter than a manifest needs",
+            ));
         }
         let from = first * BLOCK_BYTES + within;
         let length = (blocks * BLOCK_BYTES - within).min(rest);

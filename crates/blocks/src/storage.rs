@@ -31,7 +31,13 @@ impl Directories {
         if all.temporary.exists() {
             fs::remove_dir_all(&all.temporary)?;
         }
-        for path in [&all.packs, &all.manifests, &all.unreferenced, &all.temporary, &all.layers] {
+        for path in [
+            &all.packs,
+            &all.manifests,
+            &all.unreferenced,
+            &all.temporary,
+            &all.layers,
+        ] {
             fs::create_dir_all(path)?;
         }
         sync_directory(root)?;
@@ -41,7 +47,11 @@ impl Directories {
     /// Creates a file that nobody sees until it is published.
     pub fn temporary_file(&self) -> Result<(PathBuf, File)> {
         let path = self.temporary.join(Uuid::new_v4().to_string());
-        let file = OpenOptions::new().read(true).write(true).create_new(true).open(&path)?;
+        let file = OpenOptions::new()
+            .read(true)
+            .write(true)
+            .create_new(true)
+            .open(&path)?;
         Ok((path, file))
     }
 

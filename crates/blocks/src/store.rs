@@ -52,7 +52,13 @@ pub struct StoreOptions {
 impl StoreOptions {
     /// Returns the usual options.
     pub fn new(location: Location, local: PathBuf, key: [u8; 32]) -> Self {
-        Self { location, local, key, cache_bytes_max: CACHE_BYTES, level: LEVEL }
+        Self {
+            location,
+            local,
+            key,
+            cache_bytes_max: CACHE_BYTES,
+            level: LEVEL,
+        }
     }
 }
 
@@ -103,7 +109,10 @@ impl Store {
         let mut index = Index::default();
         for entry in fs::read_dir(&directories.packs)? {
             let path = entry?.path();
-            let id = path.file_stem().and_then(|s| s.to_str()).and_then(|s| Uuid::parse_str(s).ok());
+            let id = path
+                .file_stem()
+                .and_then(|s| s.to_str())
+                .and_then(|s| Uuid::parse_str(s).ok());
             let Some(id) = id else { continue };
             let file = File::open(&path)?;
             let bytes = file.metadata()?.len();
@@ -154,7 +163,12 @@ impl Store {
     }
 
     /// Creates a writable layer over a manifest, or over nothing.
-    pub async fn create_layer(&self, id: LayerId, base: Option<ManifestId>, size_bytes: u64) -> Result<Layer> {
+    pub async fn create_layer(
+        &self,
+        id: LayerId,
+        base: Option<ManifestId>,
+        size_bytes: u64,
+    ) -> Result<Layer> {
         let store = self.clone();
         blocking(move || Layer::create(&store, id, base, size_bytes)).await
     }
@@ -221,7 +235,8 @@ impl Inner {
         if let Some((id, entries)) = writer.seal(&self.directories)? {
             let file = File::open(pack::path(&self.directories, id))?;
             let bytes = file.metadata()?.len();
-            self.index_mut().add(&Arc::new(Pack { id, file, bytes }), &entries);
+            self.index_mut()
+                .add(&Arc::new(Pack { id, file, bytes }), &entries);
         }
         Ok(())
     }
@@ -234,14 +249,24 @@ impl Inner {
     pub fn manifest_ids(&self) -> Result<Vec<ManifestId>> {
         let mut ids = Vec::new();
         for entry in fs::read_dir(&self.directories.manifests)? {
-            ids.extend(entry?.file_name().to_str().and_then(|name| name.parse::<ManifestId>().ok()));
+            ids.extend(
+                entry?
+                    .file_name()
+                    .to_str()
+                    .and_then(|name| name.parse::<ManifestId>().ok()),
+            );
         }
         ids.sort_unstable();
         Ok(ids)
     }
 
     pub fn manifest(&self, id: ManifestId) -> Result<Arc<Manifest>> {
-        if let Some(known) = self.manifests.lock().unwrap_or_else(PoisonError::into_inner).get(&id) {
+        if let Some(known) = self
+            .manifests
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .get(&id)
+        {
             return Ok(known.clone());
         }
         let bytes = match fs::read(self.manifest_path(id)) {
@@ -252,7 +277,10 @@ impl Inner {
             Err(error) => return Err(error.into()),
         };
         let manifest = Arc::new(Manifest::decode(id, &bytes)?);
-        let mut known = self.manifests.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut known = self
+            .manifests
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
         if known.len() >= MANIFESTS_MAX {
             known.clear();
         }
@@ -261,7 +289,10 @@ impl Inner {
     }
 
     pub fn forget_manifest(&self, id: ManifestId) {
-        self.manifests.lock().unwrap_or_else(PoisonError::into_inner).remove(&id);
+        self.manifests
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .remove(&id);
     }
 
     /// Stores a manifest whose frames are all durable. Call with the gate held.
@@ -283,7 +314,11 @@ impl Inner {
     /// Returns the frames of a manifest that are not here.
     pub fn lacks(&self, manifest: &Manifest) -> Vec<FrameId> {
         let index = self.index();
-        manifest.frames().into_iter().filter(|frame| !index.has(*frame)).collect()
+        manifest
+            .frames()
+            .into_iter()
+            .filter(|frame| !index.has(*frame))
+            .collect()
     }
 
     /// Reads a frame's stored bytes, unchecked.
@@ -298,15 +333,25 @@ impl Inner {
         self.cache.get(id, || {
             let place = self.index().place(id)?;
             let bytes = self.read_stored(&place)?;
-            frame::unpack(id, place.codec, &place.digest, &bytes, usize::from(place.blocks))
+            frame::unpack(
+                id,
+                place.codec,
+                &place.digest,
+                &bytes,
+                usize::from(place.blocks),
+            )
         })
     }
 }
 
 /// Runs blocking work where it holds up nobody.
-pub(crate) async fn blocking<T: Send + 'static>(work: impl FnOnce() -> Result<T> + Send + 'static) -> Result<T> {
+pub(crate) async fn blocking<T: Send + 'static>(
+    work: impl FnOnce() -> Result<T> + Send + 'static,
+) -> Result<T> {
     match tokio::task::spawn_blocking(work).await {
         Ok(done) => done,
-        Err(error) => Err(BlocksError::Worker { reason: error.to_string() }),
+        Err(error) => Err(BlocksError::Worker {
+            reason: error.to_string(),
+        }),
     }
 }

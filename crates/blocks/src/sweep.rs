@@ -42,7 +42,12 @@ pub struct Swept {
 
 impl Store {
     /// Marks manifests that are not in `live` and returns those that have been so for `grace_ms`.
-    pub async fn sweep_plan(&self, live: &BTreeSet<ManifestId>, now_ms: i64, grace_ms: i64) -> Result<SweepPlan> {
+    pub async fn sweep_plan(
+        &self,
+        live: &BTreeSet<ManifestId>,
+        now_ms: i64,
+        grace_ms: i64,
+    ) -> Result<SweepPlan> {
         let (store, live) = (self.clone(), live.clone());
         blocking(move || plan(&store, &live, now_ms, grace_ms)).await
     }
@@ -54,7 +59,12 @@ impl Store {
     }
 }
 
-fn plan(store: &Store, live: &BTreeSet<ManifestId>, now_ms: i64, grace_ms: i64) -> Result<SweepPlan> {
+fn plan(
+    store: &Store,
+    live: &BTreeSet<ManifestId>,
+    now_ms: i64,
+    grace_ms: i64,
+) -> Result<SweepPlan> {
     let mut live = live.clone();
     for id in Layer::list(store)? {
         live.extend(layer::base_of(&store.0, id)?);
@@ -70,8 +80,15 @@ fn plan(store: &Store, live: &BTreeSet<ManifestId>, now_ms: i64, grace_ms: i64) 
             Some(since) if since + grace_ms <= now_ms => plan.manifests.push((id, since)),
             Some(_) => plan.waiting += 1,
             None => {
-                store.0.directories.write_durable(&mark, now_ms.to_string().as_bytes())?;
-                if grace_ms <= 0 { plan.manifests.push((id, now_ms)) } else { plan.waiting += 1 }
+                store
+                    .0
+                    .directories
+                    .write_durable(&mark, now_ms.to_string().as_bytes())?;
+                if grace_ms <= 0 {
+                    plan.manifests.push((id, now_ms))
+                } else {
+                    plan.waiting += 1
+                }
             }
         }
     }
@@ -87,7 +104,9 @@ fn read_mark(store: &Inner, id: ManifestId) -> Result<Option<i64>> {
 }
 
 fn execute(store: &Inner, plan: &SweepPlan) -> Result<Swept> {
-    let Some(_closed) = store.try_close() else { return Ok(Swept::default()) };
+    let Some(_closed) = store.try_close() else {
+        return Ok(Swept::default());
+    };
     let mut swept = Swept::default();
     for (id, since) in &plan.manifests {
         // Somebody may have made it again since the plan.
@@ -104,7 +123,12 @@ fn execute(store: &Inner, plan: &SweepPlan) -> Result<Swept> {
     if gone.is_empty() {
         return Ok(swept);
     }
-    let before: u64 = store.index().packs().filter(|p| gone.contains(&p.id)).map(|p| p.bytes).sum();
+    let before: u64 = store
+        .index()
+        .packs()
+        .filter(|p| gone.contains(&p.id))
+        .map(|p| p.bytes)
+        .sum();
     let after = rewrite(store, &gone, &kept)?;
     swept.packs = gone.len() as u64;
     swept.freed_bytes = before.saturating_sub(after);
@@ -123,7 +147,8 @@ fn live_frames(store: &Inner) -> Result<HashSet<FrameId>> {
 /// Returns the packs with little that is live, and the live frames in them.
 fn thin_packs(store: &Inner, live: &HashSet<FrameId>) -> (Vec<Uuid>, Vec<FrameId>) {
     let index = store.index();
-    let mut by_pack: HashMap<Uuid, (u64, Vec<FrameId>)> = index.packs().map(|p| (p.id, (0, Vec::new()))).collect();
+    let mut by_pack: HashMap<Uuid, (u64, Vec<FrameId>)> =
+        index.packs().map(|p| (p.id, (0, Vec::new()))).collect();
     for (frame, place) in index.frames().filter(|(frame, _)| live.contains(frame)) {
         if let Some((bytes, frames)) = by_pack.get_mut(&place.pack.id) {
             *bytes += u64::from(place.length);
@@ -132,7 +157,9 @@ fn thin_packs(store: &Inner, live: &HashSet<FrameId>) -> (Vec<Uuid>, Vec<FrameId
     }
     let (mut gone, mut kept) = (Vec::new(), Vec::new());
     for pack in index.packs() {
-        let Some((bytes, frames)) = by_pack.remove(&pack.id) else { continue };
+        let Some((bytes, frames)) = by_pack.remove(&pack.id) else {
+            continue;
+        };
         if bytes * 100 < pack.bytes * THIN_PERCENT {
             gone.push(pack.id);
             kept.extend(frames);
@@ -155,11 +182,18 @@ fn rewrite(store: &Inner, gone: &[Uuid], kept: &[FrameId]) -> Result<u64> {
         Some((id, _)) => {
             let file = fs::File::open(pack::path(&store.directories, *id))?;
             bytes = file.metadata()?.len();
-            Some(std::sync::Arc::new(crate::index::Pack { id: *id, file, bytes }))
+            Some(std::sync::Arc::new(crate::index::Pack {
+                id: *id,
+                file,
+                bytes,
+            }))
         }
         None => None,
     };
-    let added = pack.as_ref().zip(sealed.as_ref()).map(|(pack, (_, entries))| (pack, entries.as_slice()));
+    let added = pack
+        .as_ref()
+        .zip(sealed.as_ref())
+        .map(|(pack, (_, entries))| (pack, entries.as_slice()));
     store.index_mut().replace(gone, added);
     for id in gone {
         remove_if_there(&pack::path(&store.directories, *id))?;

@@ -50,7 +50,10 @@ struct Keys {
 impl ContentHasher {
     /// Returns the hasher of a disk of this size.
     pub fn new(size_bytes: u64) -> Self {
-        let keys = Keys { leaf: context_key(LEAF_CONTEXT), node: context_key(NODE_CONTEXT) };
+        let keys = Keys {
+            leaf: context_key(LEAF_CONTEXT),
+            node: context_key(NODE_CONTEXT),
+        };
         let mut zero = vec![leaf_hash(&keys, &[0; LEAF_BYTES])];
         for level in 0..63 {
             let below: Hash = zero[level];
@@ -96,7 +99,11 @@ impl ContentHasher {
     /// Adds zero subtrees as large as their place allows.
     fn fill_to(&mut self, number: u64) {
         while self.next < number {
-            let aligned = if self.next == 0 { 63 } else { self.next.trailing_zeros() };
+            let aligned = if self.next == 0 {
+                63
+            } else {
+                self.next.trailing_zeros()
+            };
             let fits = (number - self.next).ilog2();
             let level = aligned.min(fits);
             self.add(level, self.zero[level as usize]);
@@ -149,7 +156,10 @@ mod tests {
     #[test]
     fn a_leaf_of_zeroes_is_the_same_as_a_hole() {
         let size = 9 * LEAF_BYTES as u64;
-        assert_eq!(digest(size, &[(1, 7), (2, 0), (8, 9)]), digest(size, &[(1, 7), (8, 9)]));
+        assert_eq!(
+            digest(size, &[(1, 7), (2, 0), (8, 9)]),
+            digest(size, &[(1, 7), (8, 9)])
+        );
         assert_ne!(digest(size, &[(1, 7)]), digest(size, &[(2, 7)]));
         assert_ne!(digest(size, &[]), digest(size + 512, &[]));
     }

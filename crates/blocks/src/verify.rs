@@ -30,17 +30,34 @@ impl Store {
     pub async fn scrub(&self) -> Result<Scrubbed> {
         let store = self.clone();
         blocking(move || {
-            let places: Vec<_> = store.0.index().frames().map(|(id, place)| (*id, place.clone())).collect();
+            let places: Vec<_> = store
+                .0
+                .index()
+                .frames()
+                .map(|(id, place)| (*id, place.clone()))
+                .collect();
             let mut scrubbed = Scrubbed::default();
             for (id, place) in places {
                 let checked = store.0.read_stored(&place).and_then(|bytes| {
-                    frame::unpack(id, place.codec, &place.digest, &bytes, usize::from(place.blocks))
+                    frame::unpack(
+                        id,
+                        place.codec,
+                        &place.digest,
+                        &bytes,
+                        usize::from(place.blocks),
+                    )
                 });
                 scrubbed.frames += 1;
                 scrubbed.bytes += u64::from(place.length);
                 if let Err(error) = checked {
-                    let what = format!("frame {}:{} in pack {}", id.origin, id.number, place.pack.id);
-                    scrubbed.faults.push(Fault { what, reason: error.to_string() });
+                    let what = format!(
+                        "frame {}:{} in pack {}",
+                        id.origin, id.number, place.pack.id
+                    );
+                    scrubbed.faults.push(Fault {
+                        what,
+                        reason: error.to_string(),
+                    });
                 }
             }
             Ok(scrubbed)
@@ -58,10 +75,16 @@ impl Store {
                     Ok(manifest) => {
                         let missing = store.0.lacks(&manifest).len();
                         if missing > 0 {
-                            faults.push(Fault { what: format!("manifest {id}"), reason: format!("{missing} of its frames are not here") });
+                            faults.push(Fault {
+                                what: format!("manifest {id}"),
+                                reason: format!("{missing} of its frames are not here"),
+                            });
                         }
                     }
-                    Err(error) => faults.push(Fault { what: format!("manifest {id}"), reason: error.to_string() }),
+                    Err(error) => faults.push(Fault {
+                        what: format!("manifest {id}"),
+                        reason: error.to_string(),
+                    }),
                 }
             }
             Ok(faults)
@@ -77,7 +100,13 @@ impl Store {
             for frame in manifest.frames() {
                 let place = store.0.index().place(frame)?;
                 let bytes = store.0.read_stored(&place)?;
-                frame::unpack(frame, place.codec, &place.digest, &bytes, usize::from(place.blocks))?;
+                frame::unpack(
+                    frame,
+                    place.codec,
+                    &place.digest,
+                    &bytes,
+                    usize::from(place.blocks),
+                )?;
             }
             Ok(())
         })

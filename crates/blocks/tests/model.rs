@@ -24,13 +24,25 @@ impl Source for Plain {
 
     fn extent_at(&self, offset: u64) -> Result<Extent, DiskError> {
         let from = usize::try_from(offset).unwrap();
-        let kind = |at: usize| self.0[at..self.0.len().min(at + 4096)].iter().any(|b| *b != 0);
+        let kind = |at: usize| {
+            self.0[at..self.0.len().min(at + 4096)]
+                .iter()
+                .any(|b| *b != 0)
+        };
         let (first, mut end) = (kind(from), from);
         while end < self.0.len() && kind(end) == first {
             end = (end / 4096 + 1) * 4096;
         }
         let length = (end.min(self.0.len()) - from) as u64;
-        Ok(Extent { offset, length, kind: if first { ExtentKind::Data } else { ExtentKind::Zero } })
+        Ok(Extent {
+            offset,
+            length,
+            kind: if first {
+                ExtentKind::Data
+            } else {
+                ExtentKind::Zero
+            },
+        })
     }
 }
 
@@ -39,7 +51,10 @@ struct Random(u64);
 
 impl Random {
     fn next(&mut self) -> u64 {
-        self.0 = self.0.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        self.0 = self
+            .0
+            .wrapping_mul(6_364_136_223_846_793_005)
+            .wrapping_add(1_442_695_040_888_963_407);
         let x = self.0 ^ (self.0 >> 33);
         x.wrapping_mul(0xff51_afd7_ed55_8ccd) ^ (x >> 29)
     }
@@ -51,18 +66,24 @@ impl Random {
     fn bytes(&mut self, length: usize) -> Vec<u8> {
         let kind = self.below(4);
         let text = self.next().to_le_bytes();
-        (0..length).map(|n| match kind {
-            0 => 0,
-            1 => text[n % 8],
-            _ => u8::try_from(self.next() & 0xff).unwrap(),
-        }).collect()
+        (0..length)
+            .map(|n| match kind {
+                0 => 0,
+                1 => text[n % 8],
+                _ => u8::try_from(self.next() & 0xff).unwrap(),
+            })
+            .collect()
     }
 
     /// A disk of blocks that often come twice.
     fn disk(&mut self) -> Vec<u8> {
         let mut disk = Vec::new();
         for _ in 0..self.below(80) + 1 {
-            let piece = if self.below(3) == 0 { vec![u8::try_from(self.below(5)).unwrap(); 4096] } else { self.bytes(4096) };
+            let piece = if self.below(3) == 0 {
+                vec![u8::try_from(self.below(5)).unwrap(); 4096]
+            } else {
+                self.bytes(4096)
+            };
             disk.extend(piece);
         }
         if self.below(3) == 0 {
@@ -93,7 +114,13 @@ impl World {
     async fn new(seed: u64) -> Self {
         let root = tempfile::tempdir().unwrap();
         let stores = [open(root.path(), "a").await, open(root.path(), "b").await];
-        Self { root, stores, disks: Default::default(), layers: BTreeMap::new(), random: Random(seed) }
+        Self {
+            root,
+            stores,
+            disks: Default::default(),
+            layers: BTreeMap::new(),
+            random: Random(seed),
+        }
     }
 
     async fn step(&mut self) {
@@ -111,35 +138,52 @@ impl World {
 
     async fn ingest(&mut self) {
         let bytes = self.random.disk();
-        let done = self.stores[0].ingest(Arc::new(Plain(bytes.clone())), &Progress::default()).await.unwrap();
+        let done = self.stores[0]
+            .ingest(Arc::new(Plain(bytes.clone())), &Progress::default())
+            .await
+            .unwrap();
         assert_eq!(done.size_bytes, bytes.len() as u64);
         self.disks[0].insert(done.manifest, bytes);
     }
 
     async fn make_layer(&mut self) {
         let id = Uuid::new_v4();
-        let base = self.disks[0].iter().nth(self.random.below(self.disks[0].len() + 1)).map(|(id, b)| (*id, b.clone()));
+        let base = self.disks[0]
+            .iter()
+            .nth(self.random.below(self.disks[0].len() + 1))
+            .map(|(id, b)| (*id, b.clone()));
         let more = self.random.below(5) * 4096;
         let mut bytes = base.as_ref().map(|(_, b)| b.clone()).unwrap_or_default();
         bytes.resize(bytes.len() + more + 512, 0);
         let size = bytes.len() as u64;
-        self.stores[0].create_layer(LayerId(id), base.map(|(id, _)| id), size).await.unwrap();
+        self.stores[0]
+            .create_layer(LayerId(id), base.map(|(id, _)| id), size)
+            .await
+            .unwrap();
         self.layers.insert(id, bytes);
     }
 
     async fn pick(&mut self) -> Option<(Uuid, Layer)> {
-        let id = *self.layers.keys().nth(self.random.below(self.layers.len()))?;
+        let id = *self
+            .layers
+            .keys()
+            .nth(self.random.below(self.layers.len()))?;
         Some((id, self.stores[0].open_layer(LayerId(id)).await.unwrap()))
     }
 
     async fn write(&mut self) {
-        let Some((id, layer)) = self.pick().await else { return };
+        let Some((id, layer)) = self.pick().await else {
+            return;
+        };
         let mut model = self.layers.remove(&id).unwrap();
         let from = self.random.below(model.len());
         let length = self.random.below(model.len() - from).min(40_000);
         match self.random.below(5) {
             0 => {
-                layer.write_zeroes(from as u64, length as u64).await.unwrap();
+                layer
+                    .write_zeroes(from as u64, length as u64)
+                    .await
+                    .unwrap();
                 model[from..from + length].fill(0);
             }
             1 => {
@@ -158,23 +202,46 @@ impl World {
     }
 
     async fn freeze(&mut self) {
-        let Some((id, layer)) = self.pick().await else { return };
+        let Some((id, layer)) = self.pick().await else {
+            return;
+        };
         let model = self.layers[&id].clone();
-        let length = if self.random.below(2) == 0 { model.len() } else { self.random.below(model.len()) };
+        let length = if self.random.below(2) == 0 {
+            model.len()
+        } else {
+            self.random.below(model.len())
+        };
         let done = layer.freeze(Some(length as u64)).await.unwrap();
         // The digest says what the bytes are, however they came in.
-        let again = self.stores[0].ingest(Arc::new(Plain(model[..length].to_vec())), &Progress::default()).await.unwrap();
+        let again = self.stores[0]
+            .ingest(
+                Arc::new(Plain(model[..length].to_vec())),
+                &Progress::default(),
+            )
+            .await
+            .unwrap();
         assert_eq!(done.content, again.content);
         self.disks[0].insert(done.manifest, model[..length].to_vec());
         self.disks[0].insert(again.manifest, model[..length].to_vec());
     }
 
     async fn copy(&mut self) {
-        let Some((id, bytes)) = self.disks[0].iter().nth(self.random.below(self.disks[0].len())) else { return };
+        let Some((id, bytes)) = self.disks[0]
+            .iter()
+            .nth(self.random.below(self.disks[0].len()))
+        else {
+            return;
+        };
         let (id, bytes) = (*id, bytes.clone());
-        self.stores[1].copy_from(&self.stores[0], id, &Progress::default()).await.unwrap();
+        self.stores[1]
+            .copy_from(&self.stores[0], id, &Progress::default())
+            .await
+            .unwrap();
         assert!(self.stores[1].has_manifest(id).await.unwrap());
-        let again = self.stores[1].copy_from(&self.stores[0], id, &Progress::default()).await.unwrap();
+        let again = self.stores[1]
+            .copy_from(&self.stores[0], id, &Progress::default())
+            .await
+            .unwrap();
         assert_eq!(again.bytes_moved, 0);
         self.disks[1].insert(id, bytes);
     }
@@ -208,7 +275,10 @@ impl World {
     }
 
     async fn reopen(&mut self) {
-        self.stores = [open(self.root.path(), "a").await, open(self.root.path(), "b").await];
+        self.stores = [
+            open(self.root.path(), "a").await,
+            open(self.root.path(), "b").await,
+        ];
     }
 
     async fn check(&mut self) {
@@ -229,7 +299,11 @@ impl World {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn whatever_happens_every_disk_holds_its_bytes() {
-    let rounds = if std::env::var_os("VITRINE_LONG").is_some() { 400 } else { 12 };
+    let rounds = if std::env::var_os("VITRINE_LONG").is_some() {
+        400
+    } else {
+        12
+    };
     for seed in 0..rounds {
         let mut world = World::new(seed).await;
         for _ in 0..40 {
@@ -244,7 +318,11 @@ async fn whatever_happens_every_disk_holds_its_bytes() {
         world.sweep().await;
         for store in &world.stores {
             let stat = store.stat().await.unwrap();
-            assert_eq!((stat.packs, stat.manifests, stat.layers, stat.stored_bytes), (0, 0, 0, 0), "seed {seed}");
+            assert_eq!(
+                (stat.packs, stat.manifests, stat.layers, stat.stored_bytes),
+                (0, 0, 0, 0),
+                "seed {seed}"
+            );
         }
     }
 }
@@ -254,9 +332,18 @@ async fn a_flipped_bit_is_never_served_and_another_store_heals_it() {
     let mut world = World::new(99).await;
     world.ingest().await;
     world.copy().await;
-    let (id, bytes) = world.disks[0].iter().next().map(|(id, b)| (*id, b.clone())).unwrap();
+    let (id, bytes) = world.disks[0]
+        .iter()
+        .next()
+        .map(|(id, b)| (*id, b.clone()))
+        .unwrap();
     let packs = world.root.path().join("a/packs");
-    let pack = std::fs::read_dir(&packs).unwrap().next().unwrap().unwrap().path();
+    let pack = std::fs::read_dir(&packs)
+        .unwrap()
+        .next()
+        .unwrap()
+        .unwrap()
+        .path();
     let good = std::fs::read(&pack).unwrap();
     for _ in 0..200 {
         let mut bad = good.clone();
@@ -275,8 +362,20 @@ async fn a_flipped_bit_is_never_served_and_another_store_heals_it() {
     std::fs::write(&pack, &good[..good.len() / 2]).unwrap();
     let store = open(world.root.path(), "a").await;
     assert!(!store.has_manifest(id).await.unwrap());
-    store.copy_from(&world.stores[1], id, &Progress::default()).await.unwrap();
-    assert_eq!(store.open_reader(id).await.unwrap().read(0, bytes.len()).await.unwrap(), bytes);
+    store
+        .copy_from(&world.stores[1], id, &Progress::default())
+        .await
+        .unwrap();
+    assert_eq!(
+        store
+            .open_reader(id)
+            .await
+            .unwrap()
+            .read(0, bytes.len())
+            .await
+            .unwrap(),
+        bytes
+    );
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -298,14 +397,24 @@ async fn a_disk_of_32_tib_costs_what_it_holds() {
                 o if o < end => (end - o, ExtentKind::Data),
                 o => ((32 << 40) - o, ExtentKind::Zero),
             };
-            Ok(Extent { offset, length, kind })
+            Ok(Extent {
+                offset,
+                length,
+                kind,
+            })
         }
     }
     let root = tempfile::tempdir().unwrap();
     let store = open(root.path(), "a").await;
-    let done = store.ingest(Arc::new(Sparse), &Progress::default()).await.unwrap();
+    let done = store
+        .ingest(Arc::new(Sparse), &Progress::default())
+        .await
+        .unwrap();
     assert_eq!(done.content_bytes, 8 << 20);
-    let layer = store.create_layer(LayerId(Uuid::new_v4()), Some(done.manifest), 32 << 40).await.unwrap();
+    let layer = store
+        .create_layer(LayerId(Uuid::new_v4()), Some(done.manifest), 32 << 40)
+        .await
+        .unwrap();
     layer.write_at(20 << 40, b"far out").await.unwrap();
     let frozen = layer.freeze(None).await.unwrap();
     assert_eq!(frozen.new_bytes, 4096);

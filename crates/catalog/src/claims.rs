@@ -21,12 +21,19 @@ impl Tx {
             .fetch_one(self.connection())
             .await?;
         let holder: String = row.try_get("owner")?;
-        if holder == owner.key() { Ok(()) } else { Err(CatalogError::Taken { owner: holder }) }
+        if holder == owner.key() {
+            Ok(())
+        } else {
+            Err(CatalogError::Taken { owner: holder })
+        }
     }
 
     /// Gives back every name of a resource.
     pub async fn release(&mut self, owner: &ResourceId) -> Result<()> {
-        sqlx::query("DELETE FROM claims WHERE owner = $1").bind(owner.key()).execute(self.connection()).await?;
+        sqlx::query("DELETE FROM claims WHERE owner = $1")
+            .bind(owner.key())
+            .execute(self.connection())
+            .await?;
         Ok(())
     }
 }

@@ -20,7 +20,11 @@ pub(crate) enum Dialect {
 impl Dialect {
     /// Returns the dialect of a URL.
     pub fn of(url: &str) -> Self {
-        if url.starts_with("sqlite:") { Self::Sqlite } else { Self::Postgres }
+        if url.starts_with("sqlite:") {
+            Self::Sqlite
+        } else {
+            Self::Postgres
+        }
     }
 
     /// Returns the statement that starts a write.
@@ -96,7 +100,13 @@ impl Dialect {
 /// Whether the database only asks to try again.
 pub(crate) fn is_busy(error: &sqlx::Error) -> bool {
     // SQLite: BUSY (5) and its extended forms, LOCKED (6). PostgreSQL: serialization, deadlock.
-    error.as_database_error().and_then(|inner| inner.code()).is_some_and(|code| {
-        matches!(code.as_ref(), "5" | "6" | "261" | "517" | "40001" | "40P01" | "55P03")
-    })
+    error
+        .as_database_error()
+        .and_then(|inner| inner.code())
+        .is_some_and(|code| {
+            matches!(
+                code.as_ref(),
+                "5" | "6" | "261" | "517" | "40001" | "40P01" | "55P03"
+            )
+        })
 }

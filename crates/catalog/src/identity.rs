@@ -53,7 +53,9 @@ impl PrincipalKind {
 
     /// Returns the kind of a word.
     pub fn parse(word: &str) -> Option<Self> {
-        [Self::User, Self::ServicePrincipal, Self::ManagedIdentity].into_iter().find(|kind| kind.as_str() == word)
+        [Self::User, Self::ServicePrincipal, Self::ManagedIdentity]
+            .into_iter()
+            .find(|kind| kind.as_str() == word)
     }
 }
 
@@ -167,10 +169,12 @@ impl Read {
 
     /// Returns the subscriptions of a tenant, or all.
     pub async fn list_subscriptions(&mut self, tenant: Option<&str>) -> Result<Vec<Subscription>> {
-        let rows = sqlx::query("SELECT * FROM subscriptions WHERE $1 = '' OR tenant = $1 ORDER BY name, id")
-            .bind(tenant.unwrap_or_default())
-            .fetch_all(self.connection())
-            .await?;
+        let rows = sqlx::query(
+            "SELECT * FROM subscriptions WHERE $1 = '' OR tenant = $1 ORDER BY name, id",
+        )
+        .bind(tenant.unwrap_or_default())
+        .fetch_all(self.connection())
+        .await?;
         rows.iter().map(subscription).collect()
     }
 
@@ -184,17 +188,27 @@ impl Read {
     }
 
     /// Returns a principal by its application id; an empty tenant means any.
-    pub async fn load_principal_by_app(&mut self, tenant: &str, app_id: &str) -> Result<Option<Principal>> {
-        let row = sqlx::query("SELECT * FROM principals WHERE app_id = $2 AND ($1 = '' OR tenant = $1) LIMIT 1")
-            .bind(tenant)
-            .bind(app_id)
-            .fetch_optional(self.connection())
-            .await?;
+    pub async fn load_principal_by_app(
+        &mut self,
+        tenant: &str,
+        app_id: &str,
+    ) -> Result<Option<Principal>> {
+        let row = sqlx::query(
+            "SELECT * FROM principals WHERE app_id = $2 AND ($1 = '' OR tenant = $1) LIMIT 1",
+        )
+        .bind(tenant)
+        .bind(app_id)
+        .fetch_optional(self.connection())
+        .await?;
         row.as_ref().map(principal).transpose()
     }
 
     /// Returns a user by name; an empty tenant means any.
-    pub async fn load_principal_by_name(&mut self, tenant: &str, name: &str) -> Result<Option<Principal>> {
+    pub async fn load_principal_by_name(
+        &mut self,
+        tenant: &str,
+        name: &str,
+    ) -> Result<Option<Principal>> {
         let row = sqlx::query("SELECT * FROM principals WHERE name = $2 AND ($1 = '' OR tenant = $1) AND kind = 'User' LIMIT 1")
             .bind(tenant)
             .bind(name.to_lowercase())
@@ -205,10 +219,12 @@ impl Read {
 
     /// Returns the principals of a tenant, or all.
     pub async fn list_principals(&mut self, tenant: Option<&str>) -> Result<Vec<Principal>> {
-        let rows = sqlx::query("SELECT * FROM principals WHERE $1 = '' OR tenant = $1 ORDER BY name, object_id")
-            .bind(tenant.unwrap_or_default())
-            .fetch_all(self.connection())
-            .await?;
+        let rows = sqlx::query(
+            "SELECT * FROM principals WHERE $1 = '' OR tenant = $1 ORDER BY name, object_id",
+        )
+        .bind(tenant.unwrap_or_default())
+        .fetch_all(self.connection())
+        .await?;
         rows.iter().map(principal).collect()
     }
 
@@ -266,7 +282,10 @@ impl Read {
     }
 
     /// Returns a device code by what the person typed.
-    pub async fn load_device_code_by_user_code(&mut self, user_code: &str) -> Result<Option<DeviceCode>> {
+    pub async fn load_device_code_by_user_code(
+        &mut self,
+        user_code: &str,
+    ) -> Result<Option<DeviceCode>> {
         let row = sqlx::query("SELECT * FROM device_codes WHERE user_code = $1")
             .bind(user_code)
             .fetch_optional(self.connection())
@@ -439,7 +458,10 @@ impl Tx {
             .bind(now_ms)
             .execute(self.connection())
             .await?;
-        sqlx::query("DELETE FROM device_codes WHERE expires_ms < $1").bind(now_ms).execute(self.connection()).await?;
+        sqlx::query("DELETE FROM device_codes WHERE expires_ms < $1")
+            .bind(now_ms)
+            .execute(self.connection())
+            .await?;
         Ok(())
     }
 }

@@ -18,7 +18,8 @@ mod store;
 
 pub use error::{CatalogError, Kind};
 pub use identity::{
-    DeviceCode, Principal, PrincipalKind, RefreshToken, RoleAssignment, SigningKey, Subscription, Tenant,
+    DeviceCode, Principal, PrincipalKind, RefreshToken, RoleAssignment, SigningKey, Subscription,
+    Tenant,
 };
 pub use replicas::{Content, Replica, ReplicaState};
 pub use resources::{ListFilter, Page};

@@ -74,9 +74,18 @@ impl Tx {
     }
 
     /// Claims the oldest operation that may run now.
-    pub async fn claim_operation(&mut self, owner: &str, now_ms: i64, lease_ms: i64) -> Result<Option<Operation>> {
+    pub async fn claim_operation(
+        &mut self,
+        owner: &str,
+        now_ms: i64,
+        lease_ms: i64,
+    ) -> Result<Option<Operation>> {
         let sql = self.dialect.next_operation();
-        let Some(row) = sqlx::query(sql).bind(now_ms).fetch_optional(self.connection()).await? else {
+        let Some(row) = sqlx::query(sql)
+            .bind(now_ms)
+            .fetch_optional(self.connection())
+            .await?
+        else {
             return Ok(None);
         };
         let id: String = row.try_get("id")?;
@@ -143,7 +152,12 @@ impl Tx {
     }
 
     /// Gives an operation back to be begun again; false when the lease is lost.
-    pub async fn retry_at(&mut self, operation: &Operation, run_at_ms: i64, error: Option<&Error>) -> Result<bool> {
+    pub async fn retry_at(
+        &mut self,
+        operation: &Operation,
+        run_at_ms: i64,
+        error: Option<&Error>,
+    ) -> Result<bool> {
         let done = sqlx::query(
             "UPDATE operations SET run_at_ms = $1, error = $2, lease_owner = NULL, lease_until_ms = 0 \
              WHERE id = $3 AND lease_generation = $4 AND state = 'InProgress'",
@@ -158,7 +172,11 @@ impl Tx {
     }
 
     /// Ends every open operation of a resource as overtaken; their workers lose the lease.
-    pub async fn cancel_operations_of(&mut self, resource: &ResourceId, now_ms: i64) -> Result<u64> {
+    pub async fn cancel_operations_of(
+        &mut self,
+        resource: &ResourceId,
+        now_ms: i64,
+    ) -> Result<u64> {
         let done = sqlx::query(
             "UPDATE operations SET state = 'Canceled', ended_ms = $1, lease_owner = NULL, \
              lease_generation = lease_generation + 1 WHERE resource_key = $2 AND state = 'InProgress'",
@@ -198,14 +216,17 @@ fn from_word<T: DeserializeOwned>(id: &str, word: String) -> Result<T> {
 
 fn error_text(error: &Error) -> String {
     let kind = format!("{:?}", error.kind);
-    json!({ "kind": kind, "code": error.code, "message": error.message, "target": error.target }).to_string()
+    json!({ "kind": kind, "code": error.code, "message": error.message, "target": error.target })
+        .to_string()
 }
 
 fn error_from(id: &str, text: &str) -> Result<Error> {
     let value = json_from(id, text)?;
     let member = |name: &str| value.get(name).and_then(Value::as_str).map(str::to_owned);
     Ok(Error {
-        kind: member("kind").as_deref().map_or(ErrorKind::Internal, kind_from),
+        kind: member("kind")
+            .as_deref()
+            .map_or(ErrorKind::Internal, kind_from),
         code: member("code").unwrap_or_default().into(),
         message: member("message").unwrap_or_default(),
         target: member("target"),
@@ -226,7 +247,9 @@ fn kind_from(word: &str) -> ErrorKind {
         ErrorKind::Internal,
         ErrorKind::Unavailable,
     ];
-    ALL.into_iter().find(|kind| format!("{kind:?}") == word).unwrap_or(ErrorKind::Internal)
+    ALL.into_iter()
+        .find(|kind| format!("{kind:?}") == word)
+        .unwrap_or(ErrorKind::Internal)
 }
 
 fn json_from(id: &str, text: &str) -> Result<Value> {
@@ -258,5 +281,9 @@ fn from_row(row: &AnyRow) -> Result<Operation> {
 }
 
 fn corrupt(key: &str, reason: String) -> CatalogError {
-    CatalogError::Corrupt { table: TABLE, key: key.to_owned(), reason }
+    CatalogError::Corrupt {
+        table: TABLE,
+        key: key.to_owned(),
+        reason,
+    }
 }

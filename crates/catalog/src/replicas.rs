@@ -75,8 +75,15 @@ impl Read {
     }
 
     /// Returns a page of what a region's store must keep.
-    pub async fn contents(&mut self, region: &str, after: Option<&str>, limit: usize) -> Result<Page<Replica>> {
-        let (owner, slot) = after.and_then(|token| token.split_once('\n')).unwrap_or_default();
+    pub async fn contents(
+        &mut self,
+        region: &str,
+        after: Option<&str>,
+        limit: usize,
+    ) -> Result<Page<Replica>> {
+        let (owner, slot) = after
+            .and_then(|token| token.split_once('\n'))
+            .unwrap_or_default();
         let rows = sqlx::query(
             "SELECT * FROM replicas WHERE region = $1 AND (owner > $2 OR (owner = $2 AND slot > $3)) \
              ORDER BY owner, slot LIMIT $4",
@@ -89,7 +96,10 @@ impl Read {
         .await?;
         let items = rows.iter().map(from_row).collect::<Result<Vec<_>>>()?;
         let is_full = items.len() == limit;
-        let next = items.last().filter(|_| is_full).map(|last| format!("{}\n{}", last.owner, last.slot));
+        let next = items
+            .last()
+            .filter(|_| is_full)
+            .map(|last| format!("{}\n{}", last.owner, last.slot));
         Ok(Page { items, next })
     }
 }
@@ -124,18 +134,23 @@ impl Tx {
 
     /// Forgets an owner's replicas, all or those of one region.
     pub async fn delete_replicas(&mut self, owner: &str, region: Option<&str>) -> Result<u64> {
-        let done = sqlx::query("DELETE FROM replicas WHERE owner = $1 AND ($2 = '' OR region = $2)")
-            .bind(owner)
-            .bind(region.unwrap_or_default())
-            .execute(self.connection())
-            .await?;
+        let done =
+            sqlx::query("DELETE FROM replicas WHERE owner = $1 AND ($2 = '' OR region = $2)")
+                .bind(owner)
+                .bind(region.unwrap_or_default())
+                .execute(self.connection())
+                .await?;
         Ok(done.rows_affected())
     }
 }
 
 fn from_row(row: &AnyRow) -> Result<Replica> {
     let owner: String = row.try_get("owner")?;
-    let corrupt = |reason: String| CatalogError::Corrupt { table: "replicas", key: owner.clone(), reason };
+    let corrupt = |reason: String| CatalogError::Corrupt {
+        table: "replicas",
+        key: owner.clone(),
+        reason,
+    };
     let kind: String = row.try_get("content_kind")?;
     let id: String = row.try_get("content_id")?;
     let content = match kind.as_str() {

@@ -41,21 +41,37 @@ pub struct Page<T> {
 impl Read {
     /// Returns a living resource.
     pub async fn load(&mut self, id: &ResourceId) -> Result<Option<Resource>> {
-        self.load_by_key(&id.key(), "SELECT * FROM resources WHERE key = $1 AND deleted_ms IS NULL").await
+        self.load_by_key(
+            &id.key(),
+            "SELECT * FROM resources WHERE key = $1 AND deleted_ms IS NULL",
+        )
+        .await
     }
 
     /// Returns a soft-deleted resource.
     pub async fn load_deleted(&mut self, id: &ResourceId) -> Result<Option<Resource>> {
-        self.load_by_key(&id.key(), "SELECT * FROM resources WHERE key = $1 AND deleted_ms IS NOT NULL").await
+        self.load_by_key(
+            &id.key(),
+            "SELECT * FROM resources WHERE key = $1 AND deleted_ms IS NOT NULL",
+        )
+        .await
     }
 
     async fn load_by_key(&mut self, key: &str, sql: &'static str) -> Result<Option<Resource>> {
-        let row = sqlx::query(sql).bind(key).fetch_optional(self.connection()).await?;
+        let row = sqlx::query(sql)
+            .bind(key)
+            .fetch_optional(self.connection())
+            .await?;
         row.as_ref().map(from_row).transpose()
     }
 
     /// Returns a page: versions in numeric order, everything else by lower-case name, then by id.
-    pub async fn list(&mut self, filter: &ListFilter, after: Option<&str>, limit: usize) -> Result<Page<Resource>> {
+    pub async fn list(
+        &mut self,
+        filter: &ListFilter,
+        after: Option<&str>,
+        limit: usize,
+    ) -> Result<Page<Resource>> {
         let (sql, binds) = list_sql(filter, after, limit);
         // The text is made of constants; every value is bound.
         let mut query = sqlx::query(AssertSqlSafe(sql));
@@ -66,13 +82,21 @@ impl Read {
         let mut items = rows.iter().map(from_row).collect::<Result<Vec<_>>>()?;
         let next = (items.len() > limit).then(|| {
             items.truncate(limit);
-            items.last().map(|last| format!("{}\n{}", sort_key(last), last.id.key())).unwrap_or_default()
+            items
+                .last()
+                .map(|last| format!("{}\n{}", sort_key(last), last.id.key()))
+                .unwrap_or_default()
         });
         Ok(Page { items, next })
     }
 
     /// Returns the ids of rows below a resource, at any depth.
-    pub async fn children(&mut self, id: &ResourceId, limit: usize, with_deleted: bool) -> Result<Vec<ResourceId>> {
+    pub async fn children(
+        &mut self,
+        id: &ResourceId,
+        limit: usize,
+        with_deleted: bool,
+    ) -> Result<Vec<ResourceId>> {
         let sql = if with_deleted {
             "SELECT id FROM resources WHERE key > $1 AND key < $2 ORDER BY key LIMIT $3"
         } else {
@@ -94,7 +118,12 @@ impl Read {
     }
 
     /// Returns how many rows of a kind a subscription has, soft-deleted included.
-    pub async fn count(&mut self, subscription: &str, location: Option<&str>, kind: Kind) -> Result<i64> {
+    pub async fn count(
+        &mut self,
+        subscription: &str,
+        location: Option<&str>,
+        kind: Kind,
+    ) -> Result<i64> {
         let row = sqlx::query(
             "SELECT COUNT(*) AS n FROM resources WHERE subscription = $1 AND kind = $2 AND ($3 = '' OR location = $3)",
         )
@@ -114,7 +143,8 @@ impl Read {
         let mut counts = BTreeMap::new();
         for row in rows {
             let name: String = row.try_get("kind")?;
-            let kind = Kind::from_type(&name).ok_or_else(|| corrupt(&name, "unknown kind".to_owned()))?;
+            let kind =
+                Kind::from_type(&name).ok_or_else(|| corrupt(&name, "unknown kind".to_owned()))?;
             counts.insert(kind, row.try_get("n")?);
         }
         Ok(counts)
@@ -179,7 +209,10 @@ impl Tx {
 
     /// Removes a row; whether it was there.
     pub async fn delete(&mut self, id: &ResourceId) -> Result<bool> {
-        let done = sqlx::query("DELETE FROM resources WHERE key = $1").bind(id.key()).execute(self.connection()).await?;
+        let done = sqlx::query("DELETE FROM resources WHERE key = $1")
+            .bind(id.key())
+            .execute(self.connection())
+            .await?;
         Ok(done.rows_affected() > 0)
     }
 }
@@ -208,8 +241,15 @@ fn list_sql(filter: &ListFilter, after: Option<&str>, limit: usize) -> (String, 
         add(" OR (sort_key = ?", sort.to_owned());
         add(" AND key > ?))", key.to_owned());
     }
-    sql.push_str(if filter.deleted { " AND deleted_ms IS NOT NULL" } else { " AND deleted_ms IS NULL" });
-    sql.push_str(&format!(" ORDER BY sort_key, key LIMIT {}", limit.saturating_add(1)));
+    sql.push_str(if filter.deleted {
+        " AND deleted_ms IS NOT NULL"
+    } else {
+        " AND deleted_ms IS NULL"
+    });
+    sql.push_str(&format!(
+        " ORDER BY sort_key, key LIMIT {}",
+        limit.saturating_add(1)
+    ));
     (sql, binds)
 }
 
@@ -219,7 +259,10 @@ fn sort_key(resource: &Resource) -> String {
     if resource.kind != Kind::ImageVersion {
         return name;
     }
-    name.split('.').map(|part| format!("{part:0>10}")).collect::<Vec<_>>().join(".")
+    name.split('.')
+        .map(|part| format!("{part:0>10}"))
+        .collect::<Vec<_>>()
+        .join(".")
 }
 
 fn parent_key(id: &ResourceId) -> String {
@@ -245,10 +288,13 @@ fn from_row(row: &AnyRow) -> Result<Resource> {
     };
     let tags: Option<String> = row.try_get("tags")?;
     let tags = tags
-        .map(|text| serde_json::from_str(&text).map_err(|e| corrupt(&id_text, format!("tags: {e}"))))
+        .map(|text| {
+            serde_json::from_str(&text).map_err(|e| corrupt(&id_text, format!("tags: {e}")))
+        })
         .transpose()?;
     Ok(Resource {
-        kind: Kind::from_type(&kind).ok_or_else(|| corrupt(&id_text, format!("unknown kind {kind}")))?,
+        kind: Kind::from_type(&kind)
+            .ok_or_else(|| corrupt(&id_text, format!("unknown kind {kind}")))?,
         location: row.try_get("location")?,
         tags,
         top: document("top")?,
@@ -265,5 +311,9 @@ fn from_row(row: &AnyRow) -> Result<Resource> {
 }
 
 fn corrupt(key: &str, reason: String) -> CatalogError {
-    CatalogError::Corrupt { table: TABLE, key: key.to_owned(), reason }
+    CatalogError::Corrupt {
+        table: TABLE,
+        key: key.to_owned(),
+        reason,
+    }
 }

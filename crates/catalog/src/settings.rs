@@ -19,11 +19,13 @@ impl Read {
 impl Tx {
     /// Stores a setting unless it is there.
     pub async fn put_setting_if_absent(&mut self, key: &str, value: &str) -> Result<()> {
-        sqlx::query("INSERT INTO settings (key, value) VALUES ($1, $2) ON CONFLICT (key) DO NOTHING")
-            .bind(key)
-            .bind(value)
-            .execute(self.connection())
-            .await?;
+        sqlx::query(
+            "INSERT INTO settings (key, value) VALUES ($1, $2) ON CONFLICT (key) DO NOTHING",
+        )
+        .bind(key)
+        .bind(value)
+        .execute(self.connection())
+        .await?;
         Ok(())
     }
 

@@ -143,13 +143,19 @@ impl Read {
     }
 
     /// Returns a blob.
-    pub async fn load_blob(&mut self, account: &str, container: &str, name: &str) -> Result<Option<Blob>> {
-        let row = sqlx::query("SELECT * FROM blobs WHERE account = $1 AND container = $2 AND name = $3")
-            .bind(account)
-            .bind(container)
-            .bind(name)
-            .fetch_optional(self.connection())
-            .await?;
+    pub async fn load_blob(
+        &mut self,
+        account: &str,
+        container: &str,
+        name: &str,
+    ) -> Result<Option<Blob>> {
+        let row =
+            sqlx::query("SELECT * FROM blobs WHERE account = $1 AND container = $2 AND name = $3")
+                .bind(account)
+                .bind(container)
+                .bind(name)
+                .fetch_optional(self.connection())
+                .await?;
         row.as_ref().map(blob).transpose()
     }
 
@@ -178,15 +184,22 @@ impl Read {
 
     /// Returns every layer of a region that a blob or a staged block refers to.
     pub async fn blob_layers(&mut self, region: &str) -> Result<Vec<Uuid>> {
-        let rows = sqlx::query("SELECT layer FROM blobs WHERE region = $1 UNION SELECT layer FROM staged_blocks")
-            .bind(region)
-            .fetch_all(self.connection())
-            .await?;
+        let rows = sqlx::query(
+            "SELECT layer FROM blobs WHERE region = $1 UNION SELECT layer FROM staged_blocks",
+        )
+        .bind(region)
+        .fetch_all(self.connection())
+        .await?;
         rows.iter().map(|row| layer("blobs", row)).collect()
     }
 
     /// Returns the staged blocks of a blob, oldest first.
-    pub async fn staged_blocks(&mut self, account: &str, container: &str, blob: &str) -> Result<Vec<StagedBlock>> {
+    pub async fn staged_blocks(
+        &mut self,
+        account: &str,
+        container: &str,
+        blob: &str,
+    ) -> Result<Vec<StagedBlock>> {
         let rows = sqlx::query("SELECT * FROM staged_blocks WHERE account = $1 AND container = $2 AND blob = $3 ORDER BY created_ms, start, block_id")
             .bind(account)
             .bind(container)
@@ -281,13 +294,19 @@ impl Tx {
     }
 
     /// Removes a blob; whether it was there.
-    pub async fn delete_blob(&mut self, account: &str, container: &str, name: &str) -> Result<bool> {
-        let done = sqlx::query("DELETE FROM blobs WHERE account = $1 AND container = $2 AND name = $3")
-            .bind(account)
-            .bind(container)
-            .bind(name)
-            .execute(self.connection())
-            .await?;
+    pub async fn delete_blob(
+        &mut self,
+        account: &str,
+        container: &str,
+        name: &str,
+    ) -> Result<bool> {
+        let done =
+            sqlx::query("DELETE FROM blobs WHERE account = $1 AND container = $2 AND name = $3")
+                .bind(account)
+                .bind(container)
+                .bind(name)
+                .execute(self.connection())
+                .await?;
         Ok(done.rows_affected() > 0)
     }
 
@@ -311,13 +330,20 @@ impl Tx {
     }
 
     /// Forgets the staged blocks of a blob.
-    pub async fn delete_staged_blocks(&mut self, account: &str, container: &str, blob: &str) -> Result<bool> {
-        let done = sqlx::query("DELETE FROM staged_blocks WHERE account = $1 AND container = $2 AND blob = $3")
-            .bind(account)
-            .bind(container)
-            .bind(blob)
-            .execute(self.connection())
-            .await?;
+    pub async fn delete_staged_blocks(
+        &mut self,
+        account: &str,
+        container: &str,
+        blob: &str,
+    ) -> Result<bool> {
+        let done = sqlx::query(
+            "DELETE FROM staged_blocks WHERE account = $1 AND container = $2 AND blob = $3",
+        )
+        .bind(account)
+        .bind(container)
+        .bind(blob)
+        .execute(self.connection())
+        .await?;
         Ok(done.rows_affected() > 0)
     }
 
@@ -347,10 +373,16 @@ impl Tx {
 /// Cuts what no longer has the prefix: names are sorted, so that is the end of the list.
 fn page<T>(mut items: Vec<T>, prefix: &str, limit: usize, name: impl Fn(&T) -> &String) -> Page<T> {
     let is_full = items.len() == limit;
-    let matching = items.iter().take_while(|item| name(item).starts_with(prefix)).count();
+    let matching = items
+        .iter()
+        .take_while(|item| name(item).starts_with(prefix))
+        .count();
     let is_cut = matching < items.len();
     items.truncate(matching);
-    let next = items.last().filter(|_| is_full && !is_cut).map(|item| name(item).clone());
+    let next = items
+        .last()
+        .filter(|_| is_full && !is_cut)
+        .map(|item| name(item).clone());
     Page { items, next }
 }
 

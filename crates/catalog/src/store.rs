@@ -38,19 +38,29 @@ impl Catalog {
         let writers = dialect.writers(url).await?;
         sqlx::migrate!().run(&writers).await?;
         let readers = dialect.readers(url).await?;
-        Ok(Self { writers, readers, dialect })
+        Ok(Self {
+            writers,
+            readers,
+            dialect,
+        })
     }
 
     /// Starts a transaction that may write.
     pub async fn write(&self) -> Result<Tx> {
         let inner = self.writers.begin_with(self.dialect.begin_write()).await?;
-        Ok(Tx(Read { inner: Inner::Transaction(inner), dialect: self.dialect }))
+        Ok(Tx(Read {
+            inner: Inner::Transaction(inner),
+            dialect: self.dialect,
+        }))
     }
 
     /// Starts a session that reads what is committed.
     pub async fn read(&self) -> Result<Read> {
         let inner = self.readers.acquire().await?;
-        Ok(Read { inner: Inner::Pooled(inner), dialect: self.dialect })
+        Ok(Read {
+            inner: Inner::Pooled(inner),
+            dialect: self.dialect,
+        })
     }
 }
 

@@ -36,7 +36,11 @@ impl Source for RawFile {
 
     fn extent_at(&self, offset: u64) -> Result<Extent, DiskError> {
         check_range(offset, 1, self.size)?;
-        let rest = Extent { offset, length: self.size - offset, kind: ExtentKind::Data };
+        let rest = Extent {
+            offset,
+            length: self.size - offset,
+            kind: ExtentKind::Data,
+        };
         let data = match seek(&self.file, SeekFrom::Data(offset)) {
             Ok(data) => data.min(self.size),
             // ENXIO: nothing but a hole up to the end.
@@ -45,10 +49,17 @@ impl Source for RawFile {
             Err(_) => return Ok(rest),
         };
         if data > offset {
-            return Ok(Extent { offset, length: data - offset, kind: ExtentKind::Zero });
+            return Ok(Extent {
+                offset,
+                length: data - offset,
+                kind: ExtentKind::Zero,
+            });
         }
         match seek(&self.file, SeekFrom::Hole(offset)) {
-            Ok(hole) if hole > offset => Ok(Extent { length: hole.min(self.size) - offset, ..rest }),
+            Ok(hole) if hole > offset => Ok(Extent {
+                length: hole.min(self.size) - offset,
+                ..rest
+            }),
             _ => Ok(rest),
         }
     }

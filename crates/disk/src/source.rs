@@ -90,7 +90,11 @@ impl<S: Source + ?Sized> Source for std::sync::Arc<S> {
 pub(crate) fn check_range(offset: u64, length: usize, size: u64) -> Result<(), DiskError> {
     let length = length as u64;
     if offset.checked_add(length).is_none_or(|end| end > size) {
-        return Err(DiskError::OutOfBounds { offset, length, size });
+        return Err(DiskError::OutOfBounds {
+            offset,
+            length,
+            size,
+        });
     }
     Ok(())
 }

@@ -23,20 +23,32 @@ pub struct Footer {
 impl Footer {
     /// Reads the footer of a fixed VHD whose disk has `disk_size` bytes.
     pub fn parse_fixed(bytes: &[u8; 512], disk_size: u64) -> Result<Self, DiskError> {
-        let malformed = |reason: String| DiskError::Malformed { format: "VHD", reason };
+        let malformed = |reason: String| DiskError::Malformed {
+            format: "VHD",
+            reason,
+        };
         if bytes[..8] != *COOKIE {
-            return Err(malformed("the last 512 bytes are no footer (cookie 'conectix' is missing)".to_owned()));
+            return Err(malformed(
+                "the last 512 bytes are no footer (cookie 'conectix' is missing)".to_owned(),
+            ));
         }
         if u32_at(bytes, CHECKSUM_AT) != checksum(bytes) {
             return Err(malformed("the footer's checksum is wrong".to_owned()));
         }
         if u32_at(bytes, 12) >> 16 != 1 {
-            return Err(malformed(format!("format version {:#x} is not known", u32_at(bytes, 12))));
+            return Err(malformed(format!(
+                "format version {:#x} is not known",
+                u32_at(bytes, 12)
+            )));
         }
         match u32_at(bytes, 60) {
             FIXED => {}
             3 => return Err(refused("it is a dynamic VHD; convert it to a fixed VHD")),
-            4 => return Err(refused("it is a differencing VHD, which needs another file; convert it to a fixed VHD")),
+            4 => {
+                return Err(refused(
+                    "it is a differencing VHD, which needs another file; convert it to a fixed VHD",
+                ));
+            }
             other => return Err(malformed(format!("disk type {other} is not known"))),
         }
         if u64_at(bytes, 16) != u64::MAX {
@@ -49,16 +61,24 @@ impl Footer {
             )));
         }
         if current_size == 0 || !current_size.is_multiple_of(512) {
-            return Err(malformed(format!("a size of {current_size} bytes is not a multiple of 512")));
+            return Err(malformed(format!(
+                "a size of {current_size} bytes is not a multiple of 512"
+            )));
         }
         let mut unique_id = [0; 16];
         unique_id.copy_from_slice(&bytes[68..84]);
-        Ok(Self { current_size, unique_id })
+        Ok(Self {
+            current_size,
+            unique_id,
+        })
     }
 }
 
 fn refused(reason: &str) -> DiskError {
-    DiskError::Refused { format: "VHD", reason: reason.to_owned() }
+    DiskError::Refused {
+        format: "VHD",
+        reason: reason.to_owned(),
+    }
 }
 
 /// Returns the footer of a fixed VHD; `created_ms` is milliseconds since 1970, UTC.
@@ -100,7 +120,9 @@ fn geometry(disk_size: u64) -> [u8; 4] {
         }
         (sectors, heads, cylinders_times_heads) = (s, h, cth);
     }
-    let cylinders = u16::try_from(cylinders_times_heads / heads).unwrap_or(u16::MAX).to_be_bytes();
+    let cylinders = u16::try_from(cylinders_times_heads / heads)
+        .unwrap_or(u16::MAX)
+        .to_be_bytes();
     let byte = |n: u64| u8::try_from(n).unwrap_or(u8::MAX);
     [cylinders[0], cylinders[1], byte(heads), byte(sectors)]
 }
@@ -108,16 +130,25 @@ fn geometry(disk_size: u64) -> [u8; 4] {
 /// One's complement of the sum of all bytes but the checksum's own.
 fn checksum(bytes: &[u8; 512]) -> u32 {
     let own = CHECKSUM_AT..CHECKSUM_AT + 4;
-    let sum: u32 = bytes.iter().enumerate().filter(|(at, _)| !own.contains(at)).map(|(_, b)| u32::from(*b)).sum();
+    let sum: u32 = bytes
+        .iter()
+        .enumerate()
+        .filter(|(at, _)| !own.contains(at))
+        .map(|(_, b)| u32::from(*b))
+        .sum();
     !sum
 }
 
 fn u32_at(bytes: &[u8; 512], at: usize) -> u32 {
-    bytes[at..at + 4].iter().fold(0, |n, b| n << 8 | u32::from(*b))
+    bytes[at..at + 4]
+        .iter()
+        .fold(0, |n, b| n << 8 | u32::from(*b))
 }
 
 fn u64_at(bytes: &[u8; 512], at: usize) -> u64 {
-    bytes[at..at + 8].iter().fold(0, |n, b| n << 8 | u64::from(*b))
+    bytes[at..at + 8]
+        .iter()
+        .fold(0, |n, b| n << 8 | u64::from(*b))
 }
 
 /// The disk inside a fixed VHD.
@@ -129,8 +160,14 @@ pub struct FixedVhd<S> {
 impl<S: Source> FixedVhd<S> {
     /// Checks the footer and opens the disk before it.
     pub fn new(inner: S) -> Result<Self, DiskError> {
-        let short = || DiskError::Malformed { format: "VHD", reason: "it is shorter than a footer".to_owned() };
-        let size = inner.size_bytes().checked_sub(FOOTER_BYTES).ok_or_else(short)?;
+        let short = || DiskError::Malformed {
+            format: "VHD",
+            reason: "it is shorter than a footer".to_owned(),
+        };
+        let size = inner
+            .size_bytes()
+            .checked_sub(FOOTER_BYTES)
+            .ok_or_else(short)?;
         let mut bytes = [0_u8; 512];
         inner.read_at(size, &mut bytes)?;
         Footer::parse_fixed(&bytes, size)?;
@@ -151,7 +188,10 @@ impl<S: Source> Source for FixedVhd<S> {
     fn extent_at(&self, offset: u64) -> Result<Extent, DiskError> {
         check_range(offset, 1, self.size)?;
         let extent = self.inner.extent_at(offset)?;
-        Ok(Extent { length: extent.length.min(self.size - offset), ..extent })
+        Ok(Extent {
+            length: extent.length.min(self.size - offset),
+            ..extent
+        })
     }
 }
 
@@ -166,7 +206,13 @@ mod tests {
     fn a_footer_is_read_back_and_every_flipped_bit_is_found() {
         let good = footer(3 << 20, [9; 16], 1_700_000_000_000);
         let parsed = Footer::parse_fixed(&good, 3 << 20).unwrap();
-        assert_eq!(parsed, Footer { current_size: 3 << 20, unique_id: [9; 16] });
+        assert_eq!(
+            parsed,
+            Footer {
+                current_size: 3 << 20,
+                unique_id: [9; 16]
+            }
+        );
         for bit in 0..512 * 8 {
             let mut bad = good;
             bad[bit / 8] ^= 1 << (bit % 8);
@@ -182,7 +228,9 @@ mod tests {
             bytes[60..64].copy_from_slice(&kind.to_be_bytes());
             let sum = checksum(&bytes);
             bytes[64..68].copy_from_slice(&sum.to_be_bytes());
-            let error = Footer::parse_fixed(&bytes, 1 << 20).unwrap_err().to_string();
+            let error = Footer::parse_fixed(&bytes, 1 << 20)
+                .unwrap_err()
+                .to_string();
             assert!(error.contains(word), "{error}");
         }
     }
@@ -194,10 +242,20 @@ mod tests {
         let bytes: Vec<u8> = (0..3_u32 << 18).flat_map(u32::to_le_bytes).collect();
         std::fs::write(&raw, &bytes).unwrap();
         let done = Command::new("qemu-img")
-            .args(["convert", "-f", "raw", "-O", "vpc", "-o", "subformat=fixed,force_size=on"])
+            .args([
+                "convert",
+                "-f",
+                "raw",
+                "-O",
+                "vpc",
+                "-o",
+                "subformat=fixed,force_size=on",
+            ])
             .args([&raw, &vhd])
             .status();
-        let Ok(done) = done else { panic!("qemu-img is needed: install qemu-utils") };
+        let Ok(done) = done else {
+            panic!("qemu-img is needed: install qemu-utils")
+        };
         assert!(done.success());
         let disk = FixedVhd::new(RawFile::open(&vhd).unwrap()).unwrap();
         assert_eq!(disk.size_bytes(), bytes.len() as u64);
@@ -208,7 +266,11 @@ mod tests {
         let mut ours = bytes.clone();
         ours.extend_from_slice(&footer(bytes.len() as u64, [1; 16], 0));
         std::fs::write(&vhd, &ours).unwrap();
-        let same = Command::new("qemu-img").args(["compare", "-f", "raw", "-F", "vpc"]).args([&raw, &vhd]).status().unwrap();
+        let same = Command::new("qemu-img")
+            .args(["compare", "-f", "raw", "-F", "vpc"])
+            .args([&raw, &vhd])
+            .status()
+            .unwrap();
         assert!(same.success());
     }
 }

@@ -9,16 +9,32 @@ use crate::plan::{PutContext, canonical, properties, same, start, take, text};
 use crate::resource::Document;
 use crate::{Error, Kind, Resource, ResourceId, Result};
 
-pub use access::{AccessLevel, AccessRequest, DiskState, begin_access, check_delete, closed_state, set_state};
+pub use access::{
+    AccessLevel, AccessRequest, DiskState, begin_access, check_delete, closed_state, set_state,
+};
 
 const SKUS: [&str; 7] = [
-    "Standard_LRS", "Premium_LRS", "StandardSSD_LRS", "UltraSSD_LRS", "Premium_ZRS", "StandardSSD_ZRS", "PremiumV2_LRS",
+    "Standard_LRS",
+    "Premium_LRS",
+    "StandardSSD_LRS",
+    "UltraSSD_LRS",
+    "Premium_ZRS",
+    "StandardSSD_ZRS",
+    "PremiumV2_LRS",
 ];
 const POLICIES: [&str; 3] = ["AllowAll", "AllowPrivate", "DenyAll"];
 /// Members that may change as sent.
 const MUTABLE: [&str; 10] = [
-    "osType", "supportsHibernation", "purchasePlan", "supportedCapabilities", "burstingEnabled", "maxShares",
-    "optimizedForFrequentAttach", "diskIOPSReadWrite", "diskMBpsReadWrite", "dataAccessAuthMode",
+    "osType",
+    "supportsHibernation",
+    "purchasePlan",
+    "supportedCapabilities",
+    "burstingEnabled",
+    "maxShares",
+    "optimizedForFrequentAttach",
+    "diskIOPSReadWrite",
+    "diskMBpsReadWrite",
+    "dataAccessAuthMode",
 ];
 /// The largest disk: 32 TiB less one GiB. Source: `API.md` 12.
 const SIZE_GIB_MAX: u64 = 32_767;
@@ -29,27 +45,63 @@ const FOOTER_BYTES: u64 = 512;
 const UPLOAD_BYTES_MIN: u64 = 20 * 1024 * 1024 + FOOTER_BYTES;
 
 /// Decides a PUT or, with `stored`, a change.
-pub fn plan_put(ctx: &mut PutContext<'_>, id: &ResourceId, body: &Value, stored: Option<&Resource>) -> Result<Resource> {
+pub fn plan_put(
+    ctx: &mut PutContext<'_>,
+    id: &ResourceId,
+    body: &Value,
+    stored: Option<&Resource>,
+) -> Result<Resource> {
     check_name(id.name())?;
     let mut row = start(ctx, Kind::Disk, id, body, stored)?;
     let mut sent = properties(body);
     plan_sku(&mut row, body)?;
     for name in ["zones", "extendedLocation"] {
-        let Some(value) = body.get(name) else { continue };
+        let Some(value) = body.get(name) else {
+            continue;
+        };
         if stored.is_some() && !same(row.top.get(name), value) {
             return Err(Error::change_not_allowed(format!("disk.{name}")));
         }
         row.top.insert(name.to_owned(), value.clone());
     }
-    canonical(&mut sent, "osType", &["Windows", "Linux"], "disk.properties.osType")?;
-    canonical(&mut sent, "hyperVGeneration", &["V1", "V2"], "disk.properties.hyperVGeneration")?;
-    canonical(&mut sent, "networkAccessPolicy", &POLICIES, "disk.properties.networkAccessPolicy")?;
-    canonical(&mut sent, "publicNetworkAccess", &["Enabled", "Disabled"], "disk.properties.publicNetworkAccess")?;
+    canonical(
+        &mut sent,
+        "osType",
+        &["Windows", "Linux"],
+        "disk.properties.osType",
+    )?;
+    canonical(
+        &mut sent,
+        "hyperVGeneration",
+        &["V1", "V2"],
+        "disk.properties.hyperVGeneration",
+    )?;
+    canonical(
+        &mut sent,
+        "networkAccessPolicy",
+        &POLICIES,
+        "disk.properties.networkAccessPolicy",
+    )?;
+    canonical(
+        &mut sent,
+        "publicNetworkAccess",
+        &["Enabled", "Disabled"],
+        "disk.properties.publicNetworkAccess",
+    )?;
     plan_creation(ctx, &mut row, &sent, stored.is_none())?;
     plan_size(&mut row, &sent)?;
     check_encryption(&sent)?;
     take(&mut row.properties, &sent, &MUTABLE);
-    take(&mut row.properties, &sent, &["hyperVGeneration", "networkAccessPolicy", "publicNetworkAccess", "securityProfile"]);
+    take(
+        &mut row.properties,
+        &sent,
+        &[
+            "hyperVGeneration",
+            "networkAccessPolicy",
+            "publicNetworkAccess",
+            "securityProfile",
+        ],
+    );
     apply_defaults(&mut row);
     Ok(row)
 }
@@ -61,22 +113,40 @@ fn check_name(name: &str) -> Result<()> {
         && name.chars().all(fits)
         && name.starts_with(|c: char| c.is_ascii_alphanumeric())
         && name.ends_with(is_edge);
-    if is_good { Ok(()) } else { Err(crate::plan::invalid_entity_name("diskName")) }
+    if is_good {
+        Ok(())
+    } else {
+        Err(crate::plan::invalid_entity_name("diskName"))
+    }
 }
 
 fn plan_sku(row: &mut Resource, body: &Value) -> Result<()> {
-    let mut sku = body.get("sku").and_then(Value::as_object).cloned().unwrap_or_default();
+    let mut sku = body
+        .get("sku")
+        .and_then(Value::as_object)
+        .cloned()
+        .unwrap_or_default();
     canonical(&mut sku, "name", &SKUS, "disk.sku.name")?;
-    let held = row.top.get("sku").and_then(|s| s.get("name")).and_then(Value::as_str);
+    let held = row
+        .top
+        .get("sku")
+        .and_then(|s| s.get("name"))
+        .and_then(Value::as_str);
     let name = text(&sku, "name").or(held).unwrap_or("Standard_LRS");
     let tier = name.split('_').next().unwrap_or_default();
-    let sku = json!({ "name": name, "tier": if tier.starts_with("Ultra") { "Ultra" } else { tier } });
+    let sku =
+        json!({ "name": name, "tier": if tier.starts_with("Ultra") { "Ultra" } else { tier } });
     row.top.insert("sku".to_owned(), sku);
     Ok(())
 }
 
 /// Where the content comes from: said once.
-fn plan_creation(ctx: &mut PutContext<'_>, row: &mut Resource, sent: &Document, is_new: bool) -> Result<()> {
+fn plan_creation(
+    ctx: &mut PutContext<'_>,
+    row: &mut Resource,
+    sent: &Document,
+    is_new: bool,
+) -> Result<()> {
     const TARGET: &str = "disk.properties.creationData";
     let creation = sent.get("creationData").and_then(Value::as_object);
     if !is_new {
@@ -92,17 +162,38 @@ fn plan_creation(ctx: &mut PutContext<'_>, row: &mut Resource, sent: &Document, 
     canonical(
         &mut creation,
         "createOption",
-        &["Empty", "FromImage", "Import", "Upload", "Copy", "Attach", "Restore", "CopyStart", "ImportSecure", "UploadPreparedSecure"],
+        &[
+            "Empty",
+            "FromImage",
+            "Import",
+            "Upload",
+            "Copy",
+            "Attach",
+            "Restore",
+            "CopyStart",
+            "ImportSecure",
+            "UploadPreparedSecure",
+        ],
         &format!("{TARGET}.createOption"),
     )?;
-    let option = text(&creation, "createOption").ok_or_else(|| Error::required(format!("{TARGET}.createOption")))?.to_owned();
+    let option = text(&creation, "createOption")
+        .ok_or_else(|| Error::required(format!("{TARGET}.createOption")))?
+        .to_owned();
     check_creation(&creation, &option, sent)?;
     let now = jiff::Timestamp::from_millisecond(ctx.now_ms).map_err(|_| Error::internal())?;
-    row.properties.insert("timeCreated".to_owned(), json!(now.to_string()));
-    row.properties.insert("uniqueId".to_owned(), json!((ctx.fresh)().to_string()));
-    let state = if option == "Upload" { DiskState::ReadyToUpload } else { DiskState::Unattached };
-    row.properties.insert("diskState".to_owned(), json!(state.as_str()));
-    row.properties.insert("creationData".to_owned(), Value::Object(creation));
+    row.properties
+        .insert("timeCreated".to_owned(), json!(now.to_string()));
+    row.properties
+        .insert("uniqueId".to_owned(), json!((ctx.fresh)().to_string()));
+    let state = if option == "Upload" {
+        DiskState::ReadyToUpload
+    } else {
+        DiskState::Unattached
+    };
+    row.properties
+        .insert("diskState".to_owned(), json!(state.as_str()));
+    row.properties
+        .insert("creationData".to_owned(), Value::Object(creation));
     Ok(())
 }
 
@@ -110,34 +201,51 @@ fn check_creation(creation: &Document, option: &str, sent: &Document) -> Result<
     const TARGET: &str = "disk.properties.creationData";
     let says = |name: &str| text(creation, name).is_some_and(|t| !t.is_empty());
     match option {
-        "Empty" if !sent.contains_key("diskSizeGB") => Err(Error::required("disk.properties.diskSizeGB")),
+        "Empty" if !sent.contains_key("diskSizeGB") => {
+            Err(Error::required("disk.properties.diskSizeGB"))
+        }
         "Empty" => Ok(()),
         "FromImage" => {
             let reference = creation.get("galleryImageReference");
-            let reference = reference.ok_or_else(|| Error::required(format!("{TARGET}.galleryImageReference")))?;
-            let id = reference.get("id").and_then(Value::as_str).filter(|id| !id.is_empty());
-            let id = id.ok_or_else(|| Error::required(format!("{TARGET}.galleryImageReference.id")))?;
+            let reference = reference
+                .ok_or_else(|| Error::required(format!("{TARGET}.galleryImageReference")))?;
+            let id = reference
+                .get("id")
+                .and_then(Value::as_str)
+                .filter(|id| !id.is_empty());
+            let id =
+                id.ok_or_else(|| Error::required(format!("{TARGET}.galleryImageReference.id")))?;
             let kind = ResourceId::parse(id)?.kind();
             if matches!(kind, Some(Kind::Image | Kind::ImageVersion)) {
                 return Ok(());
             }
-            Err(Error::invalid_parameter("imageReference", "The value of parameter imageReference is invalid."))
+            Err(Error::invalid_parameter(
+                "imageReference",
+                "The value of parameter imageReference is invalid.",
+            ))
         }
         "Import" if !says("sourceUri") => Err(Error::required(format!("{TARGET}.sourceUri"))),
         "Import" => Ok(()),
-        "Copy" if !says("sourceResourceId") => Err(Error::required(format!("{TARGET}.sourceResourceId"))),
+        "Copy" if !says("sourceResourceId") => {
+            Err(Error::required(format!("{TARGET}.sourceResourceId")))
+        }
         "Copy" => Ok(()),
         "Upload" => check_upload(creation),
         other => Err(Error::invalid_parameter(
             format!("{TARGET}.createOption"),
-            format!("The create option '{other}' is not supported by this service. Use Empty, FromImage, Import, Upload or Copy."),
+            format!(
+                "The create option '{other}' is not supported by this service. Use Empty, FromImage, Import, Upload or Copy."
+            ),
         )),
     }
 }
 
 fn check_upload(creation: &Document) -> Result<()> {
     const TARGET: &str = "disk.properties.creationData.uploadSizeBytes";
-    let bytes = creation.get("uploadSizeBytes").and_then(Value::as_u64).ok_or_else(|| Error::required(TARGET))?;
+    let bytes = creation
+        .get("uploadSizeBytes")
+        .and_then(Value::as_u64)
+        .ok_or_else(|| Error::required(TARGET))?;
     let most = SIZE_GIB_MAX * GIB + FOOTER_BYTES;
     if !(UPLOAD_BYTES_MIN..=most).contains(&bytes) || bytes % 512 != 0 {
         return Err(Error::invalid_parameter(
@@ -153,7 +261,11 @@ fn check_upload(creation: &Document) -> Result<()> {
 
 fn plan_size(row: &mut Resource, sent: &Document) -> Result<()> {
     const TARGET: &str = "disk.properties.diskSizeGB";
-    let upload = row.properties.get("creationData").and_then(|c| c.get("uploadSizeBytes")).and_then(Value::as_u64);
+    let upload = row
+        .properties
+        .get("creationData")
+        .and_then(|c| c.get("uploadSizeBytes"))
+        .and_then(Value::as_u64);
     let Some(gib) = sent.get("diskSizeGB").and_then(Value::as_i64) else {
         if let Some(bytes) = upload.filter(|_| !row.properties.contains_key("diskSizeBytes")) {
             set_size(row, bytes - FOOTER_BYTES);
@@ -167,9 +279,10 @@ fn plan_size(row: &mut Resource, sent: &Document) -> Result<()> {
         )
     })?;
     match size_bytes(row) {
-        Some(held) if gib < held.div_ceil(GIB) => {
-            Err(Error::invalid_parameter(TARGET, "Disks or snapshot cannot be resized down."))
-        }
+        Some(held) if gib < held.div_ceil(GIB) => Err(Error::invalid_parameter(
+            TARGET,
+            "Disks or snapshot cannot be resized down.",
+        )),
         // The same size in GiB leaves an odd number of bytes alone.
         Some(held) if gib == held.div_ceil(GIB) => Ok(()),
         _ => {
@@ -188,7 +301,8 @@ pub fn size_bytes(row: &Resource) -> Option<u64> {
 pub fn set_size(row: &mut Resource, bytes: u64) {
     let gib = bytes.div_ceil(GIB).max(1);
     row.properties.insert("diskSizeGB".to_owned(), json!(gib));
-    row.properties.insert("diskSizeBytes".to_owned(), json!(bytes));
+    row.properties
+        .insert("diskSizeBytes".to_owned(), json!(bytes));
     tier::set_performance(row, gib);
 }
 
@@ -199,17 +313,29 @@ pub fn inherit(row: &mut Resource, definition: &Resource) {
             row.properties.insert(name.to_owned(), value.clone());
         }
     }
-    if let (None, Some(architecture)) = (row.properties.get("supportedCapabilities"), definition.properties.get("architecture")) {
-        row.properties.insert("supportedCapabilities".to_owned(), json!({ "architecture": architecture }));
+    if let (None, Some(architecture)) = (
+        row.properties.get("supportedCapabilities"),
+        definition.properties.get("architecture"),
+    ) {
+        row.properties.insert(
+            "supportedCapabilities".to_owned(),
+            json!({ "architecture": architecture }),
+        );
     }
 }
 
 fn check_encryption(sent: &Document) -> Result<()> {
-    let id = sent.get("encryption").and_then(|e| e.get("diskEncryptionSetId")).and_then(Value::as_str);
+    let id = sent
+        .get("encryption")
+        .and_then(|e| e.get("diskEncryptionSetId"))
+        .and_then(Value::as_str);
     match id {
         None => Ok(()),
-        Some(id) => Err(Error::not_found("NotFound", format!("The disk encryption set {id} was not found."))
-            .at("disk.properties.encryption.diskEncryptionSetId")),
+        Some(id) => Err(Error::not_found(
+            "NotFound",
+            format!("The disk encryption set {id} was not found."),
+        )
+        .at("disk.properties.encryption.diskEncryptionSetId")),
     }
 }
 
@@ -217,7 +343,10 @@ fn apply_defaults(row: &mut Resource) {
     let mut default = |name: &str, value: Value| {
         row.properties.entry(name).or_insert(value);
     };
-    default("encryption", json!({ "type": "EncryptionAtRestWithPlatformKey" }));
+    default(
+        "encryption",
+        json!({ "type": "EncryptionAtRestWithPlatformKey" }),
+    );
     default("networkAccessPolicy", json!("AllowAll"));
     default("publicNetworkAccess", json!("Enabled"));
 }

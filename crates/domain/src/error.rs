@@ -52,7 +52,12 @@ pub struct Error {
 impl Error {
     /// Returns an error of any kind.
     pub fn new(kind: ErrorKind, code: &'static str, message: impl Into<String>) -> Self {
-        Self { kind, code: Cow::Borrowed(code), message: message.into(), target: None }
+        Self {
+            kind,
+            code: Cow::Borrowed(code),
+            message: message.into(),
+            target: None,
+        }
     }
 
     /// Names the property at fault.
@@ -71,7 +76,10 @@ impl Error {
     pub fn required(target: impl Into<String>) -> Self {
         let target = target.into();
         let name = target.rsplit('.').next().unwrap_or(&target).to_owned();
-        Self::invalid_parameter(target, format!("Required parameter '{name}' is missing (null)."))
+        Self::invalid_parameter(
+            target,
+            format!("Required parameter '{name}' is missing (null)."),
+        )
     }
 
     /// 400 `BadRequest`.

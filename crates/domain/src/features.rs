@@ -12,7 +12,17 @@ const FEATURES: [(&str, &[&str]); 6] = [
     ("SecurityType", &SECURITY_TYPES),
     ("IsAcceleratedNetworkSupported", &BOOLEANS),
     ("IsHibernateSupported", &BOOLEANS),
-    ("DiskControllerTypes", &["SCSI", "NVMe", "SCSI, NVMe", "SCSI,NVMe", "NVMe, SCSI", "NVMe,SCSI"]),
+    (
+        "DiskControllerTypes",
+        &[
+            "SCSI",
+            "NVMe",
+            "SCSI, NVMe",
+            "SCSI,NVMe",
+            "NVMe, SCSI",
+            "NVMe,SCSI",
+        ],
+    ),
     ("IsSecureBootSupported", &BOOLEANS),
     ("IsMeasuredBootSupported", &BOOLEANS),
 ];
@@ -40,7 +50,10 @@ pub fn check(sent: &Value, gallery_permissions: &str, generation: &str) -> Resul
         if out.iter().any(|known| known.get("name") == name.as_ref()) {
             return Err(Error::invalid_parameter(
                 TARGET,
-                format!("The feature '{}' is given twice.", name.as_ref().and_then(Value::as_str).unwrap_or_default()),
+                format!(
+                    "The feature '{}' is given twice.",
+                    name.as_ref().and_then(Value::as_str).unwrap_or_default()
+                ),
             ));
         }
         out.push(Value::Object(feature));
@@ -50,21 +63,36 @@ pub fn check(sent: &Value, gallery_permissions: &str, generation: &str) -> Resul
 }
 
 fn check_one(item: &Value) -> Result<Map<String, Value>> {
-    let text = |name: &str| item.get(name).and_then(Value::as_str).filter(|t| !t.is_empty());
+    let text = |name: &str| {
+        item.get(name)
+            .and_then(Value::as_str)
+            .filter(|t| !t.is_empty())
+    };
     let name = text("name").ok_or_else(|| Error::required(format!("{TARGET}.name")))?;
     let value = text("value").ok_or_else(|| Error::required(format!("{TARGET}.value")))?;
-    let known = FEATURES.iter().find(|(known, _)| known.eq_ignore_ascii_case(name));
+    let known = FEATURES
+        .iter()
+        .find(|(known, _)| known.eq_ignore_ascii_case(name));
     let Some((name, values)) = known else {
         let all: Vec<&str> = FEATURES.iter().map(|(name, _)| *name).collect();
         return Err(Error::invalid_parameter(
             TARGET,
-            format!("The feature name '{name}' is invalid. The supported features are: {}.", all.join(", ")),
+            format!(
+                "The feature name '{name}' is invalid. The supported features are: {}.",
+                all.join(", ")
+            ),
         ));
     };
-    let Some(value) = values.iter().find(|known| known.eq_ignore_ascii_case(value)) else {
+    let Some(value) = values
+        .iter()
+        .find(|known| known.eq_ignore_ascii_case(value))
+    else {
         return Err(Error::invalid_parameter(
             TARGET,
-            format!("The value '{value}' of feature '{name}' is invalid. The supported values are: {}.", values.join(", ")),
+            format!(
+                "The value '{value}' of feature '{name}' is invalid. The supported values are: {}.",
+                values.join(", ")
+            ),
         ));
     };
     let mut feature = Map::new();
@@ -94,13 +122,17 @@ fn check_security(features: &[Value], permissions: &str, generation: &str) -> Re
     if security != "Standard" && generation != "V2" {
         return Err(Error::invalid_parameter(
             TARGET,
-            format!("The security type '{security}' is only supported for images of Hypervisor generation 'V2'."),
+            format!(
+                "The security type '{security}' is only supported for images of Hypervisor generation 'V2'."
+            ),
         ));
     }
     if PRIVATE_ONLY.contains(&security) && permissions != "Private" {
         return Err(Error::invalid_parameter(
             TARGET,
-            format!("The security type '{security}' is only supported in private galleries; this gallery's sharing permission is '{permissions}'."),
+            format!(
+                "The security type '{security}' is only supported in private galleries; this gallery's sharing permission is '{permissions}'."
+            ),
         ));
     }
     Ok(())

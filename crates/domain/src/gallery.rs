@@ -3,13 +3,19 @@
 use serde_json::{Value, json};
 
 use crate::plan::{
-    Claim, PutContext, canonical, invalid_entity_name, is_entity_name, properties, same, start, take, text,
+    Claim, PutContext, canonical, invalid_entity_name, is_entity_name, properties, same, start,
+    take, text,
 };
 use crate::resource::Document;
 use crate::{Error, Kind, Resource, ResourceId, Result};
 
 const PERMISSIONS: [&str; 3] = ["Private", "Groups", "Community"];
-const INFO: [&str; 4] = ["publisherUri", "publisherContact", "eula", "publicNamePrefix"];
+const INFO: [&str; 4] = [
+    "publisherUri",
+    "publisherContact",
+    "eula",
+    "publicNamePrefix",
+];
 /// Days that a deleted version can be restored when the policy does not say. Source: `API.md` 3.1.
 const RETENTION_DAYS: i64 = 7;
 
@@ -29,7 +35,10 @@ pub fn soft_delete_policy(gallery: &Resource) -> SoftDeletePolicy {
     let policy = gallery.properties.get("softDeletePolicy");
     let days = |name: &str| policy.and_then(|p| p.get(name)).and_then(Value::as_i64);
     SoftDeletePolicy {
-        is_enabled: policy.and_then(|p| p.get("isSoftDeleteEnabled")).and_then(Value::as_bool).unwrap_or(false),
+        is_enabled: policy
+            .and_then(|p| p.get("isSoftDeleteEnabled"))
+            .and_then(Value::as_bool)
+            .unwrap_or(false),
         retention_days: days("retentionPeriodInDays").unwrap_or(RETENTION_DAYS),
         grace_days: days("gracePeriodInDays").unwrap_or(0),
     }
@@ -37,11 +46,21 @@ pub fn soft_delete_policy(gallery: &Resource) -> SoftDeletePolicy {
 
 /// Returns who a gallery is shared with: `Private`, `Groups` or `Community`.
 pub fn permissions(gallery: &Resource) -> &str {
-    gallery.properties.get("sharingProfile").and_then(|p| p.get("permissions")).and_then(Value::as_str).unwrap_or("Private")
+    gallery
+        .properties
+        .get("sharingProfile")
+        .and_then(|p| p.get("permissions"))
+        .and_then(Value::as_str)
+        .unwrap_or("Private")
 }
 
 /// Decides a PUT.
-pub fn plan_put(ctx: &mut PutContext<'_>, id: &ResourceId, body: &Value, stored: Option<&Resource>) -> Result<Resource> {
+pub fn plan_put(
+    ctx: &mut PutContext<'_>,
+    id: &ResourceId,
+    body: &Value,
+    stored: Option<&Resource>,
+) -> Result<Resource> {
     check_name(id.name())?;
     let mut row = start(ctx, Kind::Gallery, id, body, stored)?;
     let sent = properties(body);
@@ -51,15 +70,27 @@ pub fn plan_put(ctx: &mut PutContext<'_>, id: &ResourceId, body: &Value, stored:
     }
     if stored.is_none() {
         let unique = format!("{}-{}", id.subscription(), id.name().to_ascii_uppercase());
-        row.properties.insert("identifier".to_owned(), json!({ "uniqueName": unique }));
+        row.properties
+            .insert("identifier".to_owned(), json!({ "uniqueName": unique }));
     }
     if let Some(profile) = sent.get("sharingProfile").and_then(Value::as_object) {
         plan_sharing(ctx, &mut row, profile)?;
     }
     if let Some(policy) = sent.get("softDeletePolicy").and_then(Value::as_object) {
-        let kept = row.properties.entry("softDeletePolicy").or_insert_with(|| json!({}));
+        let kept = row
+            .properties
+            .entry("softDeletePolicy")
+            .or_insert_with(|| json!({}));
         if let Some(kept) = kept.as_object_mut() {
-            take(kept, policy, &["isSoftDeleteEnabled", "retentionPeriodInDays", "gracePeriodInDays"]);
+            take(
+                kept,
+                policy,
+                &[
+                    "isSoftDeleteEnabled",
+                    "retentionPeriodInDays",
+                    "gracePeriodInDays",
+                ],
+            );
             check_days(kept)?;
         }
     }
@@ -75,17 +106,26 @@ fn check_name(name: &str) -> Result<()> {
              are disallowed.",
         ));
     }
-    if is_entity_name(name) { Ok(()) } else { Err(invalid_entity_name("galleryName")) }
+    if is_entity_name(name) {
+        Ok(())
+    } else {
+        Err(invalid_entity_name("galleryName"))
+    }
 }
 
 fn check_days(policy: &Document) -> Result<()> {
-    for (name, least, most) in [("retentionPeriodInDays", 1, 365), ("gracePeriodInDays", 0, 365)] {
+    for (name, least, most) in [
+        ("retentionPeriodInDays", 1, 365),
+        ("gracePeriodInDays", 0, 365),
+    ] {
         if let Some(days) = policy.get(name).and_then(Value::as_i64)
             && !(least..=most).contains(&days)
         {
             return Err(Error::invalid_parameter(
                 format!("gallery.properties.softDeletePolicy.{name}"),
-                format!("The value {days} of parameter {name} is out of range. The value must be between {least} and {most}, inclusive."),
+                format!(
+                    "The value {days} of parameter {name} is out of range. The value must be between {least} and {most}, inclusive."
+                ),
             ));
         }
     }
@@ -96,8 +136,18 @@ fn check_days(policy: &Document) -> Result<()> {
 fn plan_sharing(ctx: &mut PutContext<'_>, row: &mut Resource, sent: &Document) -> Result<()> {
     const TARGET: &str = "gallery.properties.sharingProfile";
     let mut sent = sent.clone();
-    canonical(&mut sent, "permissions", &PERMISSIONS, &format!("{TARGET}.permissions"))?;
-    let mut kept = row.properties.get("sharingProfile").and_then(Value::as_object).cloned().unwrap_or_default();
+    canonical(
+        &mut sent,
+        "permissions",
+        &PERMISSIONS,
+        &format!("{TARGET}.permissions"),
+    )?;
+    let mut kept = row
+        .properties
+        .get("sharingProfile")
+        .and_then(Value::as_object)
+        .cloned()
+        .unwrap_or_default();
     if let Some(wanted) = sent.get("permissions") {
         let is_free = matches!(text(&kept, "permissions"), None | Some("Private"));
         if !is_free && !same(kept.get("permissions"), wanted) {
@@ -106,15 +156,30 @@ fn plan_sharing(ctx: &mut PutContext<'_>, row: &mut Resource, sent: &Document) -
         kept.insert("permissions".to_owned(), wanted.clone());
     }
     if text(&kept, "permissions") == Some("Community") {
-        let info = sent.get("communityGalleryInfo").and_then(Value::as_object).cloned().unwrap_or_default();
-        let old = kept.get("communityGalleryInfo").and_then(Value::as_object).cloned();
-        kept.insert("communityGalleryInfo".to_owned(), Value::Object(plan_community(ctx, old, &info)?));
+        let info = sent
+            .get("communityGalleryInfo")
+            .and_then(Value::as_object)
+            .cloned()
+            .unwrap_or_default();
+        let old = kept
+            .get("communityGalleryInfo")
+            .and_then(Value::as_object)
+            .cloned();
+        kept.insert(
+            "communityGalleryInfo".to_owned(),
+            Value::Object(plan_community(ctx, old, &info)?),
+        );
     }
-    row.properties.insert("sharingProfile".to_owned(), Value::Object(kept));
+    row.properties
+        .insert("sharingProfile".to_owned(), Value::Object(kept));
     Ok(())
 }
 
-fn plan_community(ctx: &mut PutContext<'_>, old: Option<Document>, sent: &Document) -> Result<Document> {
+fn plan_community(
+    ctx: &mut PutContext<'_>,
+    old: Option<Document>,
+    sent: &Document,
+) -> Result<Document> {
     const TARGET: &str = "gallery.properties.sharingProfile.communityGalleryInfo";
     let is_new = old.is_none();
     let mut info = old.unwrap_or_default();
@@ -125,7 +190,9 @@ fn plan_community(ctx: &mut PutContext<'_>, old: Option<Document>, sent: &Docume
             return Err(Error::required(format!("{TARGET}.{name}")));
         }
     }
-    let prefix = text(&info, "publicNamePrefix").unwrap_or_default().to_owned();
+    let prefix = text(&info, "publicNamePrefix")
+        .unwrap_or_default()
+        .to_owned();
     if !(5..=16).contains(&prefix.len()) || !prefix.chars().all(|c| c.is_ascii_alphanumeric()) {
         return Err(Error::invalid_parameter(
             format!("{TARGET}.publicNamePrefix"),
@@ -133,11 +200,16 @@ fn plan_community(ctx: &mut PutContext<'_>, old: Option<Document>, sent: &Docume
         ));
     }
     if !is_new && old_prefix.as_deref() != Some(prefix.as_str()) {
-        return Err(Error::change_not_allowed(format!("{TARGET}.publicNamePrefix")));
+        return Err(Error::change_not_allowed(format!(
+            "{TARGET}.publicNamePrefix"
+        )));
     }
     if is_new {
         info.insert("communityGalleryEnabled".to_owned(), json!(false));
-        info.insert("publicNames".to_owned(), json!([format!("{prefix}-{}", (ctx.fresh)())]));
+        info.insert(
+            "publicNames".to_owned(),
+            json!([format!("{prefix}-{}", (ctx.fresh)())]),
+        );
     }
     Ok(info)
 }
@@ -159,7 +231,10 @@ pub(crate) fn claim(row: &Resource) -> Claim {
 /// A shared gallery is reset before it is deleted. Source: `API.md` 3.1.
 pub(crate) fn check_delete(row: &Resource) -> Result<()> {
     let profile = row.properties.get("sharingProfile");
-    let has_groups = profile.and_then(|p| p.get("groups")).and_then(Value::as_array).is_some_and(|g| !g.is_empty());
+    let has_groups = profile
+        .and_then(|p| p.get("groups"))
+        .and_then(Value::as_array)
+        .is_some_and(|g| !g.is_empty());
     let is_public = profile
         .and_then(|p| p.pointer("/communityGalleryInfo/communityGalleryEnabled"))
         .and_then(Value::as_bool)
@@ -167,7 +242,10 @@ pub(crate) fn check_delete(row: &Resource) -> Result<()> {
     if has_groups || is_public {
         return Err(Error::conflict(
             "OperationNotAllowed",
-            format!("The gallery '{}' is shared. Reset its sharing profile before deleting it.", row.id.name()),
+            format!(
+                "The gallery '{}' is shared. Reset its sharing profile before deleting it.",
+                row.id.name()
+            ),
         ));
     }
     Ok(())

@@ -3,8 +3,8 @@
 use serde_json::{Value, json};
 
 use crate::plan::{
-    Claim, PutContext, canonical, check_end_of_life, invalid_entity_name, is_entity_name, properties, same, since, start,
-    take, take_once, text,
+    Claim, PutContext, canonical, check_end_of_life, invalid_entity_name, is_entity_name,
+    properties, same, since, start, take, take_once, text,
 };
 use crate::resource::Document;
 use crate::{Error, Kind, Resource, ResourceId, Result, features, gallery};
@@ -12,10 +12,22 @@ use crate::{Error, Kind, Resource, ResourceId, Result, features, gallery};
 const WIRE: &str = "galleryImage";
 /// From this api-version on a definition is generation 2 and supports Trusted Launch unless it says otherwise.
 const NEW_DEFAULTS: &str = "2025-03-03";
-const MUTABLE: [&str; 6] = ["description", "releaseNoteUri", "endOfLifeDate", "recommended", "eula", "privacyStatementUri"];
+const MUTABLE: [&str; 6] = [
+    "description",
+    "releaseNoteUri",
+    "endOfLifeDate",
+    "recommended",
+    "eula",
+    "privacyStatementUri",
+];
 
 /// Decides a PUT.
-pub fn plan_put(ctx: &mut PutContext<'_>, id: &ResourceId, body: &Value, stored: Option<&Resource>) -> Result<Resource> {
+pub fn plan_put(
+    ctx: &mut PutContext<'_>,
+    id: &ResourceId,
+    body: &Value,
+    stored: Option<&Resource>,
+) -> Result<Resource> {
     if !is_entity_name(id.name()) {
         return Err(invalid_entity_name("galleryImageName"));
     }
@@ -28,21 +40,44 @@ pub fn plan_put(ctx: &mut PutContext<'_>, id: &ResourceId, body: &Value, stored:
         apply_defaults(ctx.api_version, &mut sent);
     }
     check_identifier(&sent)?;
-    take_once(&mut row.properties, &sent, &["hyperVGeneration", "architecture"], is_new, WIRE)?;
+    take_once(
+        &mut row.properties,
+        &sent,
+        &["hyperVGeneration", "architecture"],
+        is_new,
+        WIRE,
+    )?;
     plan_features(ctx, &mut row, &sent, is_new)?;
-    take_once(&mut row.properties, &sent, &["osType", "osState"], is_new, WIRE)?;
+    take_once(
+        &mut row.properties,
+        &sent,
+        &["osType", "osState"],
+        is_new,
+        WIRE,
+    )?;
     plan_identifier(&mut row, &sent, is_new)?;
     take_once(&mut row.properties, &sent, &["purchasePlan"], is_new, WIRE)?;
-    check_end_of_life(&sent, ctx.now_ms, "galleryImage.properties.endOfLifeDate").or_else(|error| {
-        // Sent back as it is stored, a date that is over since changes nothing.
-        if same(row.properties.get("endOfLifeDate"), &sent["endOfLifeDate"]) { Ok(()) } else { Err(error) }
-    })?;
+    check_end_of_life(&sent, ctx.now_ms, "galleryImage.properties.endOfLifeDate").or_else(
+        |error| {
+            // Sent back as it is stored, a date that is over since changes nothing.
+            if same(row.properties.get("endOfLifeDate"), &sent["endOfLifeDate"]) {
+                Ok(())
+            } else {
+                Err(error)
+            }
+        },
+    )?;
     check_recommended(&sent)?;
     take(&mut row.properties, &sent, &MUTABLE);
     if let Some(disallowed) = sent.get("disallowed") {
         // `disallowed: {}` says nothing and is not shown.
-        if disallowed.get("diskTypes").and_then(Value::as_array).is_some_and(|types| !types.is_empty()) {
-            row.properties.insert("disallowed".to_owned(), disallowed.clone());
+        if disallowed
+            .get("diskTypes")
+            .and_then(Value::as_array)
+            .is_some_and(|types| !types.is_empty())
+        {
+            row.properties
+                .insert("disallowed".to_owned(), disallowed.clone());
         }
     }
     Ok(row)
@@ -58,10 +93,30 @@ pub(crate) fn check_patch(body: &Value) -> Result<()> {
 }
 
 fn canonical_words(sent: &mut Document) -> Result<()> {
-    canonical(sent, "osType", &["Windows", "Linux"], "galleryImage.properties.osType")?;
-    canonical(sent, "osState", &["Generalized", "Specialized"], "galleryImage.properties.osState")?;
-    canonical(sent, "hyperVGeneration", &["V1", "V2"], "galleryImage.properties.hyperVGeneration")?;
-    canonical(sent, "architecture", &["x64", "Arm64"], "galleryImage.properties.architecture")
+    canonical(
+        sent,
+        "osType",
+        &["Windows", "Linux"],
+        "galleryImage.properties.osType",
+    )?;
+    canonical(
+        sent,
+        "osState",
+        &["Generalized", "Specialized"],
+        "galleryImage.properties.osState",
+    )?;
+    canonical(
+        sent,
+        "hyperVGeneration",
+        &["V1", "V2"],
+        "galleryImage.properties.hyperVGeneration",
+    )?;
+    canonical(
+        sent,
+        "architecture",
+        &["x64", "Arm64"],
+        "galleryImage.properties.architecture",
+    )
 }
 
 fn check_required(sent: &Document) -> Result<()> {
@@ -75,9 +130,17 @@ fn check_required(sent: &Document) -> Result<()> {
 
 fn apply_defaults(api_version: &str, sent: &mut Document) {
     let is_new_style = since(api_version, NEW_DEFAULTS);
-    let has_security = features::security_type(sent.get("features")) != "Standard" || names_security(sent);
-    let generation = if is_new_style && !names_security(sent) || has_security && !names_standard(sent) { "V2" } else { "V1" };
-    let generation = text(sent, "hyperVGeneration").unwrap_or(generation).to_owned();
+    let has_security =
+        features::security_type(sent.get("features")) != "Standard" || names_security(sent);
+    let generation =
+        if is_new_style && !names_security(sent) || has_security && !names_standard(sent) {
+            "V2"
+        } else {
+            "V1"
+        };
+    let generation = text(sent, "hyperVGeneration")
+        .unwrap_or(generation)
+        .to_owned();
     if is_new_style && generation == "V2" && !names_security(sent) {
         let added = json!({ "name": "SecurityType", "value": "TrustedLaunchSupported" });
         let features = sent.entry("features").or_insert_with(|| json!([]));
@@ -85,7 +148,8 @@ fn apply_defaults(api_version: &str, sent: &mut Document) {
             features.push(added);
         }
     }
-    sent.entry("hyperVGeneration").or_insert(Value::String(generation));
+    sent.entry("hyperVGeneration")
+        .or_insert(Value::String(generation));
     sent.entry("architecture").or_insert_with(|| json!("x64"));
 }
 
@@ -93,7 +157,11 @@ fn security_sent(sent: &Document) -> Option<&str> {
     let all = sent.get("features").and_then(Value::as_array);
     all.into_iter()
         .flatten()
-        .find(|f| f.get("name").and_then(Value::as_str).is_some_and(|n| n.eq_ignore_ascii_case("SecurityType")))
+        .find(|f| {
+            f.get("name")
+                .and_then(Value::as_str)
+                .is_some_and(|n| n.eq_ignore_ascii_case("SecurityType"))
+        })
         .and_then(|f| f.get("value").and_then(Value::as_str))
 }
 
@@ -106,11 +174,20 @@ fn names_standard(sent: &Document) -> bool {
 }
 
 fn check_identifier(sent: &Document) -> Result<()> {
-    let Some(identifier) = sent.get("identifier") else { return Ok(()) };
+    let Some(identifier) = sent.get("identifier") else {
+        return Ok(());
+    };
     for (name, most) in [("publisher", 128), ("offer", 64), ("sku", 64)] {
-        let value = identifier.get(name).and_then(Value::as_str).unwrap_or_default();
+        let value = identifier
+            .get(name)
+            .and_then(Value::as_str)
+            .unwrap_or_default();
         let fits = |c: char| c.is_ascii_alphanumeric() || "-._".contains(c);
-        if value.is_empty() || value.len() > most || !value.chars().all(fits) || value.ends_with('.') {
+        if value.is_empty()
+            || value.len() > most
+            || !value.chars().all(fits)
+            || value.ends_with('.')
+        {
             let target = format!("galleryImage.properties.identifier.{name}");
             return Err(Error::invalid_parameter(
                 target.clone(),
@@ -126,9 +203,12 @@ fn check_identifier(sent: &Document) -> Result<()> {
 }
 
 fn plan_identifier(row: &mut Resource, sent: &Document, is_new: bool) -> Result<()> {
-    let Some(identifier) = sent.get("identifier") else { return Ok(()) };
+    let Some(identifier) = sent.get("identifier") else {
+        return Ok(());
+    };
     if is_new {
-        row.properties.insert("identifier".to_owned(), identifier.clone());
+        row.properties
+            .insert("identifier".to_owned(), identifier.clone());
         return Ok(());
     }
     let stored = row.properties.get("identifier");
@@ -136,14 +216,23 @@ fn plan_identifier(row: &mut Resource, sent: &Document, is_new: bool) -> Result<
         if let Some(value) = identifier.get(name)
             && !same(stored.and_then(|s| s.get(name)), value)
         {
-            return Err(Error::change_not_allowed(format!("galleryImage.properties.identifier.{name}")));
+            return Err(Error::change_not_allowed(format!(
+                "galleryImage.properties.identifier.{name}"
+            )));
         }
     }
     Ok(())
 }
 
-fn plan_features(ctx: &PutContext<'_>, row: &mut Resource, sent: &Document, is_new: bool) -> Result<()> {
-    let Some(features) = sent.get("features") else { return Ok(()) };
+fn plan_features(
+    ctx: &PutContext<'_>,
+    row: &mut Resource,
+    sent: &Document,
+    is_new: bool,
+) -> Result<()> {
+    let Some(features) = sent.get("features") else {
+        return Ok(());
+    };
     let permissions = ctx.parent.map_or("Private", gallery::permissions);
     let generation = text(&row.properties, "hyperVGeneration").unwrap_or("V1");
     let checked = features::check(features, permissions, generation)?;
@@ -157,22 +246,33 @@ fn plan_features(ctx: &PutContext<'_>, row: &mut Resource, sent: &Document, is_n
         return Ok(());
     }
     if sent.get("allowUpdateImage").and_then(Value::as_bool) != Some(true) {
-        return Err(Error::change_not_allowed("galleryImage.properties.features"));
+        return Err(Error::change_not_allowed(
+            "galleryImage.properties.features",
+        ));
     }
     row.properties.insert("features".to_owned(), checked);
     Ok(())
 }
 
 fn check_recommended(sent: &Document) -> Result<()> {
-    let Some(recommended) = sent.get("recommended") else { return Ok(()) };
+    let Some(recommended) = sent.get("recommended") else {
+        return Ok(());
+    };
     for name in ["vCPUs", "memory"] {
-        let number = |bound: &str| recommended.get(name).and_then(|r| r.get(bound)).and_then(Value::as_i64);
+        let number = |bound: &str| {
+            recommended
+                .get(name)
+                .and_then(|r| r.get(bound))
+                .and_then(Value::as_i64)
+        };
         let target = format!("galleryImage.properties.recommended.{name}");
         for bound in ["min", "max"] {
             if let Some(value) = number(bound).filter(|n| !(1..=1_000_000).contains(n)) {
                 return Err(Error::invalid_parameter(
                     target,
-                    format!("The value {value} of parameter {name}.{bound} is out of range. The value must be between 1 and 1000000, inclusive."),
+                    format!(
+                        "The value {value} of parameter {name}.{bound} is out of range. The value must be between 1 and 1000000, inclusive."
+                    ),
                 ));
             }
         }
@@ -181,7 +281,9 @@ fn check_recommended(sent: &Document) -> Result<()> {
         {
             return Err(Error::invalid_parameter(
                 target.clone(),
-                format!("The minimum value of {target} must not be greater than the maximum value of {target}."),
+                format!(
+                    "The minimum value of {target} must not be greater than the maximum value of {target}."
+                ),
             ));
         }
     }
@@ -191,7 +293,12 @@ fn check_recommended(sent: &Document) -> Result<()> {
 /// Publisher, offer and sku are unique in the gallery, whatever their case.
 pub(crate) fn claim(row: &Resource) -> Claim {
     let identifier = row.properties.get("identifier");
-    let part = |name: &str| identifier.and_then(|i| i.get(name)).and_then(Value::as_str).unwrap_or_default();
+    let part = |name: &str| {
+        identifier
+            .and_then(|i| i.get(name))
+            .and_then(Value::as_str)
+            .unwrap_or_default()
+    };
     let (publisher, offer, sku) = (part("publisher"), part("offer"), part("sku"));
     let gallery = row.id.parent().map(|g| g.key()).unwrap_or_default();
     Claim {

@@ -20,7 +20,10 @@ pub use storage::source_ids;
 
 const WIRE: &str = "galleryImageVersion.properties";
 /// What a safety profile lets a caller set.
-const SAFETY: [&str; 2] = ["allowDeletionOfReplicatedLocations", "blockDeletionBeforeEndOfLife"];
+const SAFETY: [&str; 2] = [
+    "allowDeletionOfReplicatedLocations",
+    "blockDeletionBeforeEndOfLife",
+];
 /// Members that are set once and stored as sent.
 const ONCE: [&str; 1] = ["securityProfile"];
 const DAY_MS: i64 = 24 * 60 * 60 * 1000;
@@ -41,13 +44,18 @@ impl FromStr for VersionNumber {
 
     fn from_str(name: &str) -> Result<Self> {
         let part = |text: Option<&str>| {
-            let text = text.filter(|t| (1..=10).contains(&t.len()) && t.bytes().all(|b| b.is_ascii_digit()))?;
+            let text = text
+                .filter(|t| (1..=10).contains(&t.len()) && t.bytes().all(|b| b.is_ascii_digit()))?;
             text.parse::<i32>().ok()
         };
         let mut parts = name.split('.');
         let (major, minor, patch) = (part(parts.next()), part(parts.next()), part(parts.next()));
         match (major, minor, patch, parts.next()) {
-            (Some(major), Some(minor), Some(patch), None) => Ok(Self { major, minor, patch }),
+            (Some(major), Some(minor), Some(patch), None) => Ok(Self {
+                major,
+                minor,
+                patch,
+            }),
             _ => Err(Error::invalid_parameter(
                 "galleryImageVersionName",
                 "The image version name is invalid. The image version name should follow Major(int).Minor(int).Patch(int) \
@@ -64,7 +72,12 @@ impl fmt::Display for VersionNumber {
 }
 
 /// Decides a PUT or, with `stored`, a change.
-pub fn plan_put(ctx: &mut PutContext<'_>, id: &ResourceId, body: &Value, stored: Option<&Resource>) -> Result<Resource> {
+pub fn plan_put(
+    ctx: &mut PutContext<'_>,
+    id: &ResourceId,
+    body: &Value,
+    stored: Option<&Resource>,
+) -> Result<Resource> {
     id.name().parse::<VersionNumber>()?;
     let mut row = start(ctx, Kind::ImageVersion, id, body, stored)?;
     let sent = properties(body);
@@ -75,7 +88,9 @@ pub fn plan_put(ctx: &mut PutContext<'_>, id: &ResourceId, body: &Value, stored:
     storage::plan(ctx, &mut row, &sent, is_new)?;
     plan_safety(&mut row, &sent);
     for name in ONCE {
-        let Some(value) = sent.get(name) else { continue };
+        let Some(value) = sent.get(name) else {
+            continue;
+        };
         if !is_new && !same(row.properties.get(name), value) {
             return Err(Error::change_not_allowed(format!("{WIRE}.{name}")));
         }
@@ -86,7 +101,9 @@ pub fn plan_put(ctx: &mut PutContext<'_>, id: &ResourceId, body: &Value, stored:
 
 /// A gallery that others see keeps its versions at home and readable. Source: `API.md` 3.3, 4.
 fn check_gallery(ctx: &PutContext<'_>, row: &Resource, sent: &Document) -> Result<()> {
-    let Some(gallery) = ctx.gallery else { return Ok(()) };
+    let Some(gallery) = ctx.gallery else {
+        return Ok(());
+    };
     let permissions = gallery::permissions(gallery);
     if permissions == "Private" {
         return Ok(());
@@ -101,24 +118,41 @@ fn check_gallery(ctx: &PutContext<'_>, row: &Resource, sent: &Document) -> Resul
             ),
         ));
     }
-    let regions = sent.get("publishingProfile").and_then(|p| p.get("targetRegions")).and_then(Value::as_array);
-    if regions.into_iter().flatten().any(|r| r.get("encryption").is_some()) {
+    let regions = sent
+        .get("publishingProfile")
+        .and_then(|p| p.get("targetRegions"))
+        .and_then(Value::as_array);
+    if regions
+        .into_iter()
+        .flatten()
+        .any(|r| r.get("encryption").is_some())
+    {
         return Err(Error::invalid_parameter(
             format!("{WIRE}.publishingProfile.targetRegions.encryption"),
-            format!("Encryption is not supported in a gallery whose sharing permission is '{permissions}'."),
+            format!(
+                "Encryption is not supported in a gallery whose sharing permission is '{permissions}'."
+            ),
         ));
     }
     Ok(())
 }
 
 fn plan_safety(row: &mut Resource, sent: &Document) {
-    let mut kept = row.properties.get("safetyProfile").and_then(Value::as_object).cloned().unwrap_or_default();
-    kept.entry("reportedForPolicyViolation").or_insert(Value::Bool(false));
-    kept.entry("allowDeletionOfReplicatedLocations").or_insert(Value::Bool(false));
+    let mut kept = row
+        .properties
+        .get("safetyProfile")
+        .and_then(Value::as_object)
+        .cloned()
+        .unwrap_or_default();
+    kept.entry("reportedForPolicyViolation")
+        .or_insert(Value::Bool(false));
+    kept.entry("allowDeletionOfReplicatedLocations")
+        .or_insert(Value::Bool(false));
     if let Some(profile) = sent.get("safetyProfile").and_then(Value::as_object) {
         take(&mut kept, profile, &SAFETY);
     }
-    row.properties.insert("safetyProfile".to_owned(), Value::Object(kept));
+    row.properties
+        .insert("safetyProfile".to_owned(), Value::Object(kept));
 }
 
 /// What a PUT on a soft-deleted version asks.
@@ -132,28 +166,48 @@ pub enum PutKind {
 
 /// Tells a restore from a write: `properties.restore`, or a body of location and tags alone. Source: `API.md` 8.
 pub fn put_kind(body: &Value) -> PutKind {
-    match body.get("properties").and_then(Value::as_object).filter(|p| !p.is_empty()) {
+    match body
+        .get("properties")
+        .and_then(Value::as_object)
+        .filter(|p| !p.is_empty())
+    {
         None => PutKind::Restore,
-        Some(sent) if sent.get("restore").and_then(Value::as_bool) == Some(true) => PutKind::Restore,
+        Some(sent) if sent.get("restore").and_then(Value::as_bool) == Some(true) => {
+            PutKind::Restore
+        }
         Some(_) => PutKind::Write,
     }
 }
 
 /// Decides a restore of a soft-deleted version.
-pub fn plan_restore(now_ms: i64, body: &Value, hidden: &Resource, gallery: Option<&Resource>) -> Result<Resource> {
+pub fn plan_restore(
+    now_ms: i64,
+    body: &Value,
+    hidden: &Resource,
+    gallery: Option<&Resource>,
+) -> Result<Resource> {
     let sent = text_of(body, "location").unwrap_or_default();
     if crate::region::normalise(sent) != hidden.location {
         return Err(Error::invalid_parameter(
             "galleryImageVersion.location",
-            format!("A soft-deleted image version can only be restored in its own location '{}'.", hidden.location),
+            format!(
+                "A soft-deleted image version can only be restored in its own location '{}'.",
+                hidden.location
+            ),
         ));
     }
     let policy = gallery.map(gallery::soft_delete_policy);
     let days = policy.map_or(0, |p| p.retention_days + p.grace_days);
-    if hidden.deleted_ms.is_some_and(|at| at + days * DAY_MS <= now_ms) {
+    if hidden
+        .deleted_ms
+        .is_some_and(|at| at + days * DAY_MS <= now_ms)
+    {
         return Err(Error::conflict(
             "OperationNotAllowed",
-            format!("The time in which the image version '{}' can be restored is over.", hidden.id.name()),
+            format!(
+                "The time in which the image version '{}' can be restored is over.",
+                hidden.id.name()
+            ),
         ));
     }
     let mut row = hidden.clone();
@@ -169,12 +223,22 @@ fn text_of<'a>(body: &'a Value, name: &str) -> Option<&'a str> {
 
 /// Refuses the deletion of a version that is protected until its end of life. Source: `API.md` 2.2.
 pub fn check_delete(row: &Resource, now_ms: i64) -> Result<()> {
-    let flag = |name: &str| row.properties.get("safetyProfile").and_then(|p| p.get(name)).and_then(Value::as_bool);
+    let flag = |name: &str| {
+        row.properties
+            .get("safetyProfile")
+            .and_then(|p| p.get(name))
+            .and_then(Value::as_bool)
+    };
     if flag("blockDeletionBeforeEndOfLife") != Some(true) {
         return Ok(());
     }
-    let profile = row.properties.get("publishingProfile").and_then(Value::as_object);
-    let ends = profile.and_then(|p| text(p, "endOfLifeDate")).and_then(|at| at.parse::<jiff::Timestamp>().ok());
+    let profile = row
+        .properties
+        .get("publishingProfile")
+        .and_then(Value::as_object);
+    let ends = profile
+        .and_then(|p| text(p, "endOfLifeDate"))
+        .and_then(|at| at.parse::<jiff::Timestamp>().ok());
     if ends.is_none_or(|at| at.as_millisecond() <= now_ms) {
         return Ok(());
     }
@@ -191,7 +255,9 @@ fn out_of_range(target: &str, value: i64, least: i64, most: i64) -> Error {
     let name = target.rsplit('.').next().unwrap_or(target);
     Error::invalid_parameter(
         target,
-        format!("The value {value} of parameter {name} is out of range. The value must be between {least} and {most}, inclusive."),
+        format!(
+            "The value {value} of parameter {name} is out of range. The value must be between {least} and {most}, inclusive."
+        ),
     )
 }
 
@@ -205,9 +271,26 @@ mod tests {
         for good in ["1.0.0", "0.0.0", "2018.12.1", "2147483647.0.1", "01.2.3"] {
             assert!(good.parse::<VersionNumber>().is_ok(), "{good}");
         }
-        for bad in ["", "1", "1.0", "1.0.0.0", "1.0.x", "-1.0.0", "2147483648.0.0", "1..0", "latest", " 1.0.0", "1.0.0 "] {
+        for bad in [
+            "",
+            "1",
+            "1.0",
+            "1.0.0.0",
+            "1.0.x",
+            "-1.0.0",
+            "2147483648.0.0",
+            "1..0",
+            "latest",
+            " 1.0.0",
+            "1.0.0 ",
+        ] {
             let error = bad.parse::<VersionNumber>().unwrap_err();
-            assert!(error.message.starts_with("The image version name is invalid."), "{bad}");
+            assert!(
+                error
+                    .message
+                    .starts_with("The image version name is invalid."),
+                "{bad}"
+            );
         }
         let number = |n: &str| n.parse::<VersionNumber>().unwrap();
         assert!(number("1.10.0") > number("1.9.9"));
@@ -216,8 +299,17 @@ mod tests {
 
     #[test]
     fn a_body_without_properties_restores() {
-        assert_eq!(put_kind(&json!({ "location": "eastus", "tags": {} })), PutKind::Restore);
-        assert_eq!(put_kind(&json!({ "location": "eastus", "properties": { "restore": true } })), PutKind::Restore);
-        assert_eq!(put_kind(&json!({ "location": "eastus", "properties": { "storageProfile": {} } })), PutKind::Write);
+        assert_eq!(
+            put_kind(&json!({ "location": "eastus", "tags": {} })),
+            PutKind::Restore
+        );
+        assert_eq!(
+            put_kind(&json!({ "location": "eastus", "properties": { "restore": true } })),
+            PutKind::Restore
+        );
+        assert_eq!(
+            put_kind(&json!({ "location": "eastus", "properties": { "storageProfile": {} } })),
+            PutKind::Write
+        );
     }
 }

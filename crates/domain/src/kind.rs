@@ -44,7 +44,9 @@ impl Kind {
 
     /// Returns the kind of an ARM type, whatever its case.
     pub fn from_type(type_name: &str) -> Option<Self> {
-        Self::ALL.into_iter().find(|kind| kind.type_name().eq_ignore_ascii_case(type_name))
+        Self::ALL
+            .into_iter()
+            .find(|kind| kind.type_name().eq_ignore_ascii_case(type_name))
     }
 
     /// Returns the kind that resources of this kind live in.

@@ -34,7 +34,9 @@ pub enum Lost {
 ///
 /// The highest number wins; the date does not matter, so a fix of an old line never becomes latest.
 pub fn choose_latest(all: &[Candidate]) -> Option<&Candidate> {
-    all.iter().filter(|c| obstacle(c).is_none()).max_by_key(|c| c.number)
+    all.iter()
+        .filter(|c| obstacle(c).is_none())
+        .max_by_key(|c| c.number)
 }
 
 /// Returns why a version is not `latest`; `None` for the one that is.
@@ -77,16 +79,44 @@ mod tests {
         let new = candidate("1.10.0");
         assert_eq!(choose_latest(&[new, old]), Some(&new));
         for (changed, why) in [
-            (Candidate { is_succeeded: false, ..new }, Lost::NotSucceeded),
-            (Candidate { is_complete_here: false, ..new }, Lost::NotHere),
-            (Candidate { is_excluded: true, ..new }, Lost::Excluded),
-            (Candidate { excluded_here: Some(true), ..new }, Lost::Excluded),
+            (
+                Candidate {
+                    is_succeeded: false,
+                    ..new
+                },
+                Lost::NotSucceeded,
+            ),
+            (
+                Candidate {
+                    is_complete_here: false,
+                    ..new
+                },
+                Lost::NotHere,
+            ),
+            (
+                Candidate {
+                    is_excluded: true,
+                    ..new
+                },
+                Lost::Excluded,
+            ),
+            (
+                Candidate {
+                    excluded_here: Some(true),
+                    ..new
+                },
+                Lost::Excluded,
+            ),
         ] {
             let all = [old, changed];
             assert_eq!(choose_latest(&all), Some(&old));
             assert_eq!(why_not(&all, &changed), Some(why));
         }
-        let back = Candidate { is_excluded: true, excluded_here: Some(false), ..new };
+        let back = Candidate {
+            is_excluded: true,
+            excluded_here: Some(false),
+            ..new
+        };
         assert_eq!(choose_latest(&[old, back]), Some(&back));
         assert_eq!(why_not(&[old, back], &old), Some(Lost::Older));
         assert_eq!(choose_latest(&[]), None);

@@ -9,8 +9,8 @@ use uuid::Uuid;
 
 use crate::resource::Document;
 use crate::{
-    Error, ErrorKind, Kind, ProvisioningState, Regions, Resource, ResourceId, Result, disk, gallery, image,
-    image_version, resource_group, storage_account,
+    Error, ErrorKind, Kind, ProvisioningState, Regions, Resource, ResourceId, Result, disk,
+    gallery, image, image_version, resource_group, storage_account,
 };
 
 /// What a decision may look at besides the body and the stored row.
@@ -72,7 +72,10 @@ pub fn plan_patch(
     if let Some(members) = body.as_object_mut()
         && !members.contains_key("location")
     {
-        members.insert("location".to_owned(), Value::String(stored.location.clone()));
+        members.insert(
+            "location".to_owned(),
+            Value::String(stored.location.clone()),
+        );
     }
     plan_put(kind, ctx, id, &body, Some(stored))
 }
@@ -97,16 +100,31 @@ pub fn check_delete(row: &Resource) -> Result<()> {
 }
 
 /// Returns the row to fill in: the stored one, or a new one at a known location.
-pub(crate) fn start(ctx: &PutContext<'_>, kind: Kind, id: &ResourceId, body: &Value, stored: Option<&Resource>) -> Result<Resource> {
-    let sent = body.get("location").and_then(Value::as_str).filter(|l| !l.is_empty());
+pub(crate) fn start(
+    ctx: &PutContext<'_>,
+    kind: Kind,
+    id: &ResourceId,
+    body: &Value,
+    stored: Option<&Resource>,
+) -> Result<Resource> {
+    let sent = body
+        .get("location")
+        .and_then(Value::as_str)
+        .filter(|l| !l.is_empty());
     let sent = sent.ok_or_else(|| {
         Error::new(
             ErrorKind::Invalid,
             "LocationRequired",
-            format!("The location property is required for this definition. Resource: '{}'.", id.name()),
+            format!(
+                "The location property is required for this definition. Resource: '{}'.",
+                id.name()
+            ),
         )
     })?;
-    let region = ctx.regions.find(sent).ok_or_else(|| unknown_location(ctx, kind, sent))?;
+    let region = ctx
+        .regions
+        .find(sent)
+        .ok_or_else(|| unknown_location(ctx, kind, sent))?;
     let mut row = match stored {
         Some(stored) if stored.location != region.name => {
             return Err(Error::conflict(
@@ -150,7 +168,10 @@ fn unknown_location(ctx: &PutContext<'_>, kind: Kind, sent: &str) -> Error {
 
 /// Returns `properties` of a body, empty when there are none.
 pub(crate) fn properties(body: &Value) -> Document {
-    body.get("properties").and_then(Value::as_object).cloned().unwrap_or_default()
+    body.get("properties")
+        .and_then(Value::as_object)
+        .cloned()
+        .unwrap_or_default()
 }
 
 /// Returns a text member.
@@ -168,13 +189,23 @@ pub(crate) fn take(row: &mut Document, sent: &Document, names: &[&str]) {
 }
 
 /// Copies members that may not change: set at first, then only the same value is accepted.
-pub(crate) fn take_once(row: &mut Document, sent: &Document, names: &[&str], is_new: bool, wire: &str) -> Result<()> {
+pub(crate) fn take_once(
+    row: &mut Document,
+    sent: &Document,
+    names: &[&str],
+    is_new: bool,
+    wire: &str,
+) -> Result<()> {
     for name in names {
-        let Some(value) = sent.get(*name) else { continue };
+        let Some(value) = sent.get(*name) else {
+            continue;
+        };
         if is_new {
             row.insert((*name).to_owned(), value.clone());
         } else if !same(row.get(*name), value) {
-            return Err(Error::change_not_allowed(format!("{wire}.properties.{name}")));
+            return Err(Error::change_not_allowed(format!(
+                "{wire}.properties.{name}"
+            )));
         }
     }
     Ok(())
@@ -203,7 +234,12 @@ pub(crate) fn word(value: &str, allowed: &[&'static str], target: &str) -> Resul
 }
 
 /// Puts an enum member of `members` into canonical spelling.
-pub(crate) fn canonical(members: &mut Document, name: &str, allowed: &[&'static str], target: &str) -> Result<()> {
+pub(crate) fn canonical(
+    members: &mut Document,
+    name: &str,
+    allowed: &[&'static str],
+    target: &str,
+) -> Result<()> {
     if let Some(value) = text(members, name) {
         let known = word(value, allowed, target)?;
         members.insert(name.to_owned(), Value::String(known.to_owned()));
@@ -213,12 +249,19 @@ pub(crate) fn canonical(members: &mut Document, name: &str, allowed: &[&'static 
 
 /// Refuses an end of life that is over. Source: `API.md` 3.2.
 pub(crate) fn check_end_of_life(members: &Document, now_ms: i64, target: &str) -> Result<()> {
-    let Some(sent) = text(members, "endOfLifeDate") else { return Ok(()) };
+    let Some(sent) = text(members, "endOfLifeDate") else {
+        return Ok(());
+    };
     let at: jiff::Timestamp = sent.parse().map_err(|_| {
-        Error::bad_request(format!("Could not convert string to DateTimeOffset: {sent}. Path '{target}'"))
+        Error::bad_request(format!(
+            "Could not convert string to DateTimeOffset: {sent}. Path '{target}'"
+        ))
     })?;
     if at.as_millisecond() <= now_ms {
-        return Err(Error::invalid_parameter(target, "EndOfLifeDate must be set to a future date."));
+        return Err(Error::invalid_parameter(
+            target,
+            "EndOfLifeDate must be set to a future date.",
+        ));
     }
     Ok(())
 }

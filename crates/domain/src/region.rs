@@ -35,7 +35,10 @@ impl Regions {
 
 /// Returns the short form of a region's name: `East US 2` becomes `eastus2`.
 pub fn normalise(name: &str) -> String {
-    name.chars().filter(|c| !c.is_whitespace()).flat_map(char::to_lowercase).collect()
+    name.chars()
+        .filter(|c| !c.is_whitespace())
+        .flat_map(char::to_lowercase)
+        .collect()
 }
 
 /// Short and display names of the regions that the original has, so that answers read as clients expect.
@@ -75,6 +78,13 @@ const KNOWN: [(&str, &str); 30] = [
 /// Returns the region of a short name; one that the original lacks is displayed as it is written.
 pub fn known(name: &str) -> Region {
     let short = normalise(name);
-    let display = KNOWN.iter().find(|(known, _)| *known == short).map_or(name, |(_, display)| display);
-    Region { display_name: display.to_owned(), name: short, has_zones: true }
+    let display = KNOWN
+        .iter()
+        .find(|(known, _)| *known == short)
+        .map_or(name, |(_, display)| display);
+    Region {
+        display_name: display.to_owned(),
+        name: short,
+        has_zones: true,
+    }
 }

@@ -41,9 +41,15 @@ impl ProvisioningState {
 
     /// Returns the state of a word, exact case.
     pub fn parse(word: &str) -> Option<Self> {
-        [Self::Creating, Self::Updating, Self::Succeeded, Self::Failed, Self::Deleting]
-            .into_iter()
-            .find(|state| state.as_str() == word)
+        [
+            Self::Creating,
+            Self::Updating,
+            Self::Succeeded,
+            Self::Failed,
+            Self::Deleting,
+        ]
+        .into_iter()
+        .find(|state| state.as_str() == word)
     }
 }
 

@@ -6,7 +6,12 @@ use crate::plan::{PutContext, start};
 use crate::{Error, ErrorKind, Kind, ProvisioningState, Resource, ResourceId, Result};
 
 /// Decides a PUT; a group is ready at once.
-pub fn plan_put(ctx: &PutContext<'_>, id: &ResourceId, body: &Value, stored: Option<&Resource>) -> Result<Resource> {
+pub fn plan_put(
+    ctx: &PutContext<'_>,
+    id: &ResourceId,
+    body: &Value,
+    stored: Option<&Resource>,
+) -> Result<Resource> {
     let name = id.resource_group();
     let fits = |c: char| c.is_alphanumeric() || "._-()".contains(c);
     if !(1..=90).contains(&name.chars().count()) || !name.chars().all(fits) || name.ends_with('.') {

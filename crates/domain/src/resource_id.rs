@@ -50,12 +50,20 @@ impl ResourceId {
         if rest.is_empty() {
             return Ok(id);
         }
-        let [p, namespace, pairs @ ..] = rest else { return Err(invalid(text)) };
-        if !p.eq_ignore_ascii_case("providers") || pairs.is_empty() || !pairs.len().is_multiple_of(2) {
+        let [p, namespace, pairs @ ..] = rest else {
+            return Err(invalid(text));
+        };
+        if !p.eq_ignore_ascii_case("providers")
+            || pairs.is_empty()
+            || !pairs.len().is_multiple_of(2)
+        {
             return Err(invalid(text));
         }
         (*namespace).clone_into(&mut id.namespace);
-        id.path = pairs.chunks_exact(2).map(|c| (c[0].to_owned(), c[1].to_owned())).collect();
+        id.path = pairs
+            .chunks_exact(2)
+            .map(|c| (c[0].to_owned(), c[1].to_owned()))
+            .collect();
         id.canonicalise();
         Ok(id)
     }
@@ -100,7 +108,9 @@ impl ResourceId {
 
     /// Returns the last name: of a version `1.0.0`, of a group the group.
     pub fn name(&self) -> &str {
-        self.path.last().map_or(self.group.as_str(), |(_, name)| name.as_str())
+        self.path
+            .last()
+            .map_or(self.group.as_str(), |(_, name)| name.as_str())
     }
 
     /// Returns the names below the group, outermost first.
@@ -174,7 +184,11 @@ fn invalid(text: &str) -> Error {
 
 impl fmt::Display for ResourceId {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "/subscriptions/{}/resourceGroups/{}", self.subscription, self.group)?;
+        write!(
+            f,
+            "/subscriptions/{}/resourceGroups/{}",
+            self.subscription, self.group
+        )?;
         if !self.path.is_empty() {
             write!(f, "/providers/{}", self.relative())?;
         }
@@ -238,7 +252,15 @@ mod tests {
 
     #[test]
     fn ids_with_missing_parts_are_refused() {
-        for bad in ["", "/", "x", "/subscriptions/s", "/subscriptions/s/resourceGroups/g/providers", "/subscriptions/s/resourceGroups/g/providers/n/t", "/a/s/resourceGroups/g"] {
+        for bad in [
+            "",
+            "/",
+            "x",
+            "/subscriptions/s",
+            "/subscriptions/s/resourceGroups/g/providers",
+            "/subscriptions/s/resourceGroups/g/providers/n/t",
+            "/a/s/resourceGroups/g",
+        ] {
             assert!(ResourceId::parse(bad).is_err(), "{bad}");
         }
     }

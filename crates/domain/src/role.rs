@@ -39,8 +39,12 @@ pub struct Role {
 
 static BUILT_IN: LazyLock<Vec<Role>> = LazyLock::new(|| {
     let text = include_str!("../data/builtin-roles.json");
-    let named: BTreeMap<String, Role> = serde_json::from_str(text).expect("the embedded table is tested");
-    named.into_iter().map(|(name, role)| Role { name, ..role }).collect()
+    let named: BTreeMap<String, Role> =
+        serde_json::from_str(text).expect("the embedded table is tested");
+    named
+        .into_iter()
+        .map(|(name, role)| Role { name, ..role })
+        .collect()
 });
 
 /// Returns all built-in roles, by name.
@@ -51,25 +55,31 @@ pub fn built_in() -> &'static [Role] {
 /// Returns a built-in role by its GUID, its name, or a full id that ends in its GUID.
 pub fn find(named: &str) -> Option<&'static Role> {
     let last = named.rsplit('/').next().unwrap_or(named);
-    built_in().iter().find(|r| r.id.eq_ignore_ascii_case(last) || r.name.eq_ignore_ascii_case(named))
+    built_in()
+        .iter()
+        .find(|r| r.id.eq_ignore_ascii_case(last) || r.name.eq_ignore_ascii_case(named))
 }
 
 impl Role {
     /// Whether the role allows an action on resources.
     pub fn allows(&self, action: &str) -> bool {
-        self.permissions.iter().any(|p| any_matches(&p.actions, action) && !any_matches(&p.not_actions, action))
+        self.permissions
+            .iter()
+            .any(|p| any_matches(&p.actions, action) && !any_matches(&p.not_actions, action))
     }
 
     /// Whether the role allows an action on data.
     pub fn allows_data(&self, action: &str) -> bool {
-        self.permissions
-            .iter()
-            .any(|p| any_matches(&p.data_actions, action) && !any_matches(&p.not_data_actions, action))
+        self.permissions.iter().any(|p| {
+            any_matches(&p.data_actions, action) && !any_matches(&p.not_data_actions, action)
+        })
     }
 }
 
 fn any_matches(patterns: &[String], action: &str) -> bool {
-    patterns.iter().any(|pattern| matches(pattern.as_bytes(), action.as_bytes()))
+    patterns
+        .iter()
+        .any(|pattern| matches(pattern.as_bytes(), action.as_bytes()))
 }
 
 /// Matches with `*` for any text, without case, in linear time.
@@ -80,7 +90,10 @@ fn matches(pattern: &[u8], text: &[u8]) -> bool {
         if pattern.get(p) == Some(&b'*') {
             star = Some((p + 1, t));
             p += 1;
-        } else if pattern.get(p).is_some_and(|c| c.eq_ignore_ascii_case(&text[t])) {
+        } else if pattern
+            .get(p)
+            .is_some_and(|c| c.eq_ignore_ascii_case(&text[t]))
+        {
             p += 1;
             t += 1;
         } else if let Some((after, from)) = star {
@@ -113,8 +126,20 @@ mod tests {
             ("Virtual Machine Contributor", false, false, false),
         ] {
             let found = find(role).unwrap();
-            assert_eq!(find(&format!("/providers/Microsoft.Authorization/roleDefinitions/{}", found.id)).unwrap().name, role);
-            assert_eq!((found.allows(share), found.allows(read), found.allows(write)), (can_share, can_read, can_write), "{role}");
+            assert_eq!(
+                find(&format!(
+                    "/providers/Microsoft.Authorization/roleDefinitions/{}",
+                    found.id
+                ))
+                .unwrap()
+                .name,
+                role
+            );
+            assert_eq!(
+                (found.allows(share), found.allows(read), found.allows(write)),
+                (can_share, can_read, can_write),
+                "{role}"
+            );
         }
         assert!(find("no such role").is_none());
     }
@@ -125,13 +150,25 @@ mod tests {
             ("*", "anything/at/all", true),
             ("*/read", "Microsoft.Compute/disks/read", true),
             ("*/read", "Microsoft.Compute/disks/read/action", false),
-            ("Microsoft.Compute/galleries/*", "microsoft.compute/GALLERIES/write", true),
-            ("Microsoft.Compute/galleries/*", "Microsoft.Compute/gallerie", false),
+            (
+                "Microsoft.Compute/galleries/*",
+                "microsoft.compute/GALLERIES/write",
+                true,
+            ),
+            (
+                "Microsoft.Compute/galleries/*",
+                "Microsoft.Compute/gallerie",
+                false,
+            ),
             ("a*b*c", "axxbyyc", true),
             ("a*b*c", "axxbyy", false),
             ("", "", true),
         ] {
-            assert_eq!(matches(pattern.as_bytes(), text.as_bytes()), is_match, "{pattern} {text}");
+            assert_eq!(
+                matches(pattern.as_bytes(), text.as_bytes()),
+                is_match,
+                "{pattern} {text}"
+            );
         }
     }
 }

@@ -21,7 +21,13 @@ fn put(name: &str, properties: Value, stored: Option<&Resource>) -> Result<Resou
         parent: None,
         gallery: None,
     };
-    plan_put(Kind::ImageVersion, &mut ctx, &id, &json!({ "location": "eastus", "properties": properties }), stored)
+    plan_put(
+        Kind::ImageVersion,
+        &mut ctx,
+        &id,
+        &json!({ "location": "eastus", "properties": properties }),
+        stored,
+    )
 }
 
 fn blob(name: &str) -> Value {
@@ -50,45 +56,131 @@ fn defaults_are_shown_as_recorded() {
     assert_eq!(publishing["targetRegions"], expected);
     assert_eq!(publishing["replicaCount"], 1);
     assert_eq!(publishing["excludeFromLatest"], false);
-    assert_eq!(row.properties["storageProfile"]["osDiskImage"]["hostCaching"], "ReadWrite");
-    assert_eq!(row.properties["safetyProfile"]["allowDeletionOfReplicatedLocations"], false);
+    assert_eq!(
+        row.properties["storageProfile"]["osDiskImage"]["hostCaching"],
+        "ReadWrite"
+    );
+    assert_eq!(
+        row.properties["safetyProfile"]["allowDeletionOfReplicatedLocations"],
+        false
+    );
 }
 
 #[test]
 fn a_count_that_was_not_said_follows_the_version() {
-    let changed = put("1.0.0", json!({ "publishingProfile": { "replicaCount": 3 } }), Some(&stored())).unwrap();
+    let changed = put(
+        "1.0.0",
+        json!({ "publishingProfile": { "replicaCount": 3 } }),
+        Some(&stored()),
+    )
+    .unwrap();
     let regions = &changed.properties["publishingProfile"]["targetRegions"];
-    assert_eq!((&regions[0]["regionalReplicaCount"], &regions[1]["regionalReplicaCount"]), (&json!(3), &json!(2)));
+    assert_eq!(
+        (
+            &regions[0]["regionalReplicaCount"],
+            &regions[1]["regionalReplicaCount"]
+        ),
+        (&json!(3), &json!(2))
+    );
 }
 
 #[test]
 fn wrong_creates_are_refused_in_the_services_words() {
     let disk = format!("{GROUP}/disks/x");
     let data = |luns: [i64; 2], names: [&str; 2]| {
-        let disks: Vec<Value> = (0..2).map(|i| json!({ "lun": luns[i], "source": blob(names[i]) })).collect();
+        let disks: Vec<Value> = (0..2)
+            .map(|i| json!({ "lun": luns[i], "source": blob(names[i]) }))
+            .collect();
         json!({ "storageProfile": { "osDiskImage": { "source": blob("os") }, "dataDiskImages": disks } })
     };
     let past = "2020-01-01T00:00:00Z";
     let table: Vec<(&str, Value, &str, &str)> = vec![
-        ("1.0", profile(json!({})), "InvalidParameter", "The image version name is invalid."),
-        ("1.0.0", json!({}), "InvalidParameter", "Required parameter 'storageProfile' is missing (null)."),
-        ("1.0.0", json!({ "storageProfile": {} }), "InvalidParameter", "The gallery artifact version source can only be specified"),
+        (
+            "1.0",
+            profile(json!({})),
+            "InvalidParameter",
+            "The image version name is invalid.",
+        ),
+        (
+            "1.0.0",
+            json!({}),
+            "InvalidParameter",
+            "Required parameter 'storageProfile' is missing (null).",
+        ),
+        (
+            "1.0.0",
+            json!({ "storageProfile": {} }),
+            "InvalidParameter",
+            "The gallery artifact version source can only be specified",
+        ),
         (
             "1.0.0",
             json!({ "storageProfile": { "source": { "id": disk } } }),
             "InvalidParameter",
             "The source id: /subscriptions/11111111-1111-1111-1111-111111111111/resourceGroups/rg/providers/Microsoft.Compute/disks/x must either be",
         ),
-        ("1.0.0", json!({ "storageProfile": { "source": { "id": "x" } } }), "LinkedInvalidPropertyId", "Property id 'x' at path"),
-        ("1.0.0", profile(json!({ "targetRegions": [{ "name": "westus2" }] })), "InvalidParameter", "Gallery image version publishing profile regions West US 2 must contain the location of image version East US"),
-        ("1.0.0", profile(json!({ "targetRegions": [{ "name": "eastus" }, { "name": "East US" }] })), "InvalidParameter", "Duplicate regions are not allowed"),
-        ("1.0.0", profile(json!({ "replicaCount": 0 })), "InvalidParameter", "The value 0 of parameter replicaCount is out of range. The value must be between 1 and 100, inclusive."),
-        ("1.0.0", profile(json!({ "targetRegions": [{ "name": "eastus", "regionalReplicaCount": 101 }] })), "InvalidParameter", "The value 101 of parameter regionalReplicaCount is out of range."),
-        ("1.0.0", profile(json!({ "endOfLifeDate": past })), "InvalidParameter", "EndOfLifeDate must be set to a future date."),
-        ("1.0.0", profile(json!({ "targetRegions": [{ "name": "mars" }] })), "InvalidParameter", "The target region 'mars' is not available."),
-        ("1.0.0", data([0, 0], ["a", "b"]), "InvalidParameter", "Duplicated lun numbers have been detected"),
-        ("1.0.0", data([0, 1], ["a", "a"]), "InvalidParameter", "Duplicated source ids are found"),
-        ("1.0.0", data([0, 1], ["a", "os"]), "InvalidParameter", "OSDiskImage and DataDiskImage cannot point to same blob"),
+        (
+            "1.0.0",
+            json!({ "storageProfile": { "source": { "id": "x" } } }),
+            "LinkedInvalidPropertyId",
+            "Property id 'x' at path",
+        ),
+        (
+            "1.0.0",
+            profile(json!({ "targetRegions": [{ "name": "westus2" }] })),
+            "InvalidParameter",
+            "Gallery image version publishing profile regions West US 2 must contain the location of image version East US",
+        ),
+        (
+            "1.0.0",
+            profile(json!({ "targetRegions": [{ "name": "eastus" }, { "name": "East US" }] })),
+            "InvalidParameter",
+            "Duplicate regions are not allowed",
+        ),
+        (
+            "1.0.0",
+            profile(json!({ "replicaCount": 0 })),
+            "InvalidParameter",
+            "The value 0 of parameter replicaCount is out of range. The value must be between 1 and 100, inclusive.",
+        ),
+        (
+            "1.0.0",
+            profile(
+                json!({ "targetRegions": [{ "name": "eastus", "regionalReplicaCount": 101 }] }),
+            ),
+            "InvalidParameter",
+            "The value 101 of parameter regionalReplicaCount is out of range.",
+        ),
+        (
+            "1.0.0",
+            profile(json!({ "endOfLifeDate": past })),
+            "InvalidParameter",
+            "EndOfLifeDate must be set to a future date.",
+        ),
+        (
+            "1.0.0",
+            profile(json!({ "targetRegions": [{ "name": "mars" }] })),
+            "InvalidParameter",
+            "The target region 'mars' is not available.",
+        ),
+        (
+            "1.0.0",
+            data([0, 0], ["a", "b"]),
+            "InvalidParameter",
+            "Duplicated lun numbers have been detected",
+        ),
+        (
+            "1.0.0",
+            data([0, 1], ["a", "a"]),
+            "InvalidParameter",
+            "Duplicated source ids are found",
+        ),
+        (
+            "1.0.0",
+            data([0, 1], ["a", "os"]),
+            "InvalidParameter",
+            "OSDiskImage and DataDiskImage cannot point to same blob",
+        ),
     ];
     for (name, properties, code, message) in table {
         let error = put(name, properties, None).unwrap_err();
@@ -101,21 +193,53 @@ fn wrong_creates_are_refused_in_the_services_words() {
 fn wrong_updates_are_refused_and_empty_regions_change_nothing() {
     let row = stored();
     let table = [
-        (profile(json!({ "targetRegions": [{ "name": "eastus" }] })), "BadRequest"),
-        (profile(json!({ "storageAccountType": "Premium_LRS" })), "PropertyChangeNotAllowed"),
-        (profile(json!({ "replicationMode": "Shallow" })), "PropertyChangeNotAllowed"),
-        (json!({ "storageProfile": { "osDiskImage": { "source": blob("other") } } }), "PropertyChangeNotAllowed"),
-        (json!({ "storageProfile": { "dataDiskImages": [{ "lun": 1 }] } }), "PropertyChangeNotAllowed"),
+        (
+            profile(json!({ "targetRegions": [{ "name": "eastus" }] })),
+            "BadRequest",
+        ),
+        (
+            profile(json!({ "storageAccountType": "Premium_LRS" })),
+            "PropertyChangeNotAllowed",
+        ),
+        (
+            profile(json!({ "replicationMode": "Shallow" })),
+            "PropertyChangeNotAllowed",
+        ),
+        (
+            json!({ "storageProfile": { "osDiskImage": { "source": blob("other") } } }),
+            "PropertyChangeNotAllowed",
+        ),
+        (
+            json!({ "storageProfile": { "dataDiskImages": [{ "lun": 1 }] } }),
+            "PropertyChangeNotAllowed",
+        ),
     ];
     for (properties, code) in table {
-        assert_eq!(put("1.0.0", properties.clone(), Some(&row)).unwrap_err().code, code, "{properties}");
+        assert_eq!(
+            put("1.0.0", properties.clone(), Some(&row))
+                .unwrap_err()
+                .code,
+            code,
+            "{properties}"
+        );
     }
-    let same = put("1.0.0", json!({ "publishingProfile": { "targetRegions": [] } }), Some(&row)).unwrap();
+    let same = put(
+        "1.0.0",
+        json!({ "publishingProfile": { "targetRegions": [] } }),
+        Some(&row),
+    )
+    .unwrap();
     assert_eq!(same.properties, row.properties);
     let allowed = json!({
         "publishingProfile": { "targetRegions": [{ "name": "eastus" }] },
         "safetyProfile": { "allowDeletionOfReplicatedLocations": true },
     });
     let smaller = put("1.0.0", allowed, Some(&row)).unwrap();
-    assert_eq!(smaller.properties["publishingProfile"]["targetRegions"].as_array().unwrap().len(), 1);
+    assert_eq!(
+        smaller.properties["publishingProfile"]["targetRegions"]
+            .as_array()
+            .unwrap()
+            .len(),
+        1
+    );
 }

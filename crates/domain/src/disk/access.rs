@@ -34,9 +34,15 @@ impl DiskState {
 
     /// Returns the state of a disk's row.
     pub fn of(row: &Resource) -> Self {
-        let word = row.properties.get("diskState").and_then(Value::as_str).unwrap_or_default();
+        let word = row
+            .properties
+            .get("diskState")
+            .and_then(Value::as_str)
+            .unwrap_or_default();
         let all = [Self::ActiveSas, Self::ReadyToUpload, Self::ActiveUpload];
-        all.into_iter().find(|s| s.as_str() == word).unwrap_or(Self::Unattached)
+        all.into_iter()
+            .find(|s| s.as_str() == word)
+            .unwrap_or(Self::Unattached)
     }
 }
 
@@ -61,20 +67,29 @@ pub struct AccessRequest {
 impl AccessRequest {
     /// Reads a body that `arm` checked.
     pub fn parse(body: &Value) -> Result<Self> {
-        let access = body.get("access").and_then(Value::as_str).ok_or_else(|| Error::required("grantAccessData.access"))?;
+        let access = body
+            .get("access")
+            .and_then(Value::as_str)
+            .ok_or_else(|| Error::required("grantAccessData.access"))?;
         let access = match word(access, &["Read", "Write"], "grantAccessData.access")? {
             "Write" => AccessLevel::Write,
             _ => AccessLevel::Read,
         };
         let seconds = body.get("durationInSeconds").and_then(Value::as_i64);
-        let duration_seconds = seconds.ok_or_else(|| Error::required("grantAccessData.durationInSeconds"))?;
+        let duration_seconds =
+            seconds.ok_or_else(|| Error::required("grantAccessData.durationInSeconds"))?;
         if !(1..=SECONDS_MAX).contains(&duration_seconds) {
             return Err(Error::invalid_parameter(
                 "grantAccessData.durationInSeconds",
-                format!("The value {duration_seconds} of parameter durationInSeconds is out of range. The value must be between 1 and {SECONDS_MAX}, inclusive."),
+                format!(
+                    "The value {duration_seconds} of parameter durationInSeconds is out of range. The value must be between 1 and {SECONDS_MAX}, inclusive."
+                ),
             ));
         }
-        Ok(Self { access, duration_seconds })
+        Ok(Self {
+            access,
+            duration_seconds,
+        })
     }
 }
 
@@ -82,7 +97,9 @@ impl AccessRequest {
 pub fn begin_access(row: &mut Resource, request: &AccessRequest) -> Result<()> {
     let state = match (DiskState::of(row), request.access) {
         (DiskState::Unattached | DiskState::ActiveSas, AccessLevel::Read) => DiskState::ActiveSas,
-        (DiskState::ReadyToUpload | DiskState::ActiveUpload, AccessLevel::Write) => DiskState::ActiveUpload,
+        (DiskState::ReadyToUpload | DiskState::ActiveUpload, AccessLevel::Write) => {
+            DiskState::ActiveUpload
+        }
         (state, AccessLevel::Read) => {
             return Err(Error::conflict(
                 "OperationNotAllowed",
@@ -119,12 +136,16 @@ pub fn closed_state(row: &Resource) -> DiskState {
 
 /// Records who holds the disk.
 pub fn set_state(row: &mut Resource, state: DiskState) {
-    row.properties.insert("diskState".to_owned(), json!(state.as_str()));
+    row.properties
+        .insert("diskState".to_owned(), json!(state.as_str()));
 }
 
 /// Refuses to delete a disk that a URL holds.
 pub fn check_delete(row: &Resource) -> Result<()> {
-    if matches!(DiskState::of(row), DiskState::ActiveSas | DiskState::ActiveUpload) {
+    if matches!(
+        DiskState::of(row),
+        DiskState::ActiveSas | DiskState::ActiveUpload
+    ) {
         return Err(Error::conflict(
             "OperationNotAllowed",
             format!(

@@ -24,16 +24,25 @@ const TIERS: [(u64, u32, [u64; 2], [u64; 2], [u64; 2]); 14] = [
 
 /// Sets what a size means for a disk's sku; disks that are sold by their numbers keep those.
 pub(super) fn set_performance(row: &mut Resource, gib: u64) {
-    let sku = row.top.get("sku").and_then(|s| s.get("name")).and_then(Value::as_str).unwrap_or_default();
-    let Some((_, number, premium, ssd, hdd)) = TIERS.iter().find(|tier| gib <= tier.0) else { return };
+    let sku = row
+        .top
+        .get("sku")
+        .and_then(|s| s.get("name"))
+        .and_then(Value::as_str)
+        .unwrap_or_default();
+    let Some((_, number, premium, ssd, hdd)) = TIERS.iter().find(|tier| gib <= tier.0) else {
+        return;
+    };
     let ([iops, mbps], tier) = match sku.split('_').next() {
         Some("Premium") => (premium, Some(format!("P{number}"))),
         Some("StandardSSD") => (ssd, None),
         Some("Standard") => (hdd, None),
         _ => return,
     };
-    row.properties.insert("diskIOPSReadWrite".to_owned(), json!(iops));
-    row.properties.insert("diskMBpsReadWrite".to_owned(), json!(mbps));
+    row.properties
+        .insert("diskIOPSReadWrite".to_owned(), json!(iops));
+    row.properties
+        .insert("diskMBpsReadWrite".to_owned(), json!(mbps));
     match tier {
         Some(tier) => row.properties.insert("tier".to_owned(), json!(tier)),
         None => row.properties.shift_remove("tier"),

@@ -11,17 +11,38 @@ use crate::{Error, Resource, Result};
 /// for one is refused and never stored without it.
 pub(super) fn check(row: &Resource, regions: &[Value]) -> Result<()> {
     for region in regions {
-        let Some(encryption) = region.get("encryption") else { continue };
-        if let Some(id) = encryption.pointer("/osDiskImage/diskEncryptionSetId").and_then(Value::as_str) {
+        let Some(encryption) = region.get("encryption") else {
+            continue;
+        };
+        if let Some(id) = encryption
+            .pointer("/osDiskImage/diskEncryptionSetId")
+            .and_then(Value::as_str)
+        {
             check_set(row, id, "osDiskImage")?;
         }
-        let disks = encryption.get("dataDiskImages").and_then(Value::as_array).map_or(&[][..], Vec::as_slice);
-        let luns: Vec<i64> = disks.iter().filter_map(|d| d.get("lun").and_then(Value::as_i64)).collect();
-        if let Some(twice) = luns.iter().enumerate().find(|(at, lun)| luns[..*at].contains(lun)) {
-            let name = region.get("name").and_then(Value::as_str).unwrap_or_default();
+        let disks = encryption
+            .get("dataDiskImages")
+            .and_then(Value::as_array)
+            .map_or(&[][..], Vec::as_slice);
+        let luns: Vec<i64> = disks
+            .iter()
+            .filter_map(|d| d.get("lun").and_then(Value::as_i64))
+            .collect();
+        if let Some(twice) = luns
+            .iter()
+            .enumerate()
+            .find(|(at, lun)| luns[..*at].contains(lun))
+        {
+            let name = region
+                .get("name")
+                .and_then(Value::as_str)
+                .unwrap_or_default();
             return Err(Error::invalid_parameter(
                 format!("{TARGET}.targetRegions.encryption.dataDiskImages"),
-                format!("Duplicate luns '{}' were specified in target region '{name}' encryption.dataDiskImages.", twice.1),
+                format!(
+                    "Duplicate luns '{}' were specified in target region '{name}' encryption.dataDiskImages.",
+                    twice.1
+                ),
             ));
         }
         for disk in disks {
@@ -34,7 +55,9 @@ pub(super) fn check(row: &Resource, regions: &[Value]) -> Result<()> {
 }
 
 fn check_set(row: &Resource, id: &str, of: &str) -> Result<()> {
-    let target = format!("galleryArtifactVersion.properties.publishingProfile.targetRegions.encryption.{of}.diskEncryptionSetId");
+    let target = format!(
+        "galleryArtifactVersion.properties.publishingProfile.targetRegions.encryption.{of}.diskEncryptionSetId"
+    );
     let parts: Vec<&str> = id.split('/').collect();
     let is_set = parts.len() == 9
         && parts[1].eq_ignore_ascii_case("subscriptions")
@@ -42,14 +65,23 @@ fn check_set(row: &Resource, id: &str, of: &str) -> Result<()> {
         && parts[6].eq_ignore_ascii_case("Microsoft.Compute")
         && parts[7].eq_ignore_ascii_case("diskEncryptionSets");
     if !is_set {
-        return Err(Error::invalid_parameter(target.clone(), format!("The value of parameter {target} is invalid.")));
+        return Err(Error::invalid_parameter(
+            target.clone(),
+            format!("The value of parameter {target} is invalid."),
+        ));
     }
     let subscription = row.id.subscription();
     if !parts[2].eq_ignore_ascii_case(subscription) {
         return Err(Error::invalid_parameter(
             target,
-            format!("The disk encryption set '{id}' must be in the same subscription '{subscription}' as the gallery resource."),
+            format!(
+                "The disk encryption set '{id}' must be in the same subscription '{subscription}' as the gallery resource."
+            ),
         ));
     }
-    Err(Error::not_found("NotFound", format!("The disk encryption set {id} was not found.")).at(target))
+    Err(Error::not_found(
+        "NotFound",
+        format!("The disk encryption set {id} was not found."),
+    )
+    .at(target))
 }

@@ -9,7 +9,12 @@ use crate::resource::Document;
 use crate::{Error, Resource, Result};
 
 pub(super) const TARGET: &str = "galleryImageVersion.properties.publishingProfile";
-pub(super) const STORAGE_TYPES: [&str; 4] = ["Standard_LRS", "Standard_ZRS", "Premium_LRS", "PremiumV2_LRS"];
+pub(super) const STORAGE_TYPES: [&str; 4] = [
+    "Standard_LRS",
+    "Standard_ZRS",
+    "Premium_LRS",
+    "PremiumV2_LRS",
+];
 const STRATEGIES: [&str; 2] = ["PreferStandard_ZRS", "DefaultStandard_LRS"];
 const MODES: [&str; 2] = ["Full", "Shallow"];
 /// The most replicas in a region, and of a version in all.
@@ -18,14 +23,34 @@ pub(super) const REPLICAS_MAX: i64 = 100;
 const STRATEGY_SINCE: &str = "2025-03-03";
 /// The order of members in recorded answers.
 const ORDER: [&str; 9] = [
-    "targetRegions", "replicaCount", "excludeFromLatest", "publishedDate", "endOfLifeDate", "storageAccountType",
-    "storageAccountStrategy", "replicationMode", "targetExtendedLocations",
+    "targetRegions",
+    "replicaCount",
+    "excludeFromLatest",
+    "publishedDate",
+    "endOfLifeDate",
+    "storageAccountType",
+    "storageAccountStrategy",
+    "replicationMode",
+    "targetExtendedLocations",
 ];
 
 /// Fills in the publishing profile.
-pub(super) fn plan(ctx: &PutContext<'_>, row: &mut Resource, sent: &Document, is_new: bool) -> Result<()> {
-    let mut profile = sent.get("publishingProfile").and_then(Value::as_object).cloned().unwrap_or_default();
-    let mut kept = match row.properties.get("publishingProfile").and_then(Value::as_object) {
+pub(super) fn plan(
+    ctx: &PutContext<'_>,
+    row: &mut Resource,
+    sent: &Document,
+    is_new: bool,
+) -> Result<()> {
+    let mut profile = sent
+        .get("publishingProfile")
+        .and_then(Value::as_object)
+        .cloned()
+        .unwrap_or_default();
+    let mut kept = match row
+        .properties
+        .get("publishingProfile")
+        .and_then(Value::as_object)
+    {
         Some(kept) if !is_new => kept.clone(),
         _ => Document::new(),
     };
@@ -37,37 +62,86 @@ pub(super) fn plan(ctx: &PutContext<'_>, row: &mut Resource, sent: &Document, is
     plan_dates(ctx, &mut kept, &profile)?;
     take(&mut kept, &profile, &["replicaCount", "excludeFromLatest"]);
     kept.entry("replicaCount").or_insert_with(|| json!(1));
-    kept.entry("excludeFromLatest").or_insert(Value::Bool(false));
+    kept.entry("excludeFromLatest")
+        .or_insert(Value::Bool(false));
     let may_remove = may_remove_regions(row, sent);
-    regions::plan(ctx, row, &mut kept, &profile, regions::Change { is_new, may_remove })?;
+    regions::plan(
+        ctx,
+        row,
+        &mut kept,
+        &profile,
+        regions::Change { is_new, may_remove },
+    )?;
     check_shallow(row, &kept)?;
-    row.properties.insert("publishingProfile".to_owned(), Value::Object(in_order(kept)));
+    row.properties.insert(
+        "publishingProfile".to_owned(),
+        Value::Object(in_order(kept)),
+    );
     Ok(())
 }
 
 fn refuse_edge_zones(profile: &Document) -> Result<()> {
-    let zones = profile.get("targetExtendedLocations").and_then(Value::as_array);
-    let Some(zone) = zones.and_then(|z| z.first()) else { return Ok(()) };
-    let name = zone.pointer("/extendedLocation/name").or(zone.get("name")).and_then(Value::as_str).unwrap_or_default();
+    let zones = profile
+        .get("targetExtendedLocations")
+        .and_then(Value::as_array);
+    let Some(zone) = zones.and_then(|z| z.first()) else {
+        return Ok(());
+    };
+    let name = zone
+        .pointer("/extendedLocation/name")
+        .or(zone.get("name"))
+        .and_then(Value::as_str)
+        .unwrap_or_default();
     Err(Error::invalid_parameter(
         format!("{TARGET}.targetExtendedLocations"),
-        format!("The extended location '{name}' is not available. This installation has regions only."),
+        format!(
+            "The extended location '{name}' is not available. This installation has regions only."
+        ),
     ))
 }
 
 /// Storage type, strategy and mode: said once, for ever.
-fn plan_words(ctx: &PutContext<'_>, kept: &mut Document, sent: &mut Document, is_new: bool) -> Result<()> {
-    canonical(sent, "storageAccountType", &STORAGE_TYPES, &format!("{TARGET}.storageAccountType"))?;
-    canonical(sent, "storageAccountStrategy", &STRATEGIES, &format!("{TARGET}.storageAccountStrategy"))?;
-    canonical(sent, "replicationMode", &MODES, &format!("{TARGET}.replicationMode"))?;
-    if is_new && sent.contains_key("storageAccountType") && sent.contains_key("storageAccountStrategy") {
+fn plan_words(
+    ctx: &PutContext<'_>,
+    kept: &mut Document,
+    sent: &mut Document,
+    is_new: bool,
+) -> Result<()> {
+    canonical(
+        sent,
+        "storageAccountType",
+        &STORAGE_TYPES,
+        &format!("{TARGET}.storageAccountType"),
+    )?;
+    canonical(
+        sent,
+        "storageAccountStrategy",
+        &STRATEGIES,
+        &format!("{TARGET}.storageAccountStrategy"),
+    )?;
+    canonical(
+        sent,
+        "replicationMode",
+        &MODES,
+        &format!("{TARGET}.replicationMode"),
+    )?;
+    if is_new
+        && sent.contains_key("storageAccountType")
+        && sent.contains_key("storageAccountStrategy")
+    {
         return Err(Error::invalid_parameter(
             format!("{TARGET}.storageAccountStrategy"),
             "Only one of storageAccountType and storageAccountStrategy can be specified.",
         ));
     }
-    for name in ["storageAccountType", "storageAccountStrategy", "replicationMode"] {
-        let Some(value) = sent.get(name) else { continue };
+    for name in [
+        "storageAccountType",
+        "storageAccountStrategy",
+        "replicationMode",
+    ] {
+        let Some(value) = sent.get(name) else {
+            continue;
+        };
         if !is_new && !same(kept.get(name), value) {
             // What is the default anyway may be said later.
             if name == "replicationMode" && value == "Full" && !kept.contains_key(name) {
@@ -79,7 +153,8 @@ fn plan_words(ctx: &PutContext<'_>, kept: &mut Document, sent: &mut Document, is
     }
     if is_new && !kept.contains_key("storageAccountType") {
         if since(ctx.api_version, STRATEGY_SINCE) {
-            kept.entry("storageAccountStrategy").or_insert_with(|| json!("PreferStandard_ZRS"));
+            kept.entry("storageAccountStrategy")
+                .or_insert_with(|| json!("PreferStandard_ZRS"));
         }
         kept.insert("storageAccountType".to_owned(), json!("Standard_LRS"));
     }
@@ -91,7 +166,9 @@ fn plan_dates(ctx: &PutContext<'_>, kept: &mut Document, sent: &Document) -> Res
         let now = Timestamp::from_millisecond(ctx.now_ms).map_err(|_| Error::internal())?;
         kept.insert("publishedDate".to_owned(), json!(now.to_string()));
     }
-    let Some(ends) = sent.get("endOfLifeDate") else { return Ok(()) };
+    let Some(ends) = sent.get("endOfLifeDate") else {
+        return Ok(());
+    };
     // Sent back as it is stored, a date that is over since changes nothing.
     if !same(kept.get("endOfLifeDate"), ends) {
         check_end_of_life(sent, ctx.now_ms, &format!("{TARGET}.endOfLifeDate"))?;
@@ -103,9 +180,13 @@ fn plan_dates(ctx: &PutContext<'_>, kept: &mut Document, sent: &Document) -> Res
 /// Whether regions may go: as the request says, else as is stored.
 fn may_remove_regions(row: &Resource, sent: &Document) -> bool {
     let flag = |profile: Option<&Value>| {
-        profile.and_then(|p| p.get("allowDeletionOfReplicatedLocations")).and_then(Value::as_bool)
+        profile
+            .and_then(|p| p.get("allowDeletionOfReplicatedLocations"))
+            .and_then(Value::as_bool)
     };
-    flag(sent.get("safetyProfile")).or_else(|| flag(row.properties.get("safetyProfile"))).unwrap_or(false)
+    flag(sent.get("safetyProfile"))
+        .or_else(|| flag(row.properties.get("safetyProfile")))
+        .unwrap_or(false)
 }
 
 /// A shallow version is one copy at home. Source: `API.md` 6.
@@ -113,8 +194,15 @@ fn check_shallow(row: &Resource, kept: &Document) -> Result<()> {
     if text(kept, "replicationMode") != Some("Shallow") {
         return Ok(());
     }
-    let regions = kept.get("targetRegions").and_then(Value::as_array).map_or(&[][..], Vec::as_slice);
-    let count = |r: &Value| r.get("regionalReplicaCount").and_then(Value::as_i64).unwrap_or(1);
+    let regions = kept
+        .get("targetRegions")
+        .and_then(Value::as_array)
+        .map_or(&[][..], Vec::as_slice);
+    let count = |r: &Value| {
+        r.get("regionalReplicaCount")
+            .and_then(Value::as_i64)
+            .unwrap_or(1)
+    };
     if regions.len() == 1 && regions.iter().all(|r| count(r) == 1) {
         return Ok(());
     }
@@ -130,7 +218,11 @@ fn check_shallow(row: &Resource, kept: &Document) -> Result<()> {
 
 /// Checks a replica count.
 pub(super) fn check_count(target: &str, count: i64) -> Result<()> {
-    if (1..=REPLICAS_MAX).contains(&count) { Ok(()) } else { Err(out_of_range(target, count, 1, REPLICAS_MAX)) }
+    if (1..=REPLICAS_MAX).contains(&count) {
+        Ok(())
+    } else {
+        Err(out_of_range(target, count, 1, REPLICAS_MAX))
+    }
 }
 
 fn in_order(mut kept: Document) -> Document {

@@ -19,9 +19,22 @@ pub(super) struct Change {
 }
 
 /// Fills in `targetRegions` and remembers which counts were not said, so that they follow `replicaCount`.
-pub(super) fn plan(ctx: &PutContext<'_>, row: &mut Resource, kept: &mut Document, sent: &Document, change: Change) -> Result<()> {
-    let old = kept.get("targetRegions").and_then(Value::as_array).cloned().unwrap_or_default();
-    let listed = sent.get("targetRegions").and_then(Value::as_array).filter(|list| !list.is_empty());
+pub(super) fn plan(
+    ctx: &PutContext<'_>,
+    row: &mut Resource,
+    kept: &mut Document,
+    sent: &Document,
+    change: Change,
+) -> Result<()> {
+    let old = kept
+        .get("targetRegions")
+        .and_then(Value::as_array)
+        .cloned()
+        .unwrap_or_default();
+    let listed = sent
+        .get("targetRegions")
+        .and_then(Value::as_array)
+        .filter(|list| !list.is_empty());
     let mut implied = implied_counts(row);
     let mut regions = match listed {
         Some(list) => {
@@ -45,13 +58,19 @@ pub(super) fn plan(ctx: &PutContext<'_>, row: &mut Resource, kept: &mut Document
     check_total(&regions)?;
     encryption::check(row, &regions)?;
     kept.insert("targetRegions".to_owned(), Value::Array(regions));
-    row.internal.insert("impliedCounts".to_owned(), json!(implied));
+    row.internal
+        .insert("impliedCounts".to_owned(), json!(implied));
     Ok(())
 }
 
 fn implied_counts(row: &Resource) -> Vec<String> {
     let names = row.internal.get("impliedCounts").and_then(Value::as_array);
-    names.into_iter().flatten().filter_map(Value::as_str).map(str::to_owned).collect()
+    names
+        .into_iter()
+        .flatten()
+        .filter_map(Value::as_str)
+        .map(str::to_owned)
+        .collect()
 }
 
 fn plan_region(
@@ -63,10 +82,23 @@ fn plan_region(
 ) -> Result<Value> {
     let target = format!("{TARGET}.targetRegions");
     let mut sent = item.as_object().cloned().unwrap_or_default();
-    let name = text(&sent, "name").filter(|n| !n.is_empty()).ok_or_else(|| Error::required(format!("{target}.name")))?;
-    let region = ctx.regions.find(name).ok_or_else(|| unknown_region(ctx, name, &target))?;
-    let stored = old.iter().find(|r| name_of(r) == region.name).and_then(Value::as_object);
-    canonical(&mut sent, "storageAccountType", &STORAGE_TYPES, &format!("{target}.storageAccountType"))?;
+    let name = text(&sent, "name")
+        .filter(|n| !n.is_empty())
+        .ok_or_else(|| Error::required(format!("{target}.name")))?;
+    let region = ctx
+        .regions
+        .find(name)
+        .ok_or_else(|| unknown_region(ctx, name, &target))?;
+    let stored = old
+        .iter()
+        .find(|r| name_of(r) == region.name)
+        .and_then(Value::as_object);
+    canonical(
+        &mut sent,
+        "storageAccountType",
+        &STORAGE_TYPES,
+        &format!("{target}.storageAccountType"),
+    )?;
     let mut out = Document::new();
     out.insert("name".to_owned(), json!(region.display_name));
     match sent.get("regionalReplicaCount").and_then(Value::as_i64) {
@@ -81,7 +113,10 @@ fn plan_region(
     }
     let storage = storage_type(profile, &sent, stored, region)?;
     out.insert("storageAccountType".to_owned(), json!(storage));
-    if let Some(value) = sent.get("encryption").or_else(|| stored.and_then(|s| s.get("encryption"))) {
+    if let Some(value) = sent
+        .get("encryption")
+        .or_else(|| stored.and_then(|s| s.get("encryption")))
+    {
         if let Some(stored) = stored
             && !same(stored.get("encryption"), value)
         {
@@ -90,8 +125,15 @@ fn plan_region(
         out.insert("encryption".to_owned(), value.clone());
     }
     take(&mut out, &sent, &["excludeFromLatest"]);
-    if let Some(sets) = sent.get("additionalReplicaSets").and_then(Value::as_array).filter(|s| !s.is_empty()) {
-        out.insert("additionalReplicaSets".to_owned(), replica_sets(sets, region)?);
+    if let Some(sets) = sent
+        .get("additionalReplicaSets")
+        .and_then(Value::as_array)
+        .filter(|s| !s.is_empty())
+    {
+        out.insert(
+            "additionalReplicaSets".to_owned(),
+            replica_sets(sets, region)?,
+        );
     }
     Ok(Value::Object(out))
 }
@@ -100,20 +142,35 @@ fn unknown_region(ctx: &PutContext<'_>, name: &str, target: &str) -> Error {
     let known: Vec<&str> = ctx.regions.iter().map(|r| r.name.as_str()).collect();
     Error::invalid_parameter(
         format!("{target}.name"),
-        format!("The target region '{name}' is not available. List of available regions is '{}'.", known.join(",")),
+        format!(
+            "The target region '{name}' is not available. List of available regions is '{}'.",
+            known.join(",")
+        ),
     )
 }
 
 /// The region's own type, else what it has, else what the strategy says, else the version's.
-fn storage_type(profile: &Document, sent: &Document, stored: Option<&Document>, region: &Region) -> Result<String> {
+fn storage_type(
+    profile: &Document,
+    sent: &Document,
+    stored: Option<&Document>,
+    region: &Region,
+) -> Result<String> {
     let held = stored.and_then(|s| text(s, "storageAccountType"));
     let chosen = match (text(sent, "storageAccountType"), held) {
         (Some(sent), Some(held)) if sent != held => {
-            return Err(Error::change_not_allowed(format!("{TARGET}.targetRegions.storageAccountType")));
+            return Err(Error::change_not_allowed(format!(
+                "{TARGET}.targetRegions.storageAccountType"
+            )));
         }
         (Some(sent), _) => sent,
         (None, Some(held)) => held,
-        (None, None) if text(profile, "storageAccountStrategy") == Some("PreferStandard_ZRS") && region.has_zones => "Standard_ZRS",
+        (None, None)
+            if text(profile, "storageAccountStrategy") == Some("PreferStandard_ZRS")
+                && region.has_zones =>
+        {
+            "Standard_ZRS"
+        }
         (None, None) => text(profile, "storageAccountType").unwrap_or("Standard_LRS"),
     };
     check_zones(chosen, region)?;
@@ -135,7 +192,12 @@ fn replica_sets(sets: &[Value], region: &Region) -> Result<Value> {
     let mut out = Vec::new();
     for set in sets {
         let mut set = set.as_object().cloned().unwrap_or_default();
-        canonical(&mut set, "storageAccountType", &STORAGE_TYPES, &format!("{target}.storageAccountType"))?;
+        canonical(
+            &mut set,
+            "storageAccountType",
+            &STORAGE_TYPES,
+            &format!("{target}.storageAccountType"),
+        )?;
         check_zones(text(&set, "storageAccountType").unwrap_or_default(), region)?;
         if let Some(count) = set.get("regionalReplicaCount").and_then(Value::as_i64) {
             check_count(&format!("{target}.regionalReplicaCount"), count)?;
@@ -146,13 +208,26 @@ fn replica_sets(sets: &[Value], region: &Region) -> Result<Value> {
 }
 
 fn name_of(region: &Value) -> String {
-    normalise(region.get("name").and_then(Value::as_str).unwrap_or_default())
+    normalise(
+        region
+            .get("name")
+            .and_then(Value::as_str)
+            .unwrap_or_default(),
+    )
 }
 
 fn check_list(ctx: &PutContext<'_>, row: &Resource, regions: &[Value]) -> Result<()> {
     let names: Vec<String> = regions.iter().map(name_of).collect();
-    let shown = |n: &String| ctx.regions.find(n).map_or_else(|| n.clone(), |r| r.display_name.clone());
-    if names.iter().enumerate().any(|(at, name)| names[..at].contains(name)) {
+    let shown = |n: &String| {
+        ctx.regions
+            .find(n)
+            .map_or_else(|| n.clone(), |r| r.display_name.clone())
+    };
+    if names
+        .iter()
+        .enumerate()
+        .any(|(at, name)| names[..at].contains(name))
+    {
         return Err(Error::invalid_parameter(
             format!("{TARGET}.targetRegions"),
             "Duplicate regions are not allowed in target publishing regions.",
@@ -189,7 +264,10 @@ fn check_removal(row: &Resource, old: &[Value], regions: &[Value], change: Chang
 
 /// A count that was not said is the version's.
 fn follow_count(profile: &Document, regions: &mut [Value], implied: &[String]) {
-    let count = profile.get("replicaCount").cloned().unwrap_or_else(|| json!(1));
+    let count = profile
+        .get("replicaCount")
+        .cloned()
+        .unwrap_or_else(|| json!(1));
     for region in regions {
         if implied.contains(&name_of(region))
             && let Some(members) = region.as_object_mut()
@@ -200,8 +278,19 @@ fn follow_count(profile: &Document, regions: &mut [Value], implied: &[String]) {
 }
 
 fn check_total(regions: &[Value]) -> Result<()> {
-    let count = |r: &Value| r.get("regionalReplicaCount").and_then(Value::as_i64).unwrap_or(1);
-    let more = |r: &Value| -> i64 { r.get("additionalReplicaSets").and_then(Value::as_array).into_iter().flatten().map(count).sum() };
+    let count = |r: &Value| {
+        r.get("regionalReplicaCount")
+            .and_then(Value::as_i64)
+            .unwrap_or(1)
+    };
+    let more = |r: &Value| -> i64 {
+        r.get("additionalReplicaSets")
+            .and_then(Value::as_array)
+            .into_iter()
+            .flatten()
+            .map(count)
+            .sum()
+    };
     let total: i64 = regions.iter().map(|r| count(r) + more(r)).sum();
     if total <= REPLICAS_MAX {
         return Ok(());

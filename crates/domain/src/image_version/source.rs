@@ -26,7 +26,13 @@ pub struct SourceFacts {
 impl SourceFacts {
     /// Another version, by its definition.
     pub fn of_definition(source: &ResourceId, definition: &Resource, size_bytes: u64) -> Self {
-        let text = |name: &str| definition.properties.get(name).and_then(Value::as_str).map(str::to_owned);
+        let text = |name: &str| {
+            definition
+                .properties
+                .get(name)
+                .and_then(Value::as_str)
+                .map(str::to_owned)
+        };
         let plan = definition.properties.get("purchasePlan").cloned();
         let security = features::security_type(definition.properties.get("features"));
         Self {
@@ -36,37 +42,69 @@ impl SourceFacts {
             os_state: text("osState"),
             plan: Some(plan.unwrap_or(Value::Null)),
             architecture: text("architecture"),
-            security: ["TrustedLaunch", "ConfidentialVM"].contains(&security).then(|| security.to_owned()),
+            security: ["TrustedLaunch", "ConfidentialVM"]
+                .contains(&security)
+                .then(|| security.to_owned()),
             size_bytes,
         }
     }
 
     /// A managed disk: it says only what it was created with.
     pub fn of_disk(disk: &Resource) -> Self {
-        let text = |name: &str| disk.properties.get(name).and_then(Value::as_str).map(str::to_owned);
+        let text = |name: &str| {
+            disk.properties
+                .get(name)
+                .and_then(Value::as_str)
+                .map(str::to_owned)
+        };
         let capabilities = disk.properties.get("supportedCapabilities");
         Self {
             shown: disk.id.to_string(),
             generation: text("hyperVGeneration"),
             os_type: text("osType"),
             plan: disk.properties.get("purchasePlan").cloned(),
-            architecture: capabilities.and_then(|c| c.get("architecture")).and_then(Value::as_str).map(str::to_owned),
-            size_bytes: disk.properties.get("diskSizeBytes").and_then(Value::as_u64).unwrap_or(0),
+            architecture: capabilities
+                .and_then(|c| c.get("architecture"))
+                .and_then(Value::as_str)
+                .map(str::to_owned),
+            size_bytes: disk
+                .properties
+                .get("diskSizeBytes")
+                .and_then(Value::as_u64)
+                .unwrap_or(0),
             ..Self::default()
         }
     }
 
     /// A VHD in a blob: it says its size.
     pub fn of_vhd(uri: &str, size_bytes: u64) -> Self {
-        Self { shown: uri.split('?').next().unwrap_or_default().to_owned(), size_bytes, ..Self::default() }
+        Self {
+            shown: uri.split('?').next().unwrap_or_default().to_owned(),
+            size_bytes,
+            ..Self::default()
+        }
     }
 }
 
 /// Refuses a source that does not fit: the version fails with this error.
-pub fn check_source_matches(definition: &Resource, version: &Resource, facts: &SourceFacts) -> Result<()> {
+pub fn check_source_matches(
+    definition: &Resource,
+    version: &Resource,
+    facts: &SourceFacts,
+) -> Result<()> {
     let src = &facts.shown;
-    let of = |name: &str| definition.properties.get(name).and_then(Value::as_str).unwrap_or_default();
-    let differs = |fact: &Option<String>, parent: &str| fact.as_deref().filter(|f| !f.eq_ignore_ascii_case(parent)).map(str::to_owned);
+    let of = |name: &str| {
+        definition
+            .properties
+            .get(name)
+            .and_then(Value::as_str)
+            .unwrap_or_default()
+    };
+    let differs = |fact: &Option<String>, parent: &str| {
+        fact.as_deref()
+            .filter(|f| !f.eq_ignore_ascii_case(parent))
+            .map(str::to_owned)
+    };
     let parent = of("hyperVGeneration");
     if let Some(mine) = differs(&facts.generation, parent) {
         return Err(mismatch(format!(
@@ -111,10 +149,22 @@ fn mismatch(message: String) -> Error {
 }
 
 fn check_plan(definition: &Resource, facts: &SourceFacts) -> Result<()> {
-    let Some(plan) = &facts.plan else { return Ok(()) };
-    let parent = definition.properties.get("purchasePlan").unwrap_or(&Value::Null);
-    let part = |plan: &Value, name: &str| plan.get(name).and_then(Value::as_str).map(str::to_ascii_lowercase);
-    if ["name", "publisher", "product"].iter().all(|name| part(plan, name) == part(parent, name)) {
+    let Some(plan) = &facts.plan else {
+        return Ok(());
+    };
+    let parent = definition
+        .properties
+        .get("purchasePlan")
+        .unwrap_or(&Value::Null);
+    let part = |plan: &Value, name: &str| {
+        plan.get(name)
+            .and_then(Value::as_str)
+            .map(str::to_ascii_lowercase)
+    };
+    if ["name", "publisher", "product"]
+        .iter()
+        .all(|name| part(plan, name) == part(parent, name))
+    {
         return Ok(());
     }
     let shown = |plan: &Value| match plan.as_object() {
@@ -134,8 +184,16 @@ fn check_plan(definition: &Resource, facts: &SourceFacts) -> Result<()> {
 }
 
 fn check_size(version: &Resource, size_bytes: u64) -> Result<()> {
-    let mode = version.properties.get("publishingProfile").and_then(|p| p.get("replicationMode")).and_then(Value::as_str);
-    let most = if mode == Some("Shallow") { SHALLOW_GIB_MAX } else { FULL_GIB_MAX };
+    let mode = version
+        .properties
+        .get("publishingProfile")
+        .and_then(|p| p.get("replicationMode"))
+        .and_then(Value::as_str);
+    let most = if mode == Some("Shallow") {
+        SHALLOW_GIB_MAX
+    } else {
+        FULL_GIB_MAX
+    };
     let gib = size_bytes.div_ceil(GIB);
     if gib <= most {
         return Ok(());

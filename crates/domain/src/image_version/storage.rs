@@ -14,7 +14,12 @@ const WHOLE: [&str; 3] = ["id", "virtualMachineId", "communityGalleryImageId"];
 const SINGLE: [&str; 3] = ["id", "uri", "storageAccountId"];
 
 /// Fills in the storage profile.
-pub(super) fn plan(ctx: &PutContext<'_>, row: &mut Resource, sent: &Document, is_new: bool) -> Result<()> {
+pub(super) fn plan(
+    ctx: &PutContext<'_>,
+    row: &mut Resource,
+    sent: &Document,
+    is_new: bool,
+) -> Result<()> {
     let sent = sent.get("storageProfile").and_then(Value::as_object);
     if !is_new {
         return sent.map_or(Ok(()), |sent| check_unchanged(row, sent));
@@ -39,20 +44,38 @@ pub(super) fn plan(ctx: &PutContext<'_>, row: &mut Resource, sent: &Document, is
 
 /// Returns the ids of the resources that a version is made from; blobs are not among them.
 pub fn source_ids(row: &Resource) -> Vec<ResourceId> {
-    let Some(profile) = row.properties.get("storageProfile") else { return Vec::new() };
-    let whole = profile.get("source").and_then(|s| s.get("id").or(s.get("virtualMachineId")));
-    let disks = disks(profile).filter_map(|d| d.get("source")).filter(|s| s.get("uri").is_none()).filter_map(|s| s.get("id"));
-    whole.into_iter().chain(disks).filter_map(Value::as_str).filter_map(|id| ResourceId::parse(id).ok()).collect()
+    let Some(profile) = row.properties.get("storageProfile") else {
+        return Vec::new();
+    };
+    let whole = profile
+        .get("source")
+        .and_then(|s| s.get("id").or(s.get("virtualMachineId")));
+    let disks = disks(profile)
+        .filter_map(|d| d.get("source"))
+        .filter(|s| s.get("uri").is_none())
+        .filter_map(|s| s.get("id"));
+    whole
+        .into_iter()
+        .chain(disks)
+        .filter_map(Value::as_str)
+        .filter_map(|id| ResourceId::parse(id).ok())
+        .collect()
 }
 
 fn disks(profile: &Value) -> impl Iterator<Item = &Value> {
     let data = profile.get("dataDiskImages").and_then(Value::as_array);
-    profile.get("osDiskImage").into_iter().chain(data.into_iter().flatten())
+    profile
+        .get("osDiskImage")
+        .into_iter()
+        .chain(data.into_iter().flatten())
 }
 
 fn sources(profile: &Value) -> Vec<Value> {
     let whole = profile.get("source").cloned();
-    whole.into_iter().chain(disks(profile).filter_map(|d| d.get("source").cloned())).collect()
+    whole
+        .into_iter()
+        .chain(disks(profile).filter_map(|d| d.get("source").cloned()))
+        .collect()
 }
 
 /// Returns the profile with enum words canonical, members in recorded order and empty ones gone.
@@ -64,11 +87,18 @@ fn shape(sent: &Document) -> Result<Document> {
     let is_whole = out.contains_key("source");
     if let Some(os) = sent.get("osDiskImage").and_then(Value::as_object) {
         let disk = shape_disk(os, "ReadWrite", "osDiskImage")?;
-        if !is_whole || disk.get("source").is_some_and(|s| s.as_object().is_some_and(|s| !s.is_empty())) {
+        if !is_whole
+            || disk
+                .get("source")
+                .is_some_and(|s| s.as_object().is_some_and(|s| !s.is_empty()))
+        {
             out.insert("osDiskImage".to_owned(), Value::Object(disk));
         }
     }
-    let data = sent.get("dataDiskImages").and_then(Value::as_array).filter(|d| !d.is_empty());
+    let data = sent
+        .get("dataDiskImages")
+        .and_then(Value::as_array)
+        .filter(|d| !d.is_empty());
     if let Some(data) = data {
         let mut list = Vec::new();
         for disk in data.iter().filter_map(Value::as_object) {
@@ -81,12 +111,22 @@ fn shape(sent: &Document) -> Result<Document> {
 
 fn shape_disk(sent: &Document, caching: &str, of: &str) -> Result<Document> {
     let mut sent = sent.clone();
-    canonical(&mut sent, "hostCaching", &CACHING, &format!("{WIRE}.storageProfile.{of}.hostCaching"))?;
+    canonical(
+        &mut sent,
+        "hostCaching",
+        &CACHING,
+        &format!("{WIRE}.storageProfile.{of}.hostCaching"),
+    )?;
     let mut out = Document::new();
     if let Some(lun) = sent.get("lun") {
         out.insert("lun".to_owned(), lun.clone());
     }
-    out.insert("hostCaching".to_owned(), sent.get("hostCaching").cloned().unwrap_or_else(|| json!(caching)));
+    out.insert(
+        "hostCaching".to_owned(),
+        sent.get("hostCaching")
+            .cloned()
+            .unwrap_or_else(|| json!(caching)),
+    );
     if let Some(source) = named(sent.get("source"), &SINGLE) {
         out.insert("source".to_owned(), Value::Object(source));
     }
@@ -97,7 +137,11 @@ fn shape_disk(sent: &Document, caching: &str, of: &str) -> Result<Document> {
 fn named(source: Option<&Value>, names: &[&str]) -> Option<Document> {
     let source = source?.as_object()?;
     let says = |name: &&&str| text(source, name).is_some_and(|t| !t.is_empty());
-    let out: Document = names.iter().filter(says).map(|n| ((*n).to_owned(), source[*n].clone())).collect();
+    let out: Document = names
+        .iter()
+        .filter(says)
+        .map(|n| ((*n).to_owned(), source[*n].clone()))
+        .collect();
     (!out.is_empty()).then_some(out)
 }
 
@@ -122,28 +166,48 @@ fn not_one_source() -> Error {
 fn check_whole(source: &Document) -> Result<()> {
     let target = format!("{WIRE}.storageProfile.source.id");
     if let Some(id) = text(source, "communityGalleryImageId") {
-        return Err(Error::not_found("NotFound", format!("Source was not found: {id}. Please make sure the source exists.")).at(target));
+        return Err(Error::not_found(
+            "NotFound",
+            format!("Source was not found: {id}. Please make sure the source exists."),
+        )
+        .at(target));
     }
-    let id = text(source, "id").or_else(|| text(source, "virtualMachineId")).unwrap_or_default();
+    let id = text(source, "id")
+        .or_else(|| text(source, "virtualMachineId"))
+        .unwrap_or_default();
     let parsed = resource_id(id, "source.id")?;
-    let kinds = ["microsoft.compute/images", "microsoft.compute/galleries/images/versions", "microsoft.compute/virtualmachines"];
+    let kinds = [
+        "microsoft.compute/images",
+        "microsoft.compute/galleries/images/versions",
+        "microsoft.compute/virtualmachines",
+    ];
     if kinds.contains(&parsed.type_name().to_ascii_lowercase().as_str()) {
         return Ok(());
     }
     Err(Error::invalid_parameter(
         target,
-        format!("The source id: {id} must either be a managed image, virtual machine or another gallery image version"),
+        format!(
+            "The source id: {id} must either be a managed image, virtual machine or another gallery image version"
+        ),
     ))
 }
 
 fn check_disks(profile: &Document) -> Result<()> {
-    let os = profile.get("osDiskImage").ok_or_else(|| Error::required(format!("{WIRE}.storageProfile.osDiskImage")))?;
+    let os = profile
+        .get("osDiskImage")
+        .ok_or_else(|| Error::required(format!("{WIRE}.storageProfile.osDiskImage")))?;
     check_disk(os, "osDiskImage")?;
-    let data = profile.get("dataDiskImages").and_then(Value::as_array).map_or(&[][..], Vec::as_slice);
+    let data = profile
+        .get("dataDiskImages")
+        .and_then(Value::as_array)
+        .map_or(&[][..], Vec::as_slice);
     let target = format!("{WIRE}.storageProfile.dataDiskImages");
     let mut luns = Vec::new();
     for disk in data {
-        let lun = disk.get("lun").and_then(Value::as_i64).ok_or_else(|| Error::required(format!("{target}.lun")))?;
+        let lun = disk
+            .get("lun")
+            .and_then(Value::as_i64)
+            .ok_or_else(|| Error::required(format!("{target}.lun")))?;
         if luns.contains(&lun) {
             return Err(Error::invalid_parameter(
                 format!("{target}.lun"),
@@ -157,7 +221,10 @@ fn check_disks(profile: &Document) -> Result<()> {
 }
 
 fn check_disk(disk: &Value, of: &str) -> Result<()> {
-    let source = disk.get("source").and_then(Value::as_object).ok_or_else(not_one_source)?;
+    let source = disk
+        .get("source")
+        .and_then(Value::as_object)
+        .ok_or_else(not_one_source)?;
     let target = format!("{WIRE}.storageProfile.{of}.source");
     if let Some(id) = text(source, "storageAccountId") {
         check_account(id, &format!("{target}.storageAccountId"))?;
@@ -179,12 +246,17 @@ fn check_disk(disk: &Value, of: &str) -> Result<()> {
 }
 
 fn check_account(id: &str, target: &str) -> Result<()> {
-    let is_account = ResourceId::parse(id)
-        .is_ok_and(|id| id.type_name().eq_ignore_ascii_case("Microsoft.Storage/storageAccounts"));
+    let is_account = ResourceId::parse(id).is_ok_and(|id| {
+        id.type_name()
+            .eq_ignore_ascii_case("Microsoft.Storage/storageAccounts")
+    });
     if is_account {
         return Ok(());
     }
-    Err(Error::invalid_parameter(target, format!("The value '{id}' must be the id of a storage account.")))
+    Err(Error::invalid_parameter(
+        target,
+        format!("The value '{id}' must be the id of a storage account."),
+    ))
 }
 
 fn resource_id(id: &str, path: &str) -> Result<ResourceId> {
@@ -205,14 +277,23 @@ fn check_distinct(os: &Value, data: &[Value]) -> Result<()> {
     let target = format!("{WIRE}.storageProfile.dataDiskImages.source");
     let key = |disk: &Value| {
         let source = disk.get("source").and_then(Value::as_object);
-        let uri = source.and_then(|s| text(s, "uri")).map(|u| (true, u.to_owned()));
-        uri.or_else(|| source.and_then(|s| text(s, "id")).map(|id| (false, id.to_ascii_lowercase())))
+        let uri = source
+            .and_then(|s| text(s, "uri"))
+            .map(|u| (true, u.to_owned()));
+        uri.or_else(|| {
+            source
+                .and_then(|s| text(s, "id"))
+                .map(|id| (false, id.to_ascii_lowercase()))
+        })
     };
     let mut seen = Vec::new();
     for disk in data {
         let this = key(disk);
         if let (Some((true, uri)), true) = (&this, this == key(os)) {
-            return Err(Error::invalid_parameter(target, format!("OSDiskImage and DataDiskImage cannot point to same blob {uri}")));
+            return Err(Error::invalid_parameter(
+                target,
+                format!("OSDiskImage and DataDiskImage cannot point to same blob {uri}"),
+            ));
         }
         if seen.contains(&this) || this == key(os) {
             return Err(Error::invalid_parameter(
@@ -227,19 +308,44 @@ fn check_distinct(os: &Value, data: &[Value]) -> Result<()> {
 
 /// Sources that carry a guest state cannot make images of these security types. Source: `API.md` 4.
 fn check_security(ctx: &PutContext<'_>, profile: &Document) -> Result<()> {
-    let Some(definition) = ctx.parent else { return Ok(()) };
+    let Some(definition) = ctx.parent else {
+        return Ok(());
+    };
     let security = features::security_type(definition.properties.get("features"));
-    if !["TrustedLaunchSupported", "TrustedLaunchAndConfidentialVmSupported", "ConfidentialVMSupported"].contains(&security) {
+    if ![
+        "TrustedLaunchSupported",
+        "TrustedLaunchAndConfidentialVmSupported",
+        "ConfidentialVMSupported",
+    ]
+    .contains(&security)
+    {
         return Ok(());
     }
     let value = Value::Object(profile.clone());
     let is_refused = |id: &&str| {
-        let kind = ResourceId::parse(id).map(|id| id.type_name().to_ascii_lowercase()).unwrap_or_default();
-        ["microsoft.compute/disks", "microsoft.compute/snapshots", "microsoft.compute/virtualmachines"].contains(&kind.as_str())
+        let kind = ResourceId::parse(id)
+            .map(|id| id.type_name().to_ascii_lowercase())
+            .unwrap_or_default();
+        [
+            "microsoft.compute/disks",
+            "microsoft.compute/snapshots",
+            "microsoft.compute/virtualmachines",
+        ]
+        .contains(&kind.as_str())
     };
-    let whole = value.get("source").and_then(|s| s.get("id").or(s.get("virtualMachineId")));
-    let single = disks(&value).filter_map(|d| d.get("source")).filter(|s| s.get("uri").is_none()).filter_map(|s| s.get("id"));
-    match whole.into_iter().chain(single).filter_map(Value::as_str).find(is_refused) {
+    let whole = value
+        .get("source")
+        .and_then(|s| s.get("id").or(s.get("virtualMachineId")));
+    let single = disks(&value)
+        .filter_map(|d| d.get("source"))
+        .filter(|s| s.get("uri").is_none())
+        .filter_map(|s| s.get("id"));
+    match whole
+        .into_iter()
+        .chain(single)
+        .filter_map(Value::as_str)
+        .find(is_refused)
+    {
         None => Ok(()),
         Some(id) => Err(Error::invalid_parameter(
             format!("{WIRE}.storageProfile.source.id"),
@@ -259,8 +365,16 @@ fn check_unchanged(row: &Resource, sent: &Document) -> Result<()> {
     if let Some(os) = sent.get("osDiskImage") {
         check_same_disk(stored.get("osDiskImage"), os, "osDiskImage")?;
     }
-    let kept = stored.get("dataDiskImages").and_then(Value::as_array).map_or(&[][..], Vec::as_slice);
-    for disk in sent.get("dataDiskImages").and_then(Value::as_array).into_iter().flatten() {
+    let kept = stored
+        .get("dataDiskImages")
+        .and_then(Value::as_array)
+        .map_or(&[][..], Vec::as_slice);
+    for disk in sent
+        .get("dataDiskImages")
+        .and_then(Value::as_array)
+        .into_iter()
+        .flatten()
+    {
         let Some(known) = kept.iter().find(|k| k.get("lun") == disk.get("lun")) else {
             return Err(Error::conflict(
                 "PropertyChangeNotAllowed",
@@ -274,21 +388,41 @@ fn check_unchanged(row: &Resource, sent: &Document) -> Result<()> {
 }
 
 fn check_same_disk(stored: Option<&Value>, sent: &Value, of: &str) -> Result<()> {
-    check_source(stored.and_then(|s| s.get("source")), sent.get("source"), &SINGLE, &format!("{of}.source"))?;
-    match (sent.get("hostCaching"), stored.and_then(|s| s.get("hostCaching"))) {
-        (Some(sent), Some(stored)) if !same(Some(stored), sent) => {
-            Err(Error::change_not_allowed(format!("{WIRE}.storageProfile.{of}.hostCaching")))
-        }
+    check_source(
+        stored.and_then(|s| s.get("source")),
+        sent.get("source"),
+        &SINGLE,
+        &format!("{of}.source"),
+    )?;
+    match (
+        sent.get("hostCaching"),
+        stored.and_then(|s| s.get("hostCaching")),
+    ) {
+        (Some(sent), Some(stored)) if !same(Some(stored), sent) => Err(Error::change_not_allowed(
+            format!("{WIRE}.storageProfile.{of}.hostCaching"),
+        )),
         _ => Ok(()),
     }
 }
 
-fn check_source(stored: Option<&Value>, sent: Option<&Value>, names: &[&str], path: &str) -> Result<()> {
+fn check_source(
+    stored: Option<&Value>,
+    sent: Option<&Value>,
+    names: &[&str],
+    path: &str,
+) -> Result<()> {
     let Some(sent) = sent else { return Ok(()) };
     for name in names {
-        let Some(value) = sent.get(*name).filter(|v| v.as_str().is_some_and(|t| !t.is_empty())) else { continue };
+        let Some(value) = sent
+            .get(*name)
+            .filter(|v| v.as_str().is_some_and(|t| !t.is_empty()))
+        else {
+            continue;
+        };
         if !same(stored.and_then(|s| s.get(*name)), value) {
-            return Err(Error::change_not_allowed(format!("{WIRE}.storageProfile.{path}.{name}")));
+            return Err(Error::change_not_allowed(format!(
+                "{WIRE}.storageProfile.{path}.{name}"
+            )));
         }
     }
     Ok(())
