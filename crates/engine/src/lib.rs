@@ -13,6 +13,7 @@ mod deletion;
 mod disk;
 mod error;
 pub mod identity;
+mod image_choice;
 mod maintenance;
 mod operations;
 pub mod publish;
@@ -23,7 +24,9 @@ mod state;
 mod storage_account;
 mod subscription;
 mod tags;
+mod vhd_source;
 
+pub use blocks::{ContentHasher, Location};
 pub use catalog::ListFilter;
 pub use clock::Clock;
 pub use context::{Caller, Ctx};
