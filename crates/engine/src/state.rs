@@ -8,6 +8,7 @@ use catalog::Catalog;
 use domain::{Error, Regions, Result};
 use tokio::sync::{Notify, OnceCell};
 
+use crate::blob::locks::BlobLocks;
 use crate::error::catalog as db;
 use crate::settings::RegionSettings;
 use crate::{Clock, Settings};
@@ -26,6 +27,7 @@ struct Inner {
     bell: Notify,
     /// Layers that a sweep found without an owner, and when.
     ownerless: Mutex<HashMap<LayerId, i64>>,
+    blob_locks: BlobLocks,
 }
 
 /// A region's store; one that could not be opened is tried again when it is needed.
@@ -61,6 +63,7 @@ impl Engine {
             clock,
             bell: Notify::new(),
             ownerless: Mutex::default(),
+            blob_locks: BlobLocks::default(),
         })))
     }
 
@@ -95,6 +98,11 @@ impl Engine {
     /// Returns the regions.
     pub fn regions(&self) -> &Regions {
         &self.0.regions
+    }
+
+    /// Returns who uses which blob now.
+    pub(crate) fn blob_locks(&self) -> &BlobLocks {
+        &self.0.blob_locks
     }
 
     /// Returns the time in milliseconds since the epoch, UTC.
