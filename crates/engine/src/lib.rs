@@ -7,6 +7,7 @@
 
 pub mod access;
 pub mod blob;
+pub mod care;
 pub mod clock;
 pub mod context;
 mod deletion;
@@ -14,7 +15,7 @@ mod disk;
 mod error;
 pub mod identity;
 mod image_choice;
-mod maintenance;
+pub mod maintenance;
 mod operations;
 pub mod publish;
 mod resources;

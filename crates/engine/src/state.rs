@@ -35,7 +35,7 @@ struct RegionStore {
 }
 
 impl Engine {
-    /// Opens the catalog and the stores of all regions; creates what is not there.
+    /// Opens the catalog; stores are opened when they are needed, or by [`Engine::open_stores`].
     pub async fn open(settings: Settings, clock: Clock) -> Result<Self> {
         let catalog = Catalog::open(&settings.database).await.map_err(db)?;
         let key = store_key(&catalog).await?;
@@ -47,10 +47,6 @@ impl Engine {
                 options: StoreOptions::new(store, local, key),
                 store: OnceCell::new(),
             };
-            // A region that is down does not keep the others from serving.
-            if let Err(error) = held.open().await {
-                tracing::error!(region = region.name, %error, "the store of region {} cannot be opened", region.name);
-            }
             stores.insert(region.name.clone(), held);
             regions.push(region);
         }
@@ -76,6 +72,15 @@ impl Engine {
             None => Err(Error::bad_request(format!(
                 "The region '{region}' is not configured on this server."
             ))),
+        }
+    }
+
+    /// Opens every region's store, creating what is not there; one that is down does not stop the others.
+    pub async fn open_stores(&self) {
+        for (region, held) in &self.0.stores {
+            if let Err(error) = held.open().await {
+                tracing::error!(region, %error, "the store of region {region} cannot be opened");
+            }
         }
     }
 
