@@ -27,7 +27,7 @@ mod subscription;
 mod tags;
 mod vhd_source;
 
-pub use blocks::{ContentHasher, Location};
+pub use blocks::{ContentHasher, LEAF_BYTES, Location};
 pub use catalog::ListFilter;
 pub use clock::Clock;
 pub use context::{Caller, Ctx};

@@ -6,10 +6,12 @@
 mod arm;
 mod gallery;
 mod image;
+mod scene;
 
 pub use arm::{Answer, Arm};
 pub use gallery::{Gallery, Options};
 pub use image::{random_disk, write_vhd};
+pub use scene::{DISK_VERSION, GALLERY_VERSION, GROUP_VERSION, Scene, definition_body};
 
 use std::future::Future;
 use std::time::{Duration, Instant};
