@@ -18,9 +18,7 @@ mod storage;
 mod store;
 
 pub use error::{CatalogError, Kind};
-pub use identity::{
-    Principal, PrincipalKind, RoleAssignment, SigningKey, Subscription, Tenant,
-};
+pub use identity::{Principal, PrincipalKind, RoleAssignment, SigningKey, Subscription, Tenant};
 pub use replicas::{Content, Replica, ReplicaState};
 pub use resources::{ListFilter, Page};
 pub use sign_in::{DeviceCode, PrincipalKey, RefreshToken};
