@@ -10,7 +10,7 @@ use axum::http::Method;
 use domain::{Kind, Result};
 
 use crate::handlers::{
-    disk, gallery, group, operation, provider, resource, storage_account, subscription, tags,
+    care, disk, gallery, group, operation, provider, resource, storage_account, subscription, tags,
 };
 use crate::reply::Reply;
 use crate::request::Request;
@@ -130,6 +130,12 @@ impl Routes {
             "/subscriptions/{subscription}/locations",
             S,
             |r| Box::pin(subscription::locations(r)),
+        );
+        self.add(
+            Method::GET,
+            "/providers/Vitrine.Gallery/stat",
+            "Vitrine.Gallery/stat",
+            |r| Box::pin(care::stat(r)),
         );
         self.add(Method::GET, "/providers", S, |r| {
             Box::pin(provider::list(r))
@@ -262,6 +268,9 @@ impl Routes {
             s,
             |r| Box::pin(storage_account::check_name(r)),
         );
+        self.add(Method::POST, &format!("{galleries}/share"), g, |r| {
+            Box::pin(gallery::share(r))
+        });
         let deleted = format!(
             "{galleries}/softDeletedArtifactTypes/{{artifactType}}/artifacts/{{artifact}}/versions"
         );

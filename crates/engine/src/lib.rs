@@ -7,6 +7,7 @@
 
 pub mod access;
 pub mod blob;
+pub mod care;
 pub mod clock;
 pub mod context;
 mod deletion;
@@ -14,19 +15,20 @@ mod disk;
 mod error;
 pub mod identity;
 mod image_choice;
-mod maintenance;
+pub mod maintenance;
 mod operations;
 pub mod publish;
 mod resources;
 mod rules;
 pub mod settings;
+mod sharing;
 mod state;
 mod storage_account;
 mod subscription;
 mod tags;
 mod vhd_source;
 
-pub use blocks::{ContentHasher, Location};
+pub use blocks::{ContentHasher, LEAF_BYTES, Location};
 pub use catalog::ListFilter;
 pub use clock::Clock;
 pub use context::{Caller, Ctx};

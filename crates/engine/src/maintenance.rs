@@ -8,7 +8,7 @@ use std::sync::PoisonError;
 use std::time::Duration;
 
 use blocks::{LayerId, ManifestId};
-use catalog::{Content, ListFilter};
+use catalog::{Content, ListFilter, Replica};
 use domain::{Kind, Resource, Result};
 use tokio_util::sync::CancellationToken;
 
@@ -55,6 +55,7 @@ impl Engine {
 
     /// Does what is due now.
     pub async fn maintenance_round(&self) -> Result<()> {
+        self.open_stores().await;
         self.expire_soft_deleted().await?;
         let before = self.now_ms() - OPERATION_KEPT_MS;
         let mut tx = self.catalog().write().await.map_err(db)?;
@@ -120,19 +121,38 @@ impl Engine {
         Ok(!policy.is_enabled || deleted_ms + days * DAY_MS <= self.now_ms())
     }
 
+    /// Returns what a sweep would remove now, and marks what is not referred to.
+    pub async fn sweep_plan(&self, grace_ms: i64) -> Result<SweepSummary> {
+        let mut summary = SweepSummary::default();
+        for (region, store) in self.stores() {
+            let live = self.live_manifests(region).await?;
+            let plan = store.sweep_plan(&live, self.now_ms(), grace_ms).await;
+            summary.manifests += plan.map_err(store_error)?.manifests.len() as u64;
+            let there = store.layers().await.map_err(store_error)?;
+            let live = self.live_layers(region).await?;
+            summary.layers += there.iter().filter(|id| !live.contains(id)).count() as u64;
+        }
+        Ok(summary)
+    }
+
     /// Removes content that nothing has referred to for `grace_ms`.
     pub async fn sweep(&self, grace_ms: i64) -> Result<SweepSummary> {
         let mut summary = SweepSummary::default();
         summary.layers = self.sweep_layers(grace_ms).await?;
         for (region, store) in self.stores() {
             let live = self.live_manifests(region).await?;
-            let plan = store
-                .sweep_plan(&live, self.now_ms(), grace_ms)
-                .await
-                .map_err(store_error)?;
-            let swept = store.sweep(plan).await.map_err(store_error)?;
-            summary.freed_bytes += swept.freed_bytes;
-            summary.manifests += swept.manifests;
+            let swept = match store.sweep_plan(&live, self.now_ms(), grace_ms).await {
+                Ok(plan) => store.sweep(plan).await,
+                Err(error) => Err(error),
+            };
+            match swept {
+                Ok(swept) => {
+                    summary.freed_bytes += swept.freed_bytes;
+                    summary.manifests += swept.manifests;
+                }
+                // One region's trouble does not keep the others from being swept.
+                Err(error) => tracing::warn!(region, %error, "sweep of region {region} put off"),
+            }
         }
         Ok(summary)
     }
@@ -177,10 +197,10 @@ impl Engine {
         due
     }
 
-    async fn live_layers(&self, region: &str) -> Result<BTreeSet<LayerId>> {
+    pub(crate) async fn live_layers(&self, region: &str) -> Result<BTreeSet<LayerId>> {
         let mut live = BTreeSet::new();
-        self.each_content(region, |content| {
-            if let Content::Layer(id) = content {
+        self.each_replica(region, |replica| {
+            if let Content::Layer(id) = &replica.content {
                 live.insert(LayerId::from(*id));
             }
         })
@@ -195,8 +215,8 @@ impl Engine {
     pub async fn live_manifests(&self, region: &str) -> Result<BTreeSet<ManifestId>> {
         let mut live = BTreeSet::new();
         let mut unreadable = None;
-        self.each_content(region, |content| {
-            if let Content::Manifest(id) = content {
+        self.each_replica(region, |replica| {
+            if let Content::Manifest(id) = &replica.content {
                 match id.parse::<ManifestId>() {
                     Ok(id) => drop(live.insert(id)),
                     Err(_) => unreadable = Some(id.clone()),
@@ -215,10 +235,10 @@ impl Engine {
         Ok(live)
     }
 
-    async fn each_content(
+    pub(crate) async fn each_replica(
         &self,
         region: &str,
-        mut visit: impl FnMut(&Content) + Send,
+        mut visit: impl FnMut(&Replica) + Send,
     ) -> Result<()> {
         let mut after = None;
         let mut read = self.catalog().read().await.map_err(db)?;
@@ -227,9 +247,7 @@ impl Engine {
                 .contents(region, after.as_deref(), PAGE_ITEMS_MAX)
                 .await
                 .map_err(db)?;
-            page.items
-                .iter()
-                .for_each(|replica| visit(&replica.content));
+            page.items.iter().for_each(&mut visit);
             after = page.next;
             if after.is_none() {
                 return Ok(());

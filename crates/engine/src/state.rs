@@ -25,6 +25,7 @@ struct Inner {
     regions: Regions,
     clock: Clock,
     bell: Notify,
+    identity: crate::identity::State,
     /// Layers that a sweep found without an owner, and when.
     ownerless: Mutex<HashMap<LayerId, i64>>,
     blob_locks: BlobLocks,
@@ -37,7 +38,7 @@ struct RegionStore {
 }
 
 impl Engine {
-    /// Opens the catalog and the stores of all regions; creates what is not there.
+    /// Opens the catalog; stores are opened when they are needed, or by [`Engine::open_stores`].
     pub async fn open(settings: Settings, clock: Clock) -> Result<Self> {
         let catalog = Catalog::open(&settings.database).await.map_err(db)?;
         let key = store_key(&catalog).await?;
@@ -49,10 +50,6 @@ impl Engine {
                 options: StoreOptions::new(store, local, key),
                 store: OnceCell::new(),
             };
-            // A region that is down does not keep the others from serving.
-            if let Err(error) = held.open().await {
-                tracing::error!(region = region.name, %error, "the store of region {} cannot be opened", region.name);
-            }
             stores.insert(region.name.clone(), held);
             regions.push(region);
         }
@@ -62,9 +59,15 @@ impl Engine {
             regions: Regions::new(regions),
             clock,
             bell: Notify::new(),
+            identity: crate::identity::State::default(),
             ownerless: Mutex::default(),
             blob_locks: BlobLocks::default(),
         })))
+    }
+
+    /// Returns what this node remembers about sign-in.
+    pub(crate) fn identity(&self) -> &crate::identity::State {
+        &self.0.identity
     }
 
     /// Returns the metadata store.
@@ -79,6 +82,15 @@ impl Engine {
             None => Err(Error::bad_request(format!(
                 "The region '{region}' is not configured on this server."
             ))),
+        }
+    }
+
+    /// Opens every region's store, creating what is not there; one that is down does not stop the others.
+    pub async fn open_stores(&self) {
+        for (region, held) in &self.0.stores {
+            if let Err(error) = held.open().await {
+                tracing::error!(region, %error, "the store of region {region} cannot be opened");
+            }
         }
     }
 
