@@ -26,7 +26,7 @@ const OVERRIDES: [(&str, &str); 5] = [
 ];
 
 /// PUT: a blob in place of what is there.
-pub(super) async fn put(mut call: Call, session: &Session) -> Result<BlobReply> {
+pub(super) async fn put(call: &Call, body: Body, session: &Session) -> Result<BlobReply> {
     if call.header("x-ms-copy-source")?.is_some() {
         return Err(call.engine.refuse_copy());
     }
@@ -49,7 +49,7 @@ pub(super) async fn put(mut call: Call, session: &Session) -> Result<BlobReply> 
                     .entry("content-md5")
                     .or_insert_with(|| Value::String(sum.to_owned()));
             }
-            let upload = call.upload()?;
+            let upload = call.upload(body)?;
             call.engine
                 .put_block_blob(session, &path, &put, upload)
                 .await?
@@ -58,7 +58,7 @@ pub(super) async fn put(mut call: Call, session: &Session) -> Result<BlobReply> 
         Some(_) => return Err(invalid_header("x-ms-blob-type")),
         None => return Err(missing_header("x-ms-blob-type")),
     };
-    Ok(created(&call, &blob))
+    Ok(created(call, &blob))
 }
 
 /// Returns 201 with what was verified of the body.

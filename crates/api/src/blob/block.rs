@@ -1,5 +1,6 @@
 //! Blocks: staged, committed, listed.
 
+use axum::body::Body;
 use axum::http::StatusCode;
 use domain::Result;
 use engine::blob::Session;
@@ -7,7 +8,7 @@ use engine::blob::failure::invalid_query;
 use md5::{Digest as _, Md5};
 
 use super::blobs::{created, echoed};
-use super::call::Call;
+use super::call::{Call, text};
 use super::reply::BlobReply;
 use super::xml::{Xml, block_list};
 
@@ -15,7 +16,7 @@ use super::xml::{Xml, block_list};
 const LIST_BYTES_MAX: usize = 8 << 20;
 
 /// PUT ?comp=block&blockid=….
-pub(super) async fn put(mut call: Call, session: &Session) -> Result<BlobReply> {
+pub(super) async fn put(call: &Call, body: Body, session: &Session) -> Result<BlobReply> {
     if call.header("x-ms-copy-source")?.is_some() {
         return Err(call.engine.refuse_copy());
     }
@@ -24,20 +25,20 @@ pub(super) async fn put(mut call: Call, session: &Session) -> Result<BlobReply> 
         .option("blockid")
         .ok_or_else(|| invalid_query("blockid"))?
         .to_owned();
-    let upload = call.upload()?;
+    let upload = call.upload(body)?;
     call.engine.stage_block(session, &path, &id, upload).await?;
-    Ok(echoed(&call, BlobReply::empty(StatusCode::CREATED))
+    Ok(echoed(call, BlobReply::empty(StatusCode::CREATED))
         .header("x-ms-request-server-encrypted", "false"))
 }
 
 /// PUT ?comp=blocklist.
-pub(super) async fn commit(mut call: Call, session: &Session) -> Result<BlobReply> {
+pub(super) async fn commit(call: &Call, body: Body, session: &Session) -> Result<BlobReply> {
     let path = call.path()?;
     let mut put = call.put_blob()?;
     // These describe the list, not the blob.
     put.headers = call.content_headers()?;
     let sum = call.header("content-md5")?.map(str::to_owned);
-    let text = call.text(LIST_BYTES_MAX).await?;
+    let text = text(body, LIST_BYTES_MAX).await?;
     if let Some(sum) = sum {
         use base64::Engine as _;
         let found = base64::engine::general_purpose::STANDARD.encode(Md5::digest(text.as_bytes()));
@@ -50,7 +51,7 @@ pub(super) async fn commit(mut call: Call, session: &Session) -> Result<BlobRepl
         .engine
         .commit_blocks(session, &path, &list, &put)
         .await?;
-    Ok(created(&call, &blob))
+    Ok(created(call, &blob))
 }
 
 /// GET ?comp=blocklist.

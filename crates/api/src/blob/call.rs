@@ -57,12 +57,16 @@ pub(super) struct Call {
     pub container: Option<String>,
     pub blob: Option<String>,
     pub base_url: String,
-    body: Option<Body>,
 }
 
 impl Call {
     /// Takes a request apart; `below` is the path below the account.
-    pub fn read(state: ApiState, request: Request, account: &str, below: &str) -> Result<Self> {
+    pub fn read(
+        state: ApiState,
+        request: Request,
+        account: &str,
+        below: &str,
+    ) -> Result<(Self, Body)> {
         let (parts, body) = request.into_parts();
         let query = parts.uri.query().unwrap_or_default();
         if parts.uri.path().len() + query.len() > URI_BYTES_MAX {
@@ -73,7 +77,7 @@ impl Call {
             None => (below, ""),
         };
         let named = |raw: &str| decode(raw).map(|text| Some(text).filter(|text| !text.is_empty()));
-        Ok(Self {
+        let call = Self {
             engine: state.engine,
             base_url: crate::face::base_url(&parts.headers, &parts.uri),
             raw_path: parts.uri.path().to_owned(),
@@ -83,8 +87,8 @@ impl Call {
             blob: named(blob)?,
             method: parts.method,
             headers: parts.headers,
-            body: Some(body),
-        })
+        };
+        Ok((call, body))
     }
 
     /// Refuses headers that are doubled or ask for what is not there.
@@ -249,9 +253,8 @@ impl Call {
         })
     }
 
-    /// Returns the body as a stream with its announced sums.
-    pub fn upload(&mut self) -> Result<Upload> {
-        let body = self.body.take().unwrap_or_else(Body::empty);
+    /// Returns a body as a stream with its announced sums.
+    pub fn upload(&self, body: Body) -> Result<Upload> {
         let stream = body.into_data_stream().map(|piece| {
             piece.map_err(|error| {
                 tracing::debug!(%error, "a client went away");
@@ -290,15 +293,6 @@ impl Call {
                 format!("The value of the header {name} is not a checksum in base64."),
             )
         })
-    }
-
-    /// Returns the whole body, when it is small text.
-    pub async fn text(&mut self, bytes_max: usize) -> Result<String> {
-        let body = self.body.take().unwrap_or_else(Body::empty);
-        let bytes = axum::body::to_bytes(body, bytes_max)
-            .await
-            .map_err(|_| engine::blob::failure::too_large(bytes_max as u64))?;
-        String::from_utf8(bytes.to_vec()).map_err(|_| super::xml::invalid())
     }
 
     /// Returns `x-ms-range` or `Range`: the first byte and, when given, the last.
@@ -368,4 +362,12 @@ fn parse_query(raw: &str) -> Result<Vec<(String, String)>> {
         options.push((name, value));
     }
     Ok(options)
+}
+
+/// Returns a whole body, when it is small text.
+pub(super) async fn text(body: Body, bytes_max: usize) -> Result<String> {
+    let bytes = axum::body::to_bytes(body, bytes_max)
+        .await
+        .map_err(|_| engine::blob::failure::too_large(bytes_max as u64))?;
+    String::from_utf8(bytes.to_vec()).map_err(|_| super::xml::invalid())
 }

@@ -1,11 +1,12 @@
 //! Containers and the list of their blobs.
 
+use axum::body::Body;
 use axum::http::{Method, StatusCode};
 use domain::{Error, Result};
 use engine::blob::failure::unsupported;
 use engine::blob::{Blob, BlobContainer, BlobKind, ListItem, Session};
 
-use super::call::Call;
+use super::call::{Call, text};
 use super::reply::{BlobReply, date};
 use super::service::{close_list, includes, list_options, open_list, stored, write_metadata};
 use super::xml::Xml;
@@ -70,9 +71,9 @@ pub(super) async fn acl(call: &Call, session: &Session) -> Result<BlobReply> {
 }
 
 /// PUT ?restype=container&comp=acl: only "private, no stored policies" can be set.
-pub(super) async fn set_acl(mut call: Call, session: &Session) -> Result<BlobReply> {
-    check_private(&call)?;
-    let body = call.text(ACL_BYTES_MAX).await?;
+pub(super) async fn set_acl(call: &Call, body: Body, session: &Session) -> Result<BlobReply> {
+    check_private(call)?;
+    let body = text(body, ACL_BYTES_MAX).await?;
     if body.contains("<SignedIdentifier>") {
         return Err(unsupported("A stored access policy"));
     }

@@ -1,5 +1,6 @@
 //! URLs of `beginGetAccess`: one disk as a fixed VHD, read or written like a page blob.
 
+use axum::body::Body;
 use axum::http::{Method, StatusCode};
 use domain::Result;
 use engine::blob::DiskAccess;
@@ -11,7 +12,7 @@ use super::page::{PageWrite, page_write, ranges};
 use super::reply::{BlobReply, date};
 
 /// Serves one request on a disk's URL.
-pub(super) async fn serve(call: Call) -> Result<BlobReply> {
+pub(super) async fn serve(call: Call, body: Body) -> Result<BlobReply> {
     if call.headers.contains_key("authorization") {
         return Err(authentication_failed(
             "A disk's URL carries its own proof; send no Authorization header.",
@@ -45,7 +46,7 @@ pub(super) async fn serve(call: Call) -> Result<BlobReply> {
                 .await?
                 .changed(&access.etag(), access.modified_ms()))
         }
-        (&Method::PUT, "page") => put(call, access).await,
+        (&Method::PUT, "page") => put(&call, body, access).await,
         _ => Err(not_permitted("AuthorizationPermissionMismatch")),
     }
 }
@@ -68,20 +69,20 @@ fn described(access: &DiskAccess) -> BlobReply {
         .header("content-type", "application/octet-stream")
 }
 
-async fn put(mut call: Call, access: DiskAccess) -> Result<BlobReply> {
+async fn put(call: &Call, body: Body, access: DiskAccess) -> Result<BlobReply> {
     call.conditions()?
         .check_read(&access.etag(), access.modified_ms())
         .map_err(|_| engine::blob::failure::condition_not_met())?;
-    match page_write(&call)? {
+    match page_write(call)? {
         PageWrite::Update { start } => {
-            let upload = call.upload()?;
+            let upload = call.upload(body)?;
             call.engine.write_disk_pages(&access, start, upload).await?;
         }
         PageWrite::Clear { start, length } => {
             call.engine.clear_disk_pages(&access, start, length).await?
         }
     }
-    Ok(echoed(&call, BlobReply::empty(StatusCode::CREATED))
+    Ok(echoed(call, BlobReply::empty(StatusCode::CREATED))
         .changed(&access.etag(), access.modified_ms())
         .header("x-ms-blob-sequence-number", "0")
         .header("x-ms-request-server-encrypted", "false"))

@@ -81,7 +81,7 @@ async fn serve(
     let started = std::time::Instant::now();
     let (method, path) = (request.method().clone(), request.uri().path().to_owned());
     let outcome = match Call::read(state, request, &account, &below) {
-        Ok(call) => dispatch(call).await,
+        Ok((call, body)) => dispatch(call, body).await,
         Err(error) => Err(error),
     };
     let reply = outcome.unwrap_or_else(|error| BlobReply::error(&error));
@@ -94,10 +94,10 @@ async fn serve(
     response
 }
 
-async fn dispatch(call: Call) -> Result<BlobReply> {
+async fn dispatch(call: Call, body: Body) -> Result<BlobReply> {
     call.check_headers()?;
     if call.account == GRANT_ACCOUNT {
-        return disk::serve(call).await;
+        return disk::serve(call, body).await;
     }
     let session = auth::authenticate(&call).await?;
     let comp = call.option("comp").unwrap_or_default().to_owned();
@@ -117,7 +117,7 @@ async fn dispatch(call: Call) -> Result<BlobReply> {
             container::set_metadata(&call, &session).await
         }
         ((true, false), &Method::PUT, "container", "acl") => {
-            container::set_acl(call, &session).await
+            container::set_acl(&call, body, &session).await
         }
         ((true, false), &Method::GET, "container", "list") => {
             container::list(&call, &session).await
@@ -137,15 +137,15 @@ async fn dispatch(call: Call) -> Result<BlobReply> {
             blobs::metadata(&call, &session).await
         }
         ((true, true), &Method::DELETE, "", "") => blobs::delete(&call, &session).await,
-        ((true, true), &Method::PUT, "", "") => blobs::put(call, &session).await,
+        ((true, true), &Method::PUT, "", "") => blobs::put(&call, body, &session).await,
         ((true, true), &Method::PUT, "", "metadata") => blobs::set_metadata(&call, &session).await,
         ((true, true), &Method::PUT, "", "properties") => {
             blobs::set_properties(&call, &session).await
         }
-        ((true, true), &Method::PUT, "", "page") => page::put(call, &session).await,
+        ((true, true), &Method::PUT, "", "page") => page::put(&call, body, &session).await,
         ((true, true), &Method::GET, "", "pagelist") => page::list(&call, &session).await,
-        ((true, true), &Method::PUT, "", "block") => block::put(call, &session).await,
-        ((true, true), &Method::PUT, "", "blocklist") => block::commit(call, &session).await,
+        ((true, true), &Method::PUT, "", "block") => block::put(&call, body, &session).await,
+        ((true, true), &Method::PUT, "", "blocklist") => block::commit(&call, body, &session).await,
         ((true, true), &Method::GET, "", "blocklist") => block::list(&call, &session).await,
         _ => Err(not_offered(&method, &restype, &comp)),
     }

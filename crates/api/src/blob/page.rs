@@ -1,5 +1,6 @@
 //! Pages: written, cleared, listed.
 
+use axum::body::Body;
 use axum::http::StatusCode;
 use domain::{Error, ErrorKind, Result};
 use engine::blob::failure::{invalid_header, invalid_query, unsupported};
@@ -48,11 +49,11 @@ pub(super) fn page_write(call: &Call) -> Result<PageWrite> {
 }
 
 /// PUT ?comp=page.
-pub(super) async fn put(mut call: Call, session: &Session) -> Result<BlobReply> {
+pub(super) async fn put(call: &Call, body: Body, session: &Session) -> Result<BlobReply> {
     let (path, conditions) = (call.path()?, call.conditions()?);
-    let blob = match page_write(&call)? {
+    let blob = match page_write(call)? {
         PageWrite::Update { start } => {
-            let upload = call.upload()?;
+            let upload = call.upload(body)?;
             call.engine
                 .write_pages(session, &path, start, upload, &conditions)
                 .await?
@@ -63,7 +64,7 @@ pub(super) async fn put(mut call: Call, session: &Session) -> Result<BlobReply> 
                 .await?
         }
     };
-    Ok(echoed(&call, BlobReply::empty(StatusCode::CREATED))
+    Ok(echoed(call, BlobReply::empty(StatusCode::CREATED))
         .changed(&blob.etag, blob.modified_ms)
         .header("x-ms-blob-sequence-number", blob.sequence.to_string())
         .header("x-ms-request-server-encrypted", "false"))

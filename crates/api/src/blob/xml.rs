@@ -75,11 +75,11 @@ pub(super) fn block_list(text: &str) -> Result<Vec<(BlockChoice, String)>> {
             Event::Start(start) => {
                 depth += 1;
                 let name = start.name();
-                match (depth, AsRef::<[u8]>::as_ref(&name)) {
-                    (1, b"BlockList") => {}
-                    (2, b"Committed") => choice = Some((BlockChoice::Committed, String::new())),
-                    (2, b"Uncommitted") => choice = Some((BlockChoice::Uncommitted, String::new())),
-                    (2, b"Latest") => choice = Some((BlockChoice::Latest, String::new())),
+                match (depth, AsRef::<str>::as_ref(&name)) {
+                    (1, "BlockList") => {}
+                    (2, "Committed") => choice = Some((BlockChoice::Committed, String::new())),
+                    (2, "Uncommitted") => choice = Some((BlockChoice::Uncommitted, String::new())),
+                    (2, "Latest") => choice = Some((BlockChoice::Latest, String::new())),
                     _ => return Err(invalid()),
                 }
             }
@@ -96,7 +96,7 @@ pub(super) fn block_list(text: &str) -> Result<Vec<(BlockChoice, String)>> {
                 list.extend(choice.take());
             }
             Event::Empty(empty)
-                if depth == 0 && AsRef::<[u8]>::as_ref(&empty.name()) == b"BlockList" => {}
+                if depth == 0 && AsRef::<str>::as_ref(&empty.name()) == "BlockList" => {}
             Event::Eof if depth == 0 => return Ok(list),
             Event::Decl(_) | Event::Comment(_) => {}
             // References, DTDs and processing instructions have no place here.
