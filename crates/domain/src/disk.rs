@@ -6,8 +6,8 @@ mod tier;
 use serde_json::{Value, json};
 
 use crate::plan::{
-    PutContext, canonical, drop_nothing, is_nothing, is_part, properties, same, start, take, text,
-    word,
+    PutContext, canonical, drop_nothing, is_nothing, is_part, moment, properties, same, start,
+    take, text, word,
 };
 use crate::resource::Document;
 use crate::{Error, Kind, Resource, ResourceId, Result};
@@ -32,11 +32,9 @@ const ENCRYPTIONS: [&str; 3] = [
 ];
 const POLICIES: [&str; 3] = ["AllowAll", "AllowPrivate", "DenyAll"];
 /// Members that may change as sent.
-const MUTABLE: [&str; 10] = [
+const MUTABLE: [&str; 8] = [
     "osType",
     "supportsHibernation",
-    "purchasePlan",
-    "supportedCapabilities",
     "burstingEnabled",
     "maxShares",
     "optimizedForFrequentAttach",
@@ -46,6 +44,8 @@ const MUTABLE: [&str; 10] = [
 ];
 /// What a disk that is sold by its numbers may say; elsewhere they follow from size and sku.
 const PERFORMANCE: [&str; 2] = ["diskIOPSReadWrite", "diskMBpsReadWrite"];
+/// Objects that grow with the api-version: what is not named in them stays.
+const MERGED: [&str; 2] = ["purchasePlan", "supportedCapabilities"];
 /// Members that are said once, at first or later.
 const ONCE: [&str; 2] = ["hyperVGeneration", "securityProfile"];
 /// The largest disk: 32 TiB less one GiB. Source: `API.md` 12.
@@ -118,6 +118,7 @@ pub fn plan_put(
         &["purchasePlan", "supportedCapabilities", "securityProfile"],
     );
     take(&mut row.properties, &sent, &MUTABLE);
+    merge(&mut row.properties, &sent, &MERGED);
     for name in ONCE {
         let Some(value) = sent.get(name) else {
             continue;
@@ -130,6 +131,20 @@ pub fn plan_put(
     }
     apply_defaults(&mut row);
     Ok(row)
+}
+
+fn merge(row: &mut Document, sent: &Document, names: &[&str]) {
+    for name in names {
+        let Some(members) = sent.get(*name).and_then(Value::as_object) else {
+            continue;
+        };
+        let kept = row.entry(*name).or_insert_with(|| json!({}));
+        if let Some(kept) = kept.as_object_mut() {
+            for (name, value) in members {
+                kept.insert(name.clone(), value.clone());
+            }
+        }
+    }
 }
 
 fn is_sold_by_numbers(row: &Resource) -> bool {
@@ -217,9 +232,8 @@ fn plan_creation(
         .ok_or_else(|| Error::required(format!("{TARGET}.createOption")))?
         .to_owned();
     check_creation(&creation, &option, sent)?;
-    let now = jiff::Timestamp::from_millisecond(ctx.now_ms).map_err(|_| Error::internal())?;
     row.properties
-        .insert("timeCreated".to_owned(), json!(now.to_string()));
+        .insert("timeCreated".to_owned(), moment(ctx.now_ms)?);
     row.properties
         .insert("uniqueId".to_owned(), json!((ctx.fresh)().to_string()));
     let state = if option == "Upload" {

@@ -316,6 +316,13 @@ pub(crate) fn check_end_of_life(members: &Document, now_ms: i64, target: &str) -
     Ok(())
 }
 
+/// Returns a moment as the service writes it: seven digits of fraction and an offset. Source: `API.md` 2.4.
+pub(crate) fn moment(ms: i64) -> Result<Value> {
+    let at = jiff::Timestamp::from_millisecond(ms).map_err(|_| Error::internal())?;
+    let text = at.strftime("%Y-%m-%dT%H:%M:%S%.7f+00:00").to_string();
+    Ok(Value::String(text))
+}
+
 /// Whether `api_version` is `first` or newer; versions are dates.
 pub(crate) fn since(api_version: &str, first: &str) -> bool {
     api_version.get(..10).unwrap_or(api_version) >= first

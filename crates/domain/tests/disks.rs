@@ -67,7 +67,7 @@ fn creates() {
             stored(json!({
             "/@top/sku": { "name": "Premium_LRS", "tier": "Premium" }, "/diskSizeGB": 10, "/diskSizeBytes": 10 * GIB, "/diskState": "Unattached", "/tier": "P3",
             "/diskIOPSReadWrite": 120, "/diskMBpsReadWrite": 25, "/encryption": { "type": "EncryptionAtRestWithPlatformKey" }, "/networkAccessPolicy": "AllowAll",
-            "/publicNetworkAccess": "Enabled", "/timeCreated": "2026-09-21T14:13:20Z", "/uniqueId": "00000000-0000-0000-0000-000000000001" })),
+            "/publicNetworkAccess": "Enabled", "/timeCreated": "2026-09-21T14:13:20.0000000+00:00", "/uniqueId": "00000000-0000-0000-0000-000000000001" })),
         ),
         (
             "without a sku",

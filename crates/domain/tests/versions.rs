@@ -100,7 +100,7 @@ fn creates() {
             "recorded defaults",
             to(json!([region("eastus")])),
             stored(json!({
-            "/publishingProfile": { "targetRegions": [lrs("East US", 1)], "replicaCount": 1, "excludeFromLatest": false, "publishedDate": "2026-09-21T14:13:20Z", "storageAccountType": "Standard_LRS" },
+            "/publishingProfile": { "targetRegions": [lrs("East US", 1)], "replicaCount": 1, "excludeFromLatest": false, "publishedDate": "2026-09-21T14:13:20.0000000+00:00", "storageAccountType": "Standard_LRS" },
             "/safetyProfile": { "reportedForPolicyViolation": false, "allowDeletionOfReplicatedLocations": false } })),
         ),
         (
@@ -349,7 +349,9 @@ fn creates() {
         (
             "published date is the server's",
             with(json!({ "publishedDate": "2001-01-01T00:00:00Z" })),
-            stored(json!({ "/publishingProfile/publishedDate": "2026-09-21T14:13:20Z" })),
+            stored(
+                json!({ "/publishingProfile/publishedDate": "2026-09-21T14:13:20.0000000+00:00" }),
+            ),
         ),
         (
             "edge zone",
@@ -535,7 +537,9 @@ fn updates() {
         (
             "published date",
             change(json!({ "publishedDate": "2001-01-01T00:00:00Z" })),
-            stored(json!({ "/publishingProfile/publishedDate": "2026-09-21T14:13:20Z" })),
+            stored(
+                json!({ "/publishingProfile/publishedDate": "2026-09-21T14:13:20.0000000+00:00" }),
+            ),
         ),
         (
             "excluded",

@@ -1,10 +1,9 @@
 //! The publishing profile: regions, replica counts, storage types, dates. Source: `API.md` 3.3, 5.3.
 
-use jiff::Timestamp;
 use serde_json::{Value, json};
 
 use super::{encryption, out_of_range, regions};
-use crate::plan::{PutContext, canonical, check_end_of_life, same, since, take, text};
+use crate::plan::{PutContext, canonical, check_end_of_life, moment, same, since, take, text};
 use crate::resource::Document;
 use crate::{Error, Resource, Result};
 
@@ -188,8 +187,7 @@ fn plan_dates(
     sent: &Document,
 ) -> Result<()> {
     if !kept.contains_key("publishedDate") {
-        let now = Timestamp::from_millisecond(ctx.now_ms).map_err(|_| Error::internal())?;
-        kept.insert("publishedDate".to_owned(), json!(now.to_string()));
+        kept.insert("publishedDate".to_owned(), moment(ctx.now_ms)?);
     }
     let Some(ends) = sent.get("endOfLifeDate") else {
         return Ok(());
