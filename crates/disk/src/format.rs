@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use crate::bytes::index;
 use crate::source::{DiskError, Source};
-use crate::vhd;
+use crate::{qcow2, vhd};
 
 /// The formats that can be read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -15,6 +15,8 @@ pub enum Format {
     Vhd,
     /// Dynamic VHD: blocks that hold data, behind a table.
     DynamicVhd,
+    /// qcow2, versions 2 and 3, that needs no other file.
+    Qcow2,
 }
 
 /// Opens a disk in the named format.
@@ -27,6 +29,7 @@ pub fn open(format: Format, inner: Arc<dyn Source>) -> Result<Arc<dyn Source>, D
         Format::Raw => return Ok(inner),
         Format::Vhd => vhd::FixedVhd::new(inner).map(|disk| Arc::new(disk) as _),
         Format::DynamicVhd => vhd::DynamicVhd::new(inner).map(|disk| Arc::new(disk) as _),
+        Format::Qcow2 => qcow2::Qcow2::new(inner).map(|disk| Arc::new(disk) as _),
     };
     opened.map_err(|error| with_hint(error, format, seen.as_ref()))
 }
@@ -48,6 +51,7 @@ impl Format {
             Self::Raw => "raw",
             Self::Vhd => "fixed VHD",
             Self::DynamicVhd => "dynamic VHD",
+            Self::Qcow2 => "qcow2",
         }
     }
 }

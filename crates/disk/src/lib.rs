@@ -7,12 +7,14 @@
 
 mod bytes;
 mod cache;
+mod decompress;
 mod format;
 pub mod memory;
+pub mod qcow2;
 pub mod raw;
 pub mod source;
 pub mod vhd;
 mod walk;
 
 pub use format::{Format, looks_like, open};
-pub use source::{DiskError, Extent, ExtentKind, Source};
+pub use source::{DISK_BYTES_MAX, DiskError, Extent, ExtentKind, Source};

@@ -2,6 +2,9 @@
 
 use std::io;
 
+/// Largest disk that any reader opens; more is a lie or a mistake.
+pub const DISK_BYTES_MAX: u64 = 64 << 40;
+
 /// What a run of bytes holds.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ExtentKind {
