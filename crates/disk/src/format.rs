@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use crate::bytes::index;
 use crate::source::{DiskError, Source};
-use crate::{qcow2, vhd};
+use crate::{qcow2, vhd, vmdk};
 
 /// The formats that can be read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -17,6 +17,8 @@ pub enum Format {
     DynamicVhd,
     /// qcow2, versions 2 and 3, that needs no other file.
     Qcow2,
+    /// VMDK in one file: `monolithicSparse` or `streamOptimized`.
+    Vmdk,
 }
 
 /// Opens a disk in the named format.
@@ -30,6 +32,7 @@ pub fn open(format: Format, inner: Arc<dyn Source>) -> Result<Arc<dyn Source>, D
         Format::Vhd => vhd::FixedVhd::new(inner).map(|disk| Arc::new(disk) as _),
         Format::DynamicVhd => vhd::DynamicVhd::new(inner).map(|disk| Arc::new(disk) as _),
         Format::Qcow2 => qcow2::Qcow2::new(inner).map(|disk| Arc::new(disk) as _),
+        Format::Vmdk => vmdk::Vmdk::new(inner).map(|disk| Arc::new(disk) as _),
     };
     opened.map_err(|error| with_hint(error, format, seen.as_ref()))
 }
@@ -52,6 +55,7 @@ impl Format {
             Self::Vhd => "fixed VHD",
             Self::DynamicVhd => "dynamic VHD",
             Self::Qcow2 => "qcow2",
+            Self::Vmdk => "VMDK",
         }
     }
 }

@@ -14,6 +14,7 @@ pub mod qcow2;
 pub mod raw;
 pub mod source;
 pub mod vhd;
+pub mod vmdk;
 mod walk;
 
 pub use format::{Format, looks_like, open};
