@@ -27,6 +27,20 @@ pub struct Options {
     /// Run only tests whose name contains this (can be repeated)
     #[arg(long, value_name = "NAME")]
     only: Vec<String>,
+    /// Check and run only this crate (can be repeated)
+    #[arg(long, short, value_name = "CRATE")]
+    package: Vec<String>,
+}
+
+impl Options {
+    /// Returns cargo's arguments for the crates that are meant.
+    fn crates(&self) -> Vec<String> {
+        if self.package.is_empty() {
+            return vec!["--workspace".to_owned()];
+        }
+        let name = |package: &String| format!("--package={package}");
+        self.package.iter().map(name).collect()
+    }
 }
 
 /// What the tests are handed: variables, and what there is not.
@@ -47,7 +61,8 @@ pub fn run(root: &Path, options: &Options) -> anyhow::Result<()> {
     stage("clippy", || {
         run_command(
             cargo()
-                .args(["clippy", "--quiet", "--workspace", "--all-targets"])
+                .args(["clippy", "--quiet", "--all-targets"])
+                .args(options.crates())
                 .args(["--", "-D", "warnings"]),
         )
     })?;
@@ -59,10 +74,14 @@ pub fn run(root: &Path, options: &Options) -> anyhow::Result<()> {
     for gap in &environment.gaps {
         eprintln!("{}", gap.line());
     }
-    stage("build", build)?;
+    stage("build", || build(options))?;
     if has_doc_tests(&root.join("crates"))? {
         stage("documentation tests", || {
-            run_command(cargo().args(["test", "--quiet", "--doc", "--workspace"]))
+            run_command(
+                cargo()
+                    .args(["test", "--quiet", "--doc"])
+                    .args(options.crates()),
+            )
         })?;
     }
     let outcome = nextest(options, &environment);
@@ -154,16 +173,21 @@ impl Environment {
     }
 }
 
-fn build() -> anyhow::Result<()> {
+fn build(options: &Options) -> anyhow::Result<()> {
     if capture(cargo().args(["nextest", "--version"])).is_err() {
         run_command(cargo().args(["install", "--quiet", "--locked", "cargo-nextest"]))?;
     }
-    run_command(cargo().args(["nextest", "run", "--workspace", "--no-run", "--cargo-quiet"]))
+    run_command(
+        cargo()
+            .args(["nextest", "run", "--no-run", "--cargo-quiet"])
+            .args(options.crates()),
+    )
 }
 
 fn nextest(options: &Options, environment: &Environment) -> anyhow::Result<()> {
     let mut command = cargo();
-    command.args(["nextest", "run", "--workspace", "--cargo-quiet"]);
+    command.args(["nextest", "run", "--cargo-quiet"]);
+    command.args(options.crates());
     command.args(["--profile", if options.long { "long" } else { "full" }]);
     let left_out: Vec<Group> = environment.gaps.iter().map(|gap| gap.group).collect();
     if let Some(filter) = without(&left_out) {
