@@ -12,7 +12,12 @@ impl Engine {
     }
 
     /// Refuses a body that refers to resources that the caller may not read.
-    pub(crate) async fn authorize_links(&self, _ctx: &Ctx, _id: &ResourceId, _body: &Value) -> Result<()> {
+    pub(crate) async fn authorize_links(
+        &self,
+        _ctx: &Ctx,
+        _id: &ResourceId,
+        _body: &Value,
+    ) -> Result<()> {
         Err(Error::internal())
     }
 }

@@ -7,13 +7,15 @@
 
 pub mod access;
 pub mod blob;
+pub mod care;
 pub mod clock;
 pub mod context;
 mod deletion;
 mod disk;
 mod error;
 pub mod identity;
-mod maintenance;
+mod image_choice;
+pub mod maintenance;
 mod operations;
 pub mod publish;
 mod resources;
@@ -23,7 +25,9 @@ mod state;
 mod storage_account;
 mod subscription;
 mod tags;
+mod vhd_source;
 
+pub use blocks::{ContentHasher, Location};
 pub use catalog::ListFilter;
 pub use clock::Clock;
 pub use context::{Caller, Ctx};

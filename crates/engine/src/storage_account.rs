@@ -17,12 +17,22 @@ impl Engine {
     }
 
     /// Makes one key of an account anew and returns all.
-    pub async fn regenerate_storage_key(&self, _ctx: &Ctx, _id: &ResourceId, _body: &Value) -> Result<Value> {
+    pub async fn regenerate_storage_key(
+        &self,
+        _ctx: &Ctx,
+        _id: &ResourceId,
+        _body: &Value,
+    ) -> Result<Value> {
         Err(Error::internal())
     }
 
     /// Returns whether an account name is free.
-    pub async fn check_storage_name(&self, _ctx: &Ctx, _subscription: &str, _body: &Value) -> Result<Value> {
+    pub async fn check_storage_name(
+        &self,
+        _ctx: &Ctx,
+        _subscription: &str,
+        _body: &Value,
+    ) -> Result<Value> {
         Err(Error::internal())
     }
 }

@@ -17,7 +17,7 @@ use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
 
-use commands::{care, connect, export, principal, publish, routes, serve, subscription, tenant, up};
+use commands::{care, connect, doctor, export, principal, publish, routes, serve, subscription, tenant, up};
 
 /// A compute gallery that anyone can run
 #[derive(Parser)]
@@ -45,7 +45,7 @@ enum Command {
     /// Show what is stored and what it costs
     Stat(care::StatArgs),
     /// Check this machine and this gallery
-    Doctor(care::DoctorArgs),
+    Doctor(doctor::Args),
     /// Check that catalog and stores agree
     Fsck(care::FsckArgs),
     /// Remove content that nothing refers to
@@ -88,7 +88,7 @@ async fn run(command: Command, format: output::Format) -> anyhow::Result<()> {
         Command::Publish(args) => output::print(format, &publish::run(args).await?),
         Command::Export(args) => output::print(format, &export::run(args).await?),
         Command::Stat(args) => output::print(format, &care::stat(args).await?),
-        Command::Doctor(args) => care::doctor(args, format).await,
+        Command::Doctor(args) => doctor::run(args, format).await,
         Command::Fsck(args) => output::print(format, &care::fsck(args).await?),
         Command::Sweep(args) => output::print(format, &care::sweep(args).await?),
         Command::Scrub(args) => output::print(format, &care::scrub(args).await?),

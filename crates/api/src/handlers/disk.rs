@@ -10,7 +10,10 @@ use crate::request::Request;
 pub(crate) async fn begin_access(request: Request) -> Result<Reply> {
     let id = request.id_before_verb()?;
     let body = request.json_body()?;
-    let accepted = request.engine.begin_access(&request.ctx, &id, &body).await?;
+    let accepted = request
+        .engine
+        .begin_access(&request.ctx, &id, &body)
+        .await?;
     Ok(deleted_reply(&request, &accepted))
 }
 

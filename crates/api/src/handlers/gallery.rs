@@ -13,7 +13,9 @@ pub(crate) async fn soft_deleted(request: Request) -> Result<Reply> {
     if !artifact_type.eq_ignore_ascii_case("Images") {
         return Err(domain::Error::invalid_parameter(
             "artifactType",
-            format!("The value '{artifact_type}' of parameter artifactType is invalid. The allowed value is 'Images'."),
+            format!(
+                "The value '{artifact_type}' of parameter artifactType is invalid. The allowed value is 'Images'."
+            ),
         ));
     }
     let gallery = ResourceId::group(request.param("subscription"), request.param("group"))
@@ -28,5 +30,8 @@ pub(crate) async fn soft_deleted(request: Request) -> Result<Reply> {
         deleted: true,
         ..ListFilter::default()
     };
-    list_reply(&request, &filter, |row| arm::envelope::soft_deleted(row, &holder, &request.ctx.api_version)).await
+    list_reply(&request, &filter, |row| {
+        arm::envelope::soft_deleted(row, &holder, &request.ctx.api_version)
+    })
+    .await
 }

@@ -17,7 +17,11 @@ pub(crate) struct OpenedBlob {
 
 impl Engine {
     /// Returns the blob behind a URL of this gallery; `account` must be its account when given.
-    pub(crate) async fn open_blob_by_uri(&self, _uri: &str, _account: Option<&ResourceId>) -> Result<OpenedBlob> {
+    pub(crate) async fn open_blob_by_uri(
+        &self,
+        _uri: &str,
+        _account: Option<&ResourceId>,
+    ) -> Result<OpenedBlob> {
         Err(Error::internal())
     }
 

@@ -18,11 +18,19 @@ impl Engine {
 }
 
 fn status_of(version: &Resource, replicas: &[Replica]) -> Value {
-    let summary: Vec<(ReplicaState, Value)> =
-        target_regions(version).iter().map(|region| regional(region, replicas)).collect();
-    let aggregated = if summary.iter().any(|(state, _)| *state == ReplicaState::Failed) {
+    let summary: Vec<(ReplicaState, Value)> = target_regions(version)
+        .iter()
+        .map(|region| regional(region, replicas))
+        .collect();
+    let aggregated = if summary
+        .iter()
+        .any(|(state, _)| *state == ReplicaState::Failed)
+    {
         "Failed"
-    } else if summary.iter().all(|(state, _)| *state == ReplicaState::Completed) {
+    } else if summary
+        .iter()
+        .all(|(state, _)| *state == ReplicaState::Completed)
+    {
         "Completed"
     } else {
         "InProgress"
@@ -42,7 +50,10 @@ fn regional(region: &str, replicas: &[Replica]) -> (ReplicaState, Value) {
         return (ReplicaState::Failed, shown);
     }
     if is_complete {
-        return (ReplicaState::Completed, json!({ "region": region, "state": "Completed", "progress": 100 }));
+        return (
+            ReplicaState::Completed,
+            json!({ "region": region, "state": "Completed", "progress": 100 }),
+        );
     }
     let (done, total) = bytes(&here);
     let shown = json!({
@@ -55,11 +66,18 @@ fn regional(region: &str, replicas: &[Replica]) -> (ReplicaState, Value) {
 }
 
 fn bytes(here: &[&Replica]) -> (i64, i64) {
-    (here.iter().map(|r| r.bytes_done).sum(), here.iter().map(|r| r.bytes_total).sum())
+    (
+        here.iter().map(|r| r.bytes_done).sum(),
+        here.iter().map(|r| r.bytes_total).sum(),
+    )
 }
 
 /// Whole percents, 100 only when complete.
 fn percent(here: &[&Replica]) -> i64 {
     let (done, total) = bytes(here);
-    if total <= 0 { 0 } else { (done.saturating_mul(100) / total).clamp(0, 99) }
+    if total <= 0 {
+        0
+    } else {
+        (done.saturating_mul(100) / total).clamp(0, 99)
+    }
 }
