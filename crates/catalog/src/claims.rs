@@ -4,7 +4,19 @@ use domain::ResourceId;
 use sqlx::Row as _;
 
 use crate::error::{CatalogError, Result};
-use crate::store::Tx;
+use crate::store::{Read, Tx};
+
+impl Read {
+    /// Returns the key of the resource that holds a name.
+    pub async fn claimed(&mut self, scope: &str, key: &str) -> Result<Option<String>> {
+        let row = sqlx::query("SELECT owner FROM claims WHERE scope = $1 AND key = $2")
+            .bind(scope)
+            .bind(key)
+            .fetch_optional(self.connection())
+            .await?;
+        Ok(row.map(|row| row.try_get("owner")).transpose()?)
+    }
+}
 
 impl Tx {
     /// Takes a name for `owner`; taking it twice for the same owner is fine.
