@@ -125,7 +125,8 @@ fn update() -> anyhow::Result<()> {
 }
 
 fn apt_install(packages: &[&str]) -> anyhow::Result<()> {
-    const INSTALL: [&str; 3] = ["install", "-y", "--no-install-recommends"];
+    // Nothing that is there may go: what then cannot be had is a gap.
+    const INSTALL: [&str; 4] = ["install", "-y", "--no-install-recommends", "--no-remove"];
     let plain: Vec<&str> = INSTALL.iter().chain(packages).copied().collect();
     let Err(error) = apt(&plain) else {
         return Ok(());

@@ -56,7 +56,14 @@ struct Environment {
 pub fn run(root: &Path, options: &Options) -> anyhow::Result<()> {
     stage("architecture", || arch::check(root))?;
     stage("format", || {
-        run_command(cargo().args(["fmt", "--all", "--check"]))
+        let mut format = cargo();
+        format.args(["fmt", "--check"]);
+        if options.package.is_empty() {
+            format.arg("--all");
+        } else {
+            format.args(options.crates());
+        }
+        run_command(&mut format)
     })?;
     stage("clippy", || {
         run_command(
@@ -75,13 +82,9 @@ pub fn run(root: &Path, options: &Options) -> anyhow::Result<()> {
         eprintln!("{}", gap.line());
     }
     stage("build", || build(options))?;
-    if has_doc_tests(&root.join("crates"))? {
+    if options.package.is_empty() && has_doc_tests(&root.join("crates"))? {
         stage("documentation tests", || {
-            run_command(
-                cargo()
-                    .args(["test", "--quiet", "--doc"])
-                    .args(options.crates()),
-            )
+            run_command(cargo().args(["test", "--quiet", "--doc", "--workspace"]))
         })?;
     }
     let outcome = nextest(options, &environment);
