@@ -57,6 +57,26 @@ impl Read {
         Ok((row.try_get("blocks")?, row.try_get("bytes")?))
     }
 
+    /// Returns a staged block by its id.
+    pub async fn staged_block(
+        &mut self,
+        account: &str,
+        container: &str,
+        blob: &str,
+        block_id: &str,
+    ) -> Result<Option<StagedBlock>> {
+        let row = sqlx::query(
+            "SELECT * FROM staged_blocks WHERE account = $1 AND container = $2 AND blob = $3 AND block_id = $4",
+        )
+        .bind(account)
+        .bind(container)
+        .bind(blob)
+        .bind(block_id)
+        .fetch_optional(self.connection())
+        .await?;
+        row.as_ref().map(crate::storage::staged_block).transpose()
+    }
+
     /// Returns blocks that were staged before a time and never committed, oldest first.
     pub async fn stale_blocks(&mut self, before_ms: i64, limit: usize) -> Result<Vec<StagedBlock>> {
         let rows = sqlx::query(
@@ -138,13 +158,15 @@ impl Tx {
 
     /// Removes the blob that has `etag` and its block list; whether it was there.
     pub async fn delete_blob(&mut self, blob: &Blob, etag: &str) -> Result<bool> {
-        let done = sqlx::query("DELETE FROM blobs WHERE account = $1 AND container = $2 AND name = $3 AND etag = $4")
-            .bind(blob.account.clone())
-            .bind(blob.container.clone())
-            .bind(blob.name.clone())
-            .bind(etag.to_owned())
-            .execute(self.connection())
-            .await?;
+        let done = sqlx::query(
+            "DELETE FROM blobs WHERE account = $1 AND container = $2 AND name = $3 AND etag = $4",
+        )
+        .bind(blob.account.clone())
+        .bind(blob.container.clone())
+        .bind(blob.name.clone())
+        .bind(etag.to_owned())
+        .execute(self.connection())
+        .await?;
         if done.rows_affected() == 0 {
             return Ok(false);
         }
@@ -168,13 +190,15 @@ impl Tx {
             key: blob.name.clone(),
             reason: error.to_string(),
         })?;
-        sqlx::query("INSERT INTO block_lists (account, container, blob, blocks) VALUES ($1, $2, $3, $4)")
-            .bind(blob.account.clone())
-            .bind(blob.container.clone())
-            .bind(blob.name.clone())
-            .bind(text)
-            .execute(self.connection())
-            .await?;
+        sqlx::query(
+            "INSERT INTO block_lists (account, container, blob, blocks) VALUES ($1, $2, $3, $4)",
+        )
+        .bind(blob.account.clone())
+        .bind(blob.container.clone())
+        .bind(blob.name.clone())
+        .bind(text)
+        .execute(self.connection())
+        .await?;
         Ok(())
     }
 

@@ -132,12 +132,12 @@ impl Read {
         const SQL: &str = "SELECT * FROM containers WHERE account = $1 AND {name} >= $2 AND {name} > $3 \
              ORDER BY {name} LIMIT $4";
         let rows = sqlx::query(AssertSqlSafe(self.dialect.in_byte_order(SQL)))
-        .bind(account)
-        .bind(prefix)
-        .bind(after.unwrap_or_default())
-        .bind(i64::try_from(limit).unwrap_or(i64::MAX))
-        .fetch_all(self.connection())
-        .await?;
+            .bind(account)
+            .bind(prefix)
+            .bind(after.unwrap_or_default())
+            .bind(i64::try_from(limit).unwrap_or(i64::MAX))
+            .fetch_all(self.connection())
+            .await?;
         let items = rows.iter().map(container).collect::<Result<Vec<_>>>()?;
         Ok(page(items, prefix, limit, |item| &item.name))
     }
@@ -171,13 +171,13 @@ impl Read {
         const SQL: &str = "SELECT * FROM blobs WHERE account = $1 AND container = $2 AND {name} >= $3 AND {name} > $4 \
              ORDER BY {name} LIMIT $5";
         let rows = sqlx::query(AssertSqlSafe(self.dialect.in_byte_order(SQL)))
-        .bind(account)
-        .bind(container)
-        .bind(prefix)
-        .bind(after.unwrap_or_default())
-        .bind(i64::try_from(limit).unwrap_or(i64::MAX))
-        .fetch_all(self.connection())
-        .await?;
+            .bind(account)
+            .bind(container)
+            .bind(prefix)
+            .bind(after.unwrap_or_default())
+            .bind(i64::try_from(limit).unwrap_or(i64::MAX))
+            .fetch_all(self.connection())
+            .await?;
         let items = rows.iter().map(blob).collect::<Result<Vec<_>>>()?;
         Ok(page(items, prefix, limit, |item| &item.name))
     }

@@ -21,13 +21,14 @@ pub mod publish;
 mod resources;
 mod rules;
 pub mod settings;
+mod sharing;
 mod state;
 mod storage_account;
 mod subscription;
 mod tags;
 mod vhd_source;
 
-pub use blocks::{ContentHasher, Location};
+pub use blocks::{ContentHasher, LEAF_BYTES, Location};
 pub use catalog::ListFilter;
 pub use clock::Clock;
 pub use context::{Caller, Ctx};

@@ -23,7 +23,10 @@ pub(crate) fn complete(row: &mut Resource) -> Result<()> {
     if row.kind != domain::Kind::StorageAccount || row.internal.contains_key(KEYS) {
         return Ok(());
     }
-    let keys = KEY_NAMES.iter().map(|name| fresh_key(name, row.changed_ms)).collect::<Result<Vec<_>>>()?;
+    let keys = KEY_NAMES
+        .iter()
+        .map(|name| fresh_key(name, row.changed_ms))
+        .collect::<Result<Vec<_>>>()?;
     row.internal.insert(KEYS.to_owned(), Value::Array(keys));
     Ok(())
 }
@@ -72,9 +75,19 @@ pub fn storage_account_view(row: &Resource, base_url: &str) -> Value {
     for (name, value) in defaults {
         properties.entry(name).or_insert(value);
     }
-    let created = |key: &Value| key.get("createdMs").and_then(Value::as_i64).unwrap_or(row.created_ms);
+    let created = |key: &Value| {
+        key.get("createdMs")
+            .and_then(Value::as_i64)
+            .unwrap_or(row.created_ms)
+    };
     let mut key_times = serde_json::Map::new();
-    for key in row.internal.get(KEYS).and_then(Value::as_array).into_iter().flatten() {
+    for key in row
+        .internal
+        .get(KEYS)
+        .and_then(Value::as_array)
+        .into_iter()
+        .flatten()
+    {
         let name = key.get("name").and_then(Value::as_str).unwrap_or_default();
         key_times.insert(name.to_owned(), json!(text(created(key))));
     }
@@ -82,7 +95,10 @@ pub fn storage_account_view(row: &Resource, base_url: &str) -> Value {
         ("keyCreationTime", Value::Object(key_times)),
         ("provisioningState", json!(row.state.as_str())),
         ("creationTime", json!(text(row.created_ms))),
-        ("primaryEndpoints", json!({ "blob": format!("{base_url}/blob/{}/", row.id.name()) })),
+        (
+            "primaryEndpoints",
+            json!({ "blob": format!("{base_url}/blob/{}/", row.id.name()) }),
+        ),
         ("primaryLocation", json!(row.location)),
         ("statusOfPrimary", json!("available")),
     ];
@@ -94,7 +110,10 @@ pub fn storage_account_view(row: &Resource, base_url: &str) -> Value {
     out.insert("name".to_owned(), json!(row.id.name()));
     out.insert("type".to_owned(), json!(row.id.type_name()));
     out.insert("location".to_owned(), json!(row.location));
-    out.insert("tags".to_owned(), Value::Object(row.tags.clone().unwrap_or_default()));
+    out.insert(
+        "tags".to_owned(),
+        Value::Object(row.tags.clone().unwrap_or_default()),
+    );
     out.extend(row.top.clone());
     out.insert("properties".to_owned(), Value::Object(properties));
     Value::Object(out)
@@ -109,14 +128,34 @@ impl Engine {
     }
 
     /// Makes one key of an account anew and returns all.
-    pub async fn regenerate_storage_key(&self, ctx: &Ctx, id: &ResourceId, body: &Value) -> Result<Value> {
+    pub async fn regenerate_storage_key(
+        &self,
+        ctx: &Ctx,
+        id: &ResourceId,
+        body: &Value,
+    ) -> Result<Value> {
         self.authorize(ctx, REGENERATE_KEY, &id.to_string()).await?;
-        let sent = body.get("keyName").and_then(Value::as_str).ok_or_else(|| Error::required("keyName"))?;
-        let name = KEY_NAMES.into_iter().find(|name| name.eq_ignore_ascii_case(sent)).ok_or_else(|| {
-            Error::invalid_parameter("keyName", format!("The value '{sent}' of parameter keyName is invalid. Use key1 or key2."))
-        })?;
+        let sent = body
+            .get("keyName")
+            .and_then(Value::as_str)
+            .ok_or_else(|| Error::required("keyName"))?;
+        let name = KEY_NAMES
+            .into_iter()
+            .find(|name| name.eq_ignore_ascii_case(sent))
+            .ok_or_else(|| {
+                Error::invalid_parameter(
+                    "keyName",
+                    format!(
+                        "The value '{sent}' of parameter keyName is invalid. Use key1 or key2."
+                    ),
+                )
+            })?;
         let mut tx = self.catalog().write().await.map_err(db)?;
-        let mut row = tx.load(id).await.map_err(db)?.ok_or_else(|| not_found(id))?;
+        let mut row = tx
+            .load(id)
+            .await
+            .map_err(db)?
+            .ok_or_else(|| not_found(id))?;
         complete(&mut row)?;
         let fresh = fresh_key(name, self.now_ms())?;
         if let Some(keys) = row.internal.get_mut(KEYS).and_then(Value::as_array_mut) {
@@ -130,16 +169,26 @@ impl Engine {
     }
 
     /// Returns whether an account name is free.
-    pub async fn check_storage_name(&self, ctx: &Ctx, subscription: &str, body: &Value) -> Result<Value> {
+    pub async fn check_storage_name(
+        &self,
+        ctx: &Ctx,
+        subscription: &str,
+        body: &Value,
+    ) -> Result<Value> {
         self.authorize(
             ctx,
             "Microsoft.Storage/checkNameAvailability/read",
             &format!("/subscriptions/{subscription}"),
         )
         .await?;
-        let name = body.get("name").and_then(Value::as_str).ok_or_else(|| Error::required("name"))?;
+        let name = body
+            .get("name")
+            .and_then(Value::as_str)
+            .ok_or_else(|| Error::required("name"))?;
         if let Err(error) = domain::storage_account::check_name(name) {
-            return Ok(json!({ "nameAvailable": false, "reason": "AccountNameInvalid", "message": error.message }));
+            return Ok(
+                json!({ "nameAvailable": false, "reason": "AccountNameInvalid", "message": error.message }),
+            );
         }
         let mut read = self.catalog().read().await.map_err(db)?;
         match read.claimed("storage-account", name).await.map_err(db)? {
@@ -155,13 +204,20 @@ impl Engine {
     /// Returns the account of a host name or path segment.
     pub(crate) async fn load_account(&self, name: &str) -> Result<Resource> {
         let mut read = self.catalog().read().await.map_err(db)?;
-        let owner = read.claimed("storage-account", &name.to_ascii_lowercase()).await.map_err(db)?;
+        let owner = read
+            .claimed("storage-account", &name.to_ascii_lowercase())
+            .await
+            .map_err(db)?;
         let owner = owner.ok_or_else(crate::blob::failure::account_not_found)?;
         let id = ResourceId::parse(&owner).map_err(|_| Error::internal())?;
         let row = read.load(&id).await.map_err(db)?;
         let row = row.ok_or_else(crate::blob::failure::account_not_found)?;
         if row.state == domain::ProvisioningState::Deleting {
-            return Err(Error::new(ErrorKind::Conflict, "AccountBeingDeleted", "The storage account is being deleted."));
+            return Err(Error::new(
+                ErrorKind::Conflict,
+                "AccountBeingDeleted",
+                "The storage account is being deleted.",
+            ));
         }
         Ok(row)
     }
@@ -173,7 +229,10 @@ fn keys_view(row: &Resource) -> Value {
         .into_iter()
         .flatten()
         .map(|key| {
-            let created = key.get("createdMs").and_then(Value::as_i64).unwrap_or(row.created_ms);
+            let created = key
+                .get("createdMs")
+                .and_then(Value::as_i64)
+                .unwrap_or(row.created_ms);
             json!({
                 "creationTime": arm::time::format_zulu(created),
                 "keyName": key.get("name"),

@@ -27,7 +27,8 @@ pub struct Conditions {
 /// Whether a list of etags names `etag`; quotes do not matter, `*` names all.
 fn names(list: &str, etag: &str) -> bool {
     let bare = |text: &str| text.trim().trim_matches('"').to_owned();
-    list.split(',').any(|item| item.trim() == "*" || bare(item) == bare(etag))
+    list.split(',')
+        .any(|item| item.trim() == "*" || bare(item) == bare(etag))
 }
 
 impl Conditions {
@@ -39,7 +40,11 @@ impl Conditions {
     /// Checks what a read asks: 304 when nothing is new, 412 when it is another blob.
     pub fn check_read(&self, etag: &str, modified_ms: i64) -> Result<()> {
         let seconds = modified_ms.div_euclid(1000);
-        if self.if_match.as_deref().is_some_and(|list| !names(list, etag)) {
+        if self
+            .if_match
+            .as_deref()
+            .is_some_and(|list| !names(list, etag))
+        {
             return Err(condition_not_met());
         }
         if self.if_match.is_none() && self.if_unmodified_since.is_some_and(|t| seconds > t) {
@@ -54,7 +59,8 @@ impl Conditions {
 
     /// Checks what a write to an existing blob asks.
     pub fn check_write(&self, blob: &Blob) -> Result<()> {
-        self.check_read(&blob.etag, blob.modified_ms).map_err(|_| condition_not_met())?;
+        self.check_read(&blob.etag, blob.modified_ms)
+            .map_err(|_| condition_not_met())?;
         let sequence = blob.sequence;
         let holds = self.if_sequence_le.is_none_or(|n| sequence <= n)
             && self.if_sequence_lt.is_none_or(|n| sequence < n)
@@ -72,7 +78,14 @@ impl Conditions {
     /// Checks what a create-or-replace asks.
     pub fn check_put(&self, stored: Option<&Blob>) -> Result<()> {
         match stored {
-            Some(_) if self.if_none_match.as_deref().is_some_and(|list| list.trim() == "*") => Err(blob_exists()),
+            Some(_)
+                if self
+                    .if_none_match
+                    .as_deref()
+                    .is_some_and(|list| list.trim() == "*") =>
+            {
+                Err(blob_exists())
+            }
             Some(blob) => self.check_write(blob),
             None if self.if_match.is_some() => Err(condition_not_met()),
             None => Ok(()),

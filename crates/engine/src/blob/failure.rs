@@ -16,8 +16,12 @@ pub fn authentication_failed(reason: impl std::fmt::Display) -> Error {
 /// 403: what was proven does not allow this.
 pub fn not_permitted(code: &'static str) -> Error {
     let message = match code {
-        "AuthorizationResourceTypeMismatch" => "This request is not authorized to perform this operation using this resource type.",
-        "AuthorizationPermissionMismatch" => "This request is not authorized to perform this operation using this permission.",
+        "AuthorizationResourceTypeMismatch" => {
+            "This request is not authorized to perform this operation using this resource type."
+        }
+        "AuthorizationPermissionMismatch" => {
+            "This request is not authorized to perform this operation using this permission."
+        }
         _ => "This request is not authorized to perform this operation.",
     };
     Error::new(ErrorKind::Forbidden, code, message)
@@ -25,12 +29,18 @@ pub fn not_permitted(code: &'static str) -> Error {
 
 /// 404 of an account.
 pub fn account_not_found() -> Error {
-    Error::not_found("ResourceNotFound", "The specified resource does not exist: there is no such storage account.")
+    Error::not_found(
+        "ResourceNotFound",
+        "The specified resource does not exist: there is no such storage account.",
+    )
 }
 
 /// 404 of a container.
 pub fn container_not_found() -> Error {
-    Error::not_found("ContainerNotFound", "The specified container does not exist.")
+    Error::not_found(
+        "ContainerNotFound",
+        "The specified container does not exist.",
+    )
 }
 
 /// 404 of a blob.
@@ -45,7 +55,10 @@ pub fn blob_exists() -> Error {
 
 /// 409: the blob is of the other kind.
 pub fn wrong_kind() -> Error {
-    Error::conflict("InvalidBlobType", "The blob type is invalid for this operation.")
+    Error::conflict(
+        "InvalidBlobType",
+        "The blob type is invalid for this operation.",
+    )
 }
 
 /// 412: a condition header does not hold.
@@ -59,7 +72,11 @@ pub fn condition_not_met() -> Error {
 
 /// 304: what the client has is still true.
 pub fn not_modified() -> Error {
-    Error::new(ErrorKind::PreconditionFailed, "NotModified", "The blob did not change.")
+    Error::new(
+        ErrorKind::PreconditionFailed,
+        "NotModified",
+        "The blob did not change.",
+    )
 }
 
 /// 416: outside the blob.
@@ -94,7 +111,9 @@ pub fn invalid_query(name: &str) -> Error {
     Error::new(
         ErrorKind::Invalid,
         "InvalidQueryParameterValue",
-        format!("Value for one of the query parameters specified in the request URI is invalid: {name}."),
+        format!(
+            "Value for one of the query parameters specified in the request URI is invalid: {name}."
+        ),
     )
 }
 
@@ -109,7 +128,11 @@ pub fn invalid_name() -> Error {
 
 /// 400: a block id or an unknown block.
 pub fn invalid_block_list() -> Error {
-    Error::new(ErrorKind::Invalid, "InvalidBlockList", "The specified block list is invalid: a block in it was never uploaded.")
+    Error::new(
+        ErrorKind::Invalid,
+        "InvalidBlockList",
+        "The specified block list is invalid: a block in it was never uploaded.",
+    )
 }
 
 /// 413.
@@ -117,7 +140,9 @@ pub fn too_large(bytes_max: u64) -> Error {
     Error::new(
         ErrorKind::TooLarge,
         "RequestBodyTooLarge",
-        format!("The request body is too large and exceeds the maximum permissible limit of {bytes_max} bytes."),
+        format!(
+            "The request body is too large and exceeds the maximum permissible limit of {bytes_max} bytes."
+        ),
     )
 }
 
@@ -135,6 +160,8 @@ pub fn unsupported(what: &str) -> Error {
     Error::new(
         ErrorKind::Invalid,
         "FeatureNotSupported",
-        format!("{what} is not offered by this server; docs/differences-from-azure.md lists what is."),
+        format!(
+            "{what} is not offered by this server; docs/differences-from-azure.md lists what is."
+        ),
     )
 }

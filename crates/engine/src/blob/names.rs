@@ -10,7 +10,9 @@ const BLOB_NAME_CHARS_MAX: usize = 1024;
 /// Checks a container's name: 3 to 63 lower-case letters, digits and single hyphens.
 pub fn check_container(name: &str) -> Result<()> {
     let fits = (3..=63).contains(&name.len())
-        && name.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-')
+        && name
+            .bytes()
+            .all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-')
         && !name.starts_with('-')
         && !name.ends_with('-')
         && !name.contains("--");
@@ -30,12 +32,19 @@ impl BlobPath {
         check_container(container)?;
         let is_bad = name.is_empty()
             || name.chars().count() > BLOB_NAME_CHARS_MAX
-            || name.chars().any(char::is_control)
-            || name.split('/').any(|segment| segment == "." || segment == "..");
+            || name
+                .chars()
+                .any(|c| c.is_control() || matches!(c, '\u{FFFE}' | '\u{FFFF}'))
+            || name
+                .split('/')
+                .any(|segment| segment == "." || segment == "..");
         if is_bad {
             return Err(invalid_name());
         }
-        Ok(Self { container: container.to_owned(), name: name.to_owned() })
+        Ok(Self {
+            container: container.to_owned(),
+            name: name.to_owned(),
+        })
     }
 
     /// Returns the container's name.

@@ -36,27 +36,45 @@ pub(super) struct Need {
 }
 
 const fn need(level: Level, letters: &'static str, action: &'static str) -> Need {
-    Need { level, letters, action }
+    Need {
+        level,
+        letters,
+        action,
+    }
 }
 
-pub(super) const SERVICE_READ: Need = need(Level::Service, "r", "Microsoft.Storage/storageAccounts/blobServices/read");
+pub(super) const SERVICE_READ: Need = need(
+    Level::Service,
+    "r",
+    "Microsoft.Storage/storageAccounts/blobServices/read",
+);
 pub(super) const CONTAINERS_LIST: Need = need(Level::Service, "l", CONTAINER_READ_ACTION);
 pub(super) const CONTAINER_READ: Need = need(Level::Container, "r", CONTAINER_READ_ACTION);
 pub(super) const CONTAINER_CREATE: Need = need(Level::Container, "cw", CONTAINER_WRITE_ACTION);
 pub(super) const CONTAINER_WRITE: Need = need(Level::Container, "w", CONTAINER_WRITE_ACTION);
-pub(super) const CONTAINER_DELETE: Need =
-    need(Level::Container, "d", "Microsoft.Storage/storageAccounts/blobServices/containers/delete");
+pub(super) const CONTAINER_DELETE: Need = need(
+    Level::Container,
+    "d",
+    "Microsoft.Storage/storageAccounts/blobServices/containers/delete",
+);
 pub(super) const BLOBS_LIST: Need = need(Level::Container, "l", BLOB_READ_ACTION);
 pub(super) const BLOB_READ: Need = need(Level::Object, "r", BLOB_READ_ACTION);
 pub(super) const BLOB_CREATE: Need = need(Level::Object, "cw", BLOB_WRITE_ACTION);
 pub(super) const BLOB_WRITE: Need = need(Level::Object, "w", BLOB_WRITE_ACTION);
-pub(super) const BLOB_DELETE: Need =
-    need(Level::Object, "d", "Microsoft.Storage/storageAccounts/blobServices/containers/blobs/delete");
+pub(super) const BLOB_DELETE: Need = need(
+    Level::Object,
+    "d",
+    "Microsoft.Storage/storageAccounts/blobServices/containers/blobs/delete",
+);
 
-const CONTAINER_READ_ACTION: &str = "Microsoft.Storage/storageAccounts/blobServices/containers/read";
-const CONTAINER_WRITE_ACTION: &str = "Microsoft.Storage/storageAccounts/blobServices/containers/write";
-const BLOB_READ_ACTION: &str = "Microsoft.Storage/storageAccounts/blobServices/containers/blobs/read";
-const BLOB_WRITE_ACTION: &str = "Microsoft.Storage/storageAccounts/blobServices/containers/blobs/write";
+const CONTAINER_READ_ACTION: &str =
+    "Microsoft.Storage/storageAccounts/blobServices/containers/read";
+const CONTAINER_WRITE_ACTION: &str =
+    "Microsoft.Storage/storageAccounts/blobServices/containers/write";
+const BLOB_READ_ACTION: &str =
+    "Microsoft.Storage/storageAccounts/blobServices/containers/blobs/read";
+const BLOB_WRITE_ACTION: &str =
+    "Microsoft.Storage/storageAccounts/blobServices/containers/blobs/write";
 
 /// What a verified SAS allows.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -79,16 +97,26 @@ impl SasRights {
             }
             None => {}
             Some(scope) => {
-                let is_listing = need.level == Level::Container && need.letters == "l" && self.blob.is_none();
+                let is_listing =
+                    need.level == Level::Container && need.letters == "l" && self.blob.is_none();
                 if need.level != Level::Object && !is_listing {
                     return Err(not_permitted("AuthorizationResourceTypeMismatch"));
                 }
-                if container != Some(scope) || self.blob.as_deref().is_some_and(|b| at.is_none_or(|p| p.name() != b)) {
+                if container != Some(scope)
+                    || self
+                        .blob
+                        .as_deref()
+                        .is_some_and(|b| at.is_none_or(|p| p.name() != b))
+                {
                     return Err(not_permitted("AuthorizationFailure"));
                 }
             }
         }
-        if need.letters.chars().any(|letter| self.permissions.contains(letter)) {
+        if need
+            .letters
+            .chars()
+            .any(|letter| self.permissions.contains(letter))
+        {
             return Ok(());
         }
         Err(not_permitted("AuthorizationPermissionMismatch"))
@@ -120,8 +148,17 @@ impl Session {
 
     /// Returns the account's SKU and kind.
     pub fn account_info(&self) -> (&str, &str) {
-        let sku = self.account.top.get("sku").and_then(|s| s.get("name")).and_then(serde_json::Value::as_str);
-        let kind = self.account.top.get("kind").and_then(serde_json::Value::as_str);
+        let sku = self
+            .account
+            .top
+            .get("sku")
+            .and_then(|s| s.get("name"))
+            .and_then(serde_json::Value::as_str);
+        let kind = self
+            .account
+            .top
+            .get("kind")
+            .and_then(serde_json::Value::as_str);
         (sku.unwrap_or("Standard_LRS"), kind.unwrap_or("StorageV2"))
     }
 
@@ -140,11 +177,19 @@ impl Session {
 
 impl Engine {
     /// Returns the session of a request signed with an account key over any of `strings`.
-    pub async fn session_by_key(&self, account: &str, strings: &[String], signature: &str) -> Result<Session> {
+    pub async fn session_by_key(
+        &self,
+        account: &str,
+        strings: &[String],
+        signature: &str,
+    ) -> Result<Session> {
         let account = self.load_account(account).await?;
         check_shared_key(&account)?;
         verify(&account, strings, signature)?;
-        Ok(Session { account, proof: Proof::Key })
+        Ok(Session {
+            account,
+            proof: Proof::Key,
+        })
     }
 
     /// Returns the session of a request whose URL carries a SAS; the caller has checked its times.
@@ -158,11 +203,19 @@ impl Engine {
         let account = self.load_account(account).await?;
         check_shared_key(&account)?;
         verify(&account, strings, signature)?;
-        Ok(Session { account, proof: Proof::Sas(rights) })
+        Ok(Session {
+            account,
+            proof: Proof::Sas(rights),
+        })
     }
 
     /// Returns the session of a request with a bearer token for storage.
-    pub async fn session_by_token(&self, account: &str, token: &str, base_url: &str) -> Result<Session> {
+    pub async fn session_by_token(
+        &self,
+        account: &str,
+        token: &str,
+        base_url: &str,
+    ) -> Result<Session> {
         let caller = self.authenticate_storage(token).await?;
         let account = self.load_account(account).await?;
         let ctx = Ctx {
@@ -171,7 +224,10 @@ impl Engine {
             base_url: base_url.to_owned(),
             correlation_id: Uuid::new_v4(),
         };
-        Ok(Session { account, proof: Proof::Token(Box::new(ctx)) })
+        Ok(Session {
+            account,
+            proof: Proof::Token(Box::new(ctx)),
+        })
     }
 
     /// Refuses unless the session's proof covers what is needed.
@@ -186,7 +242,7 @@ impl Engine {
             Proof::Key => Ok(()),
             Proof::Sas(rights) => rights.check(need, blob, container),
             Proof::Token(ctx) => self
-                .authorize(ctx, need.action, &session.account.id.to_string())
+                .authorize_data(ctx, need.action, &session.account.id.to_string())
                 .await
                 .map_err(|error| match error.kind {
                     domain::ErrorKind::Forbidden | domain::ErrorKind::NotFound => {
@@ -199,7 +255,10 @@ impl Engine {
 }
 
 fn check_shared_key(account: &Resource) -> Result<()> {
-    let allowed = account.properties.get("allowSharedKeyAccess").and_then(serde_json::Value::as_bool);
+    let allowed = account
+        .properties
+        .get("allowSharedKeyAccess")
+        .and_then(serde_json::Value::as_bool);
     if allowed == Some(false) {
         return Err(domain::Error::new(
             domain::ErrorKind::Forbidden,
@@ -222,5 +281,9 @@ fn verify(account: &Resource, strings: &[String], signature: &str) -> Result<()>
             fits |= mac.finalize().into_bytes().as_slice().ct_eq(&sent);
         }
     }
-    if bool::from(fits) { Ok(()) } else { Err(failed()) }
+    if bool::from(fits) {
+        Ok(())
+    } else {
+        Err(failed())
+    }
 }

@@ -38,7 +38,12 @@ struct Sums {
 impl Upload {
     /// Returns an upload without bytes.
     pub fn empty() -> Self {
-        Self { length: 0, md5: None, crc64: None, body: futures::stream::empty().boxed() }
+        Self {
+            length: 0,
+            md5: None,
+            crc64: None,
+            body: futures::stream::empty().boxed(),
+        }
     }
 
     /// Reads a small body whole and checks its sums.
@@ -96,13 +101,22 @@ impl Upload {
     }
 
     fn sums(&self) -> Sums {
-        Sums { md5: self.md5.map(|_| Md5::new()), crc64: self.crc64.map(|_| Crc64::new()) }
+        Sums {
+            md5: self.md5.map(|_| Md5::new()),
+            crc64: self.crc64.map(|_| Crc64::new()),
+        }
     }
 
     async fn next(&mut self, received: u64) -> Result<Option<Bytes>> {
-        let next = tokio::time::timeout(IDLE_LIMIT, self.body.next()).await.map_err(|_| {
-            Error::new(ErrorKind::Invalid, "RequestTimeout", "The client sent nothing for a minute; nothing was stored.")
-        })?;
+        let next = tokio::time::timeout(IDLE_LIMIT, self.body.next())
+            .await
+            .map_err(|_| {
+                Error::new(
+                    ErrorKind::Invalid,
+                    "RequestTimeout",
+                    "The client sent nothing for a minute; nothing was stored.",
+                )
+            })?;
         match next.transpose()? {
             Some(piece) if received + piece.len() as u64 > self.length => Err(wrong_length()),
             other => Ok(other),
@@ -110,7 +124,11 @@ impl Upload {
     }
 
     fn check_length(&self, received: u64) -> Result<()> {
-        if received == self.length { Ok(()) } else { Err(wrong_length()) }
+        if received == self.length {
+            Ok(())
+        } else {
+            Err(wrong_length())
+        }
     }
 }
 
@@ -145,5 +163,9 @@ async fn work<T: Send + 'static>(run: impl FnOnce() -> T + Send + 'static) -> Re
 }
 
 fn wrong_length() -> Error {
-    Error::new(ErrorKind::Invalid, "InvalidInput", "The body does not have the length that Content-Length announces.")
+    Error::new(
+        ErrorKind::Invalid,
+        "InvalidInput",
+        "The body does not have the length that Content-Length announces.",
+    )
 }

@@ -16,7 +16,11 @@ pub(super) struct BlobUri {
 
 /// Takes a URL apart; `None` when it cannot be a blob of this gallery.
 pub(super) fn parse(uri: &str) -> Option<BlobUri> {
-    if uri.len() > URL_BYTES_MAX || uri.chars().any(|c| c.is_control() || c.is_whitespace() || c == '\\') {
+    if uri.len() > URL_BYTES_MAX
+        || uri
+            .chars()
+            .any(|c| c.is_control() || c.is_whitespace() || c == '\\')
+    {
         return None;
     }
     let (scheme, rest) = uri.split_once("://")?;
@@ -40,8 +44,15 @@ pub(super) fn parse(uri: &str) -> Option<BlobUri> {
     let (container, blob) = path.split_once('/')?;
     let (container, blob) = (decode(container)?, decode(blob)?);
     domain::storage_account::check_name(&account).ok()?;
-    let is_safe = !blob.is_empty() && !blob.split('/').any(|segment| segment == ".." || segment == ".");
-    is_safe.then_some(BlobUri { account, container, blob })
+    let is_safe = !blob.is_empty()
+        && !blob
+            .split('/')
+            .any(|segment| segment == ".." || segment == ".");
+    is_safe.then_some(BlobUri {
+        account,
+        container,
+        blob,
+    })
 }
 
 /// Decodes `%xx`; `None` for broken escapes, control characters and what is not UTF-8.
@@ -72,11 +83,20 @@ mod tests {
     fn both_forms_name_the_same_blob_and_a_sas_does_not_matter() {
         for uri in [
             "https://localhost:8443/blob/acct1/vhds/a%20b/c.vhd?sv=1&sig=x",
-            "https://acct1.blob.core.windows.net/vhds/a b/c.vhd".replace(' ', "%20").as_str(),
+            "https://acct1.blob.core.windows.net/vhds/a b/c.vhd"
+                .replace(' ', "%20")
+                .as_str(),
             "HTTPS://ACCT1.blob.localhost:8443/vhds/a%20b/c.vhd#x",
         ] {
             let found = parse(uri).unwrap_or_else(|| panic!("{uri}"));
-            assert_eq!((found.account.as_str(), found.container.as_str(), found.blob.as_str()), ("acct1", "vhds", "a b/c.vhd"));
+            assert_eq!(
+                (
+                    found.account.as_str(),
+                    found.container.as_str(),
+                    found.blob.as_str()
+                ),
+                ("acct1", "vhds", "a b/c.vhd")
+            );
         }
     }
 

@@ -34,15 +34,30 @@ pub struct View {
 
 impl View {
     pub(super) fn of_blob(layer: Layer, size: u64, held: BlobUse) -> Self {
-        Self { layer, size, footer: None, _held: Some(held) }
+        Self {
+            layer,
+            size,
+            footer: None,
+            _held: Some(held),
+        }
     }
 
     pub(super) fn of_layer(layer: Layer, size: u64) -> Self {
-        Self { layer, size, footer: None, _held: None }
+        Self {
+            layer,
+            size,
+            footer: None,
+            _held: None,
+        }
     }
 
     pub(super) fn of_disk(layer: Layer, size: u64, footer: [u8; 512]) -> Self {
-        Self { layer, size, footer: Some(Box::new(footer)), _held: None }
+        Self {
+            layer,
+            size,
+            footer: Some(Box::new(footer)),
+            _held: None,
+        }
     }
 
     /// Returns the length with the footer.
@@ -53,7 +68,10 @@ impl View {
     /// Whether the bytes at `offset` are known to be zero, and how far that answer reaches.
     pub(super) fn run_at(&self, offset: u64) -> Result<(bool, u64)> {
         let extent = self.layer.extent_at(offset).map_err(store_error)?;
-        Ok((extent.kind == ExtentKind::Zero, (offset + extent.length).min(self.size)))
+        Ok((
+            extent.kind == ExtentKind::Zero,
+            (offset + extent.length).min(self.size),
+        ))
     }
 
     /// Returns some bytes from `offset` on, at most up to `end`.
@@ -69,26 +87,45 @@ impl View {
         let end = end.min(self.size);
         let (is_zero, run_end) = self.run_at(offset)?;
         if is_zero {
-            let length = usize::try_from(run_end.min(end) - offset).unwrap_or(usize::MAX).min(ZEROES.len());
+            let length = usize::try_from(run_end.min(end) - offset)
+                .unwrap_or(usize::MAX)
+                .min(ZEROES.len());
             return Ok(Bytes::from_static(&ZEROES[..length]));
         }
         let length = usize::try_from((end - offset).min(PIECE_BYTES_MAX)).unwrap_or_default();
-        Ok(Bytes::from(self.layer.read(offset, length).await.map_err(store_error)?))
+        Ok(Bytes::from(
+            self.layer.read(offset, length).await.map_err(store_error)?,
+        ))
     }
 
     /// Returns the written pages in `start..end`, at most `limit`, and where the next answer begins.
-    pub fn pages(&self, start: u64, end: u64, limit: usize) -> Result<(Vec<PageRange>, Option<u64>)> {
+    pub fn pages(
+        &self,
+        start: u64,
+        end: u64,
+        limit: usize,
+    ) -> Result<(Vec<PageRange>, Option<u64>)> {
         let end = end.min(self.size_bytes());
         let mut ranges: Vec<PageRange> = Vec::new();
         let mut at = start;
         while at < end {
-            let (is_zero, run_end) = if at < self.size { self.run_at(at)? } else { (false, self.size_bytes()) };
+            let (is_zero, run_end) = if at < self.size {
+                self.run_at(at)?
+            } else {
+                (false, self.size_bytes())
+            };
             let run_end = run_end.min(end);
             if !is_zero {
-                match ranges.last_mut() {
-                    Some(last) if last.end + 1 == at => last.end = run_end - 1,
-                    _ if ranges.len() == limit => return Ok((ranges, Some(at))),
-                    _ => ranges.push(PageRange { start: at, end: run_end - 1 }),
+                let joins = ranges.last().is_some_and(|last| last.end + 1 == at);
+                if !joins && ranges.len() == limit {
+                    return Ok((ranges, Some(at)));
+                }
+                match ranges.last_mut().filter(|_| joins) {
+                    Some(last) => last.end = run_end - 1,
+                    None => ranges.push(PageRange {
+                        start: at,
+                        end: run_end - 1,
+                    }),
                 }
             }
             at = run_end;
@@ -104,5 +141,9 @@ pub(super) fn check_pages(start: u64, length: u64, size: u64) -> Result<()> {
         && start.is_multiple_of(PAGE_BYTES)
         && length.is_multiple_of(PAGE_BYTES)
         && end.is_some_and(|end| end <= size);
-    if fits { Ok(()) } else { Err(super::failure::invalid_page_range()) }
+    if fits {
+        Ok(())
+    } else {
+        Err(super::failure::invalid_page_range())
+    }
 }

@@ -36,13 +36,23 @@ impl Asked {
         let resource = scope
             .split_ascii_whitespace()
             .find(|s| !matches!(*s, "openid" | "profile" | "offline_access" | "email"))
-            .map(|s| s.rsplit_once('/').map_or(s, |(resource, _)| resource).to_owned());
-        Self { resource, scope: scope.to_owned() }
+            .map(|s| {
+                s.rsplit_once('/')
+                    .map_or(s, |(resource, _)| resource)
+                    .to_owned()
+            });
+        Self {
+            resource,
+            scope: scope.to_owned(),
+        }
     }
 
     /// Reads a v1 `resource`.
     pub fn from_resource(resource: &str) -> Self {
-        Self { resource: Some(resource.to_owned()), scope: String::new() }
+        Self {
+            resource: Some(resource.to_owned()),
+            scope: String::new(),
+        }
     }
 
     /// Whether a v2 client wants an id token.
@@ -61,9 +71,9 @@ pub fn class_of(resource: &str, base_url: &str) -> Option<AudienceClass> {
         | "https://management.core.windows.net"
         | "797f4846-ba00-4fd7-ba43-dac1f8f63013" => Some(AudienceClass::Arm),
         "https://storage.azure.com" => Some(AudienceClass::Storage),
-        "https://graph.microsoft.com" | "https://graph.windows.net" | "00000003-0000-0000-c000-000000000000" => {
-            Some(AudienceClass::Graph)
-        }
+        "https://graph.microsoft.com"
+        | "https://graph.windows.net"
+        | "00000003-0000-0000-c000-000000000000" => Some(AudienceClass::Graph),
         _ => class_of_host(&wanted, &base_url.to_ascii_lowercase()),
     }
 }
@@ -105,12 +115,22 @@ mod tests {
     fn the_scope_names_the_audience_with_one_or_two_slashes() {
         for (scope, resource) in [
             ("https://h:1//.default", Some("https://h:1/")),
-            ("https://h:1/.default offline_access openid profile", Some("https://h:1")),
-            ("openid offline_access https://h:1/user_impersonation", Some("https://h:1")),
+            (
+                "https://h:1/.default offline_access openid profile",
+                Some("https://h:1"),
+            ),
+            (
+                "openid offline_access https://h:1/user_impersonation",
+                Some("https://h:1"),
+            ),
             ("openid profile", None),
             ("", None),
         ] {
-            assert_eq!(Asked::from_scope(scope).resource.as_deref(), resource, "{scope}");
+            assert_eq!(
+                Asked::from_scope(scope).resource.as_deref(),
+                resource,
+                "{scope}"
+            );
         }
     }
 
@@ -137,8 +157,14 @@ mod tests {
         ] {
             assert_eq!(class_of(resource, own), class, "{resource}");
         }
-        assert_eq!(class_of("https://localhost:8443/", "https://127.0.0.1:8443"), Some(Arm));
-        assert_eq!(class_of("https://localhost:8443/", "https://gallery.test:8443"), None);
+        assert_eq!(
+            class_of("https://localhost:8443/", "https://127.0.0.1:8443"),
+            Some(Arm)
+        );
+        assert_eq!(
+            class_of("https://localhost:8443/", "https://gallery.test:8443"),
+            None
+        );
         assert_eq!(class_of("https://h", "https://h:443"), Some(Arm));
     }
 }

@@ -80,7 +80,9 @@ impl Engine {
         let identity = self.identity();
         let now_ms = self.now_ms();
         let known = lock(&identity.standings).get(object_id).cloned();
-        if let Some(known) = known.filter(|known| is_fresh(known.read_ms, now_ms, PRINCIPAL_FRESH_MS)) {
+        if let Some(known) =
+            known.filter(|known| is_fresh(known.read_ms, now_ms, PRINCIPAL_FRESH_MS))
+        {
             return Ok(Some(known));
         }
         let mut read = self.catalog().read().await.map_err(db)?;
@@ -92,7 +94,10 @@ impl Engine {
         drop(read);
         let standing = Arc::new(Standing {
             read_ms: now_ms,
-            principal: Principal { secret_hash: None, ..principal },
+            principal: Principal {
+                secret_hash: None,
+                ..principal
+            },
             assignments,
         });
         remember(&identity.standings, object_id.to_owned(), standing.clone());
@@ -110,7 +115,9 @@ impl Engine {
         let now_ms = self.now_ms();
         let key = id.to_ascii_lowercase();
         let known = lock(&identity.subscriptions).get(&key).cloned();
-        if let Some((_, known)) = known.filter(|(read_ms, _)| is_fresh(*read_ms, now_ms, PRINCIPAL_FRESH_MS)) {
+        if let Some((_, known)) =
+            known.filter(|(read_ms, _)| is_fresh(*read_ms, now_ms, PRINCIPAL_FRESH_MS))
+        {
             return Ok(Some(known));
         }
         let mut read = self.catalog().read().await.map_err(db)?;

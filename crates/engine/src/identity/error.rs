@@ -7,10 +7,14 @@
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum SignInError {
     /// The tenant of the path is not there.
-    #[error("Tenant '{0}' not found. Check to make sure you have the correct tenant ID and are signing into the correct cloud.")]
+    #[error(
+        "Tenant '{0}' not found. Check to make sure you have the correct tenant ID and are signing into the correct cloud."
+    )]
     UnknownTenant(String),
     /// No such application in the tenant.
-    #[error("Application with identifier '{client}' was not found in the directory '{tenant}'. Check the client id and the tenant.")]
+    #[error(
+        "Application with identifier '{client}' was not found in the directory '{tenant}'. Check the client id and the tenant."
+    )]
     UnknownClient {
         /// As the client sent it.
         client: String,
@@ -21,19 +25,29 @@ pub enum SignInError {
     #[error("Application '{0}' is disabled. Enable it with 'vitrine principal enable'.")]
     DisabledClient(String),
     /// The secret is not the application's.
-    #[error("Invalid client secret provided. Ensure the secret being sent in the request is the client secret value for app '{0}', not the client secret ID.")]
+    #[error(
+        "Invalid client secret provided. Ensure the secret being sent in the request is the client secret value for app '{0}', not the client secret ID."
+    )]
     WrongSecret(String),
     /// Neither a secret nor an assertion.
-    #[error("'client_assertion', 'client_secret' or 'request' is required for the '{0}' grant type.")]
+    #[error(
+        "'client_assertion', 'client_secret' or 'request' is required for the '{0}' grant type."
+    )]
     NoCredential(&'static str),
     /// The assertion is not signed by a key of the application.
-    #[error("Client assertion failed signature validation: no registered key of the application '{0}' verifies it.")]
+    #[error(
+        "Client assertion failed signature validation: no registered key of the application '{0}' verifies it."
+    )]
     WrongSignature(String),
     /// The assertion is over, not begun, or lives too long.
-    #[error("Client assertion is not within its valid time range. Check the 'nbf' and 'exp' claims and the clock of the client.")]
+    #[error(
+        "Client assertion is not within its valid time range. Check the 'nbf' and 'exp' claims and the clock of the client."
+    )]
     AssertionTime,
     /// The assertion is for somebody else or about somebody else.
-    #[error("Client assertion claim '{0}' does not match: 'iss' and 'sub' must be the client id, 'aud' the token endpoint or the issuer of this service.")]
+    #[error(
+        "Client assertion claim '{0}' does not match: 'iss' and 'sub' must be the client id, 'aud' the token endpoint or the issuer of this service."
+    )]
     AssertionClaim(&'static str),
     /// The assertion was used before.
     #[error("Client assertion was used before: its 'jti' must be unique.")]
@@ -45,7 +59,9 @@ pub enum SignInError {
     #[error("The user account is disabled.")]
     DisabledUser,
     /// Too many failures within a minute.
-    #[error("The account is locked for a minute, because sign-in failed too many times with a wrong user name, password or secret.")]
+    #[error(
+        "The account is locked for a minute, because sign-in failed too many times with a wrong user name, password or secret."
+    )]
     Locked,
     /// A field of the form is missing.
     #[error("The request body must contain the following parameter: '{0}'.")]
@@ -57,7 +73,9 @@ pub enum SignInError {
     #[error("The app requested an unsupported grant type '{0}'.")]
     UnsupportedGrant(String),
     /// Nobody here serves the audience.
-    #[error("The resource principal named {0} was not found in the tenant. Use the resource manager endpoint of this gallery as the audience.")]
+    #[error(
+        "The resource principal named {0} was not found in the tenant. Use the resource manager endpoint of this gallery as the audience."
+    )]
     UnknownResource(String),
     /// Nobody has signed in with the code yet.
     #[error("OAuth 2.0 device flow error. Authorization is pending. Continue polling.")]
@@ -78,7 +96,9 @@ pub enum SignInError {
     #[error("The code is wrong or expired.")]
     UnknownUserCode,
     /// The refresh token is unknown, over, spent, or of another client.
-    #[error("The refresh token is not valid: it expired, was used before, was revoked, or belongs to another client. Sign in again.")]
+    #[error(
+        "The refresh token is not valid: it expired, was used before, was revoked, or belongs to another client. Sign in again."
+    )]
     WrongRefreshToken,
     /// The caller is not on this machine, or has not shown the secret header.
     #[error("The identity endpoint answers only programs on this machine{0}.")]
@@ -98,9 +118,11 @@ impl SignInError {
     /// Returns the OAuth word.
     pub const fn error(&self) -> &'static str {
         match self {
-            Self::UnknownTenant(_) | Self::Missing(_) | Self::Malformed(_) | Self::NotLocal(_) | Self::UnknownIdentity => {
-                "invalid_request"
-            }
+            Self::UnknownTenant(_)
+            | Self::Missing(_)
+            | Self::Malformed(_)
+            | Self::NotLocal(_)
+            | Self::UnknownIdentity => "invalid_request",
             Self::UnknownClient { .. } | Self::DisabledClient(_) => "unauthorized_client",
             Self::WrongSecret(_)
             | Self::NoCredential(_)
@@ -108,9 +130,11 @@ impl SignInError {
             | Self::AssertionTime
             | Self::AssertionClaim(_)
             | Self::AssertionReplayed => "invalid_client",
-            Self::WrongPassword | Self::DisabledUser | Self::UnknownDeviceCode | Self::UnknownUserCode | Self::WrongRefreshToken => {
-                "invalid_grant"
-            }
+            Self::WrongPassword
+            | Self::DisabledUser
+            | Self::UnknownDeviceCode
+            | Self::UnknownUserCode
+            | Self::WrongRefreshToken => "invalid_grant",
             Self::UnsupportedGrant(_) => "unsupported_grant_type",
             Self::UnknownResource(_) => "invalid_resource",
             Self::Pending => "authorization_pending",

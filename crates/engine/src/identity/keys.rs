@@ -48,7 +48,8 @@ impl Keyring {
         let mut verifying = BTreeMap::new();
         let mut published = Vec::new();
         for key in keys {
-            let jwk: Value = serde_json::from_str(&key.public_jwk).map_err(|_| unreadable(&key.kid))?;
+            let jwk: Value =
+                serde_json::from_str(&key.public_jwk).map_err(|_| unreadable(&key.kid))?;
             let parsed = serde_json::from_value(jwk.clone())
                 .ok()
                 .and_then(|jwk| DecodingKey::from_jwk(&jwk).ok())
@@ -58,7 +59,12 @@ impl Keyring {
         }
         let newest = keys.iter().find(|key| key.retired_ms.is_none());
         let newest = newest.map(Newest::new).transpose()?;
-        Ok(Self { read_ms, newest, verifying, jwks: json!({ "keys": published }) })
+        Ok(Self {
+            read_ms,
+            newest,
+            verifying,
+            jwks: json!({ "keys": published }),
+        })
     }
 
     /// Returns the key of a name.
@@ -68,11 +74,15 @@ impl Keyring {
 
     /// Returns the key that signs and its name.
     pub fn signing(&self) -> Option<(&str, &EncodingKey)> {
-        self.newest.as_ref().map(|newest| (newest.kid.as_str(), &newest.key))
+        self.newest
+            .as_ref()
+            .map(|newest| (newest.kid.as_str(), &newest.key))
     }
 
     fn is_due(&self, now_ms: i64) -> bool {
-        self.newest.as_ref().is_none_or(|newest| now_ms - newest.created_ms >= KEY_AGE_MS_MAX)
+        self.newest
+            .as_ref()
+            .is_none_or(|newest| now_ms - newest.created_ms >= KEY_AGE_MS_MAX)
     }
 }
 
@@ -80,7 +90,8 @@ impl Newest {
     fn new(key: &SigningKey) -> Result<Self> {
         Ok(Self {
             kid: key.kid.clone(),
-            key: EncodingKey::from_ec_pem(key.private_pem.as_bytes()).map_err(|_| unreadable(&key.kid))?,
+            key: EncodingKey::from_ec_pem(key.private_pem.as_bytes())
+                .map_err(|_| unreadable(&key.kid))?,
             created_ms: key.created_ms,
         })
     }
@@ -118,16 +129,22 @@ impl Engine {
 
     /// Returns the keys after a token named one that this node does not know.
     pub(super) async fn keyring_for_stranger(&self) -> Result<Arc<Keyring>> {
-        let identity = self.identity();
-        {
-            let mut reread_ms = lock(&identity.reread_ms);
-            if is_fresh(*reread_ms, self.now_ms(), REREAD_MS) {
-                drop(reread_ms);
-                return self.keyring().await;
-            }
-            *reread_ms = self.now_ms();
+        if self.may_reread() {
+            self.read_keyring().await
+        } else {
+            self.keyring().await
         }
-        self.read_keyring().await
+    }
+
+    /// Whether the keys may be read again now; says yes once in a while.
+    fn may_reread(&self) -> bool {
+        let now_ms = self.now_ms();
+        let mut reread_ms = lock(&self.identity().reread_ms);
+        if is_fresh(*reread_ms, now_ms, REREAD_MS) {
+            return false;
+        }
+        *reread_ms = now_ms;
+        true
     }
 
     async fn read_keyring(&self) -> Result<Arc<Keyring>> {
@@ -137,7 +154,11 @@ impl Engine {
         let fresh = Arc::new(Keyring::new(&keys, self.now_ms())?);
         let identity = self.identity();
         let before = lock(&identity.keyring).replace(fresh.clone());
-        let is_same = |old: &Arc<Keyring>| old.verifying.keys().all(|kid| fresh.verifying.contains_key(kid));
+        let is_same = |old: &Arc<Keyring>| {
+            old.verifying
+                .keys()
+                .all(|kid| fresh.verifying.contains_key(kid))
+        };
         if !before.as_ref().is_none_or(is_same) {
             // A key is gone: what it signed counts no more.
             lock(&identity.tokens).clear();
@@ -150,12 +171,20 @@ impl Engine {
         let fresh = generate(now_ms)?;
         let mut tx = self.catalog().write().await.map_err(db)?;
         let keys = tx.list_signing_keys().await.map_err(db)?;
-        let is_young = |key: &&SigningKey| key.retired_ms.is_none() && now_ms - key.created_ms < KEY_AGE_MS_MAX;
+        let is_young = |key: &&SigningKey| {
+            key.retired_ms.is_none() && now_ms - key.created_ms < KEY_AGE_MS_MAX
+        };
         if is_forced || !keys.iter().any(|key| is_young(&key)) {
             tx.put_signing_key(&fresh).await.map_err(db)?;
             for key in keys {
                 match key.retired_ms {
-                    None => tx.put_signing_key(&SigningKey { retired_ms: Some(now_ms), ..key }).await.map_err(db)?,
+                    None => tx
+                        .put_signing_key(&SigningKey {
+                            retired_ms: Some(now_ms),
+                            ..key
+                        })
+                        .await
+                        .map_err(db)?,
                     Some(retired_ms) if now_ms - retired_ms > KEY_KEPT_MS => {
                         tx.delete_signing_key(&key.kid).await.map_err(db)?;
                     }

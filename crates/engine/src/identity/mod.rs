@@ -27,6 +27,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use tokio::sync::{OnceCell, Semaphore};
 
+pub(crate) use accounts::no_subscription;
 pub use accounts::{NewSubscription, NewTenant};
 pub use audience::{Asked, AudienceClass, SCOPE_BYTES_MAX, is_loopback};
 pub use bootstrap::{BootstrapOptions, Bootstrapped};

@@ -1,8 +1,9 @@
 //! Secrets: made at random, kept as argon2id, compared in constant time.
 //!
 //! What the server makes itself (refresh tokens, device codes, the identity header) has 256 random
-//! bits, so its SHA-256 is enough; what people choose goes through argon2id. At most
-//! [`HASHES_AT_ONCE`] hashes run at a time, which bounds memory and CPU of a flood of sign-ins.
+//! bits, so its SHA-256 is enough; what people choose goes through argon2id. Callers
+//! take a turn first: at most [`HASHES_AT_ONCE`] hashes run at a time, which bounds memory and CPU
+//! of a flood of sign-ins.
 
 use argon2::Argon2;
 use argon2::password_hash::phc::PasswordHash;
@@ -12,7 +13,6 @@ use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use domain::{Error, Result};
 use secrecy::{ExposeSecret as _, SecretString};
 use sha2::{Digest as _, Sha256};
-use tokio::sync::Semaphore;
 
 /// Hashes that run at a time; each takes 19 MiB.
 pub(super) const HASHES_AT_ONCE: usize = 3;
@@ -48,8 +48,7 @@ pub(super) fn is_equal(one: &str, other: &str) -> bool {
 }
 
 /// Returns the argon2id hash of a secret in PHC form.
-pub(super) async fn hash(gate: &Semaphore, secret: SecretString) -> Result<String> {
-    let _permit = gate.acquire().await.map_err(|_| Error::internal())?;
+pub(super) async fn hash(secret: SecretString) -> Result<String> {
     let hashed = tokio::task::spawn_blocking(move || {
         Argon2::default()
             .hash_password(secret.expose_secret().as_bytes())
@@ -70,18 +69,20 @@ pub(super) async fn hash(gate: &Semaphore, secret: SecretString) -> Result<Strin
 }
 
 /// Whether a secret has this hash; without a hash the answer is no, after the same time.
-pub(super) async fn verify(gate: &Semaphore, secret: SecretString, hash: Option<String>) -> Result<bool> {
+pub(super) async fn verify(secret: SecretString, hash: Option<String>) -> Result<bool> {
     if secret.expose_secret().len() > SECRET_BYTES_MAX {
         return Ok(false);
     }
-    let _permit = gate.acquire().await.map_err(|_| Error::internal())?;
     let verified = tokio::task::spawn_blocking(move || {
         let is_somebody = hash.is_some();
         let text = hash.as_deref().unwrap_or(NOBODY);
         let Ok(parsed) = PasswordHash::new(text) else {
             return false;
         };
-        Argon2::default().verify_password(secret.expose_secret().as_bytes(), &parsed).is_ok() && is_somebody
+        Argon2::default()
+            .verify_password(secret.expose_secret().as_bytes(), &parsed)
+            .is_ok()
+            && is_somebody
     })
     .await;
     verified.map_err(|error| {
@@ -96,12 +97,19 @@ mod tests {
 
     #[tokio::test]
     async fn a_hash_verifies_its_own_secret_and_no_other() {
-        let gate = Semaphore::new(1);
-        let hashed = hash(&gate, "right".to_owned().into()).await.unwrap();
+        let hashed = hash("right".to_owned().into()).await.unwrap();
         assert!(hashed.starts_with("$argon2id$v=19$m=19456,t=2,p=1$"));
-        assert!(verify(&gate, "right".to_owned().into(), Some(hashed.clone())).await.unwrap());
-        assert!(!verify(&gate, "wrong".to_owned().into(), Some(hashed)).await.unwrap());
-        assert!(!verify(&gate, "right".to_owned().into(), None).await.unwrap());
+        assert!(
+            verify("right".to_owned().into(), Some(hashed.clone()))
+                .await
+                .unwrap()
+        );
+        assert!(
+            !verify("wrong".to_owned().into(), Some(hashed))
+                .await
+                .unwrap()
+        );
+        assert!(!verify("right".to_owned().into(), None).await.unwrap());
     }
 
     #[test]

@@ -36,7 +36,10 @@ impl Engine {
     pub(super) fn count_failure(&self, object_id: &str) {
         let now_ms = self.now_ms();
         let mut failures = lock(&self.identity().failures);
-        let entry = failures.entry(object_id.to_owned()).or_insert(Failures { since_ms: now_ms, count: 0 });
+        let entry = failures.entry(object_id.to_owned()).or_insert(Failures {
+            since_ms: now_ms,
+            count: 0,
+        });
         entry.count = entry.count.saturating_add(1);
     }
 

@@ -69,13 +69,19 @@ pub(super) struct Subject<'a> {
 impl Engine {
     /// Returns the issuer of a tenant's access tokens; it does not depend on how we are reached.
     pub(super) async fn issuer(&self, tenant: &str) -> Result<String> {
-        let installation = self.identity().issuer.get_or_try_init(|| self.installation()).await?;
+        let installation = self
+            .identity()
+            .issuer
+            .get_or_try_init(|| self.installation())
+            .await?;
         Ok(format!("urn:vitrine:{installation}:{tenant}"))
     }
 
     async fn installation(&self) -> Result<String> {
         let mut tx = self.catalog().write().await.map_err(db)?;
-        tx.put_setting_if_absent(INSTALLATION_SETTING, &Uuid::new_v4().to_string()).await.map_err(db)?;
+        tx.put_setting_if_absent(INSTALLATION_SETTING, &Uuid::new_v4().to_string())
+            .await
+            .map_err(db)?;
         let kept = tx.setting(INSTALLATION_SETTING).await.map_err(db)?;
         tx.commit().await.map_err(db)?;
         kept.ok_or_else(Error::internal)
@@ -111,7 +117,12 @@ impl Engine {
     }
 
     /// Returns a signed id token, by which a client learns who has signed in.
-    pub(super) async fn mint_id_token(&self, principal: &Principal, client_id: &str, base_url: &str) -> Result<String> {
+    pub(super) async fn mint_id_token(
+        &self,
+        principal: &Principal,
+        client_id: &str,
+        base_url: &str,
+    ) -> Result<String> {
         let now = self.now_ms().div_euclid(1000);
         self.sign(&json!({
             "aud": client_id,
@@ -127,7 +138,10 @@ impl Engine {
     async fn sign<T: Serialize>(&self, claims: &T) -> Result<String> {
         let keyring = self.signing_keyring().await?;
         let (kid, key) = keyring.signing().ok_or_else(Error::internal)?;
-        let header = Header { kid: Some(kid.to_owned()), ..Header::new(Algorithm::ES256) };
+        let header = Header {
+            kid: Some(kid.to_owned()),
+            ..Header::new(Algorithm::ES256)
+        };
         jsonwebtoken::encode(&header, claims, key).map_err(|error| {
             tracing::error!(%error, "a token cannot be signed");
             Error::internal()
@@ -153,13 +167,19 @@ impl Engine {
         if claims.iss != self.issuer(&claims.tid).await? {
             return Err(unauthenticated(
                 "InvalidAuthenticationTokenTenant",
-                format!("The access token is from the wrong issuer '{}'.", claims.iss),
+                format!(
+                    "The access token is from the wrong issuer '{}'.",
+                    claims.iss
+                ),
             ));
         }
         if claims.vitrine_class != class {
             return Err(unauthenticated(
                 "InvalidAuthenticationTokenAudience",
-                format!("The access token has been obtained for wrong audience or resource '{}'.", claims.aud),
+                format!(
+                    "The access token has been obtained for wrong audience or resource '{}'.",
+                    claims.aud
+                ),
             ));
         }
         let now = self.now_ms().div_euclid(1000);
@@ -174,7 +194,10 @@ impl Engine {
             ));
         }
         if claims.nbf > now.saturating_add(SKEW_SECONDS) {
-            return Err(unauthenticated("InvalidAuthenticationToken", "The access token is not yet valid."));
+            return Err(unauthenticated(
+                "InvalidAuthenticationToken",
+                "The access token is not yet valid.",
+            ));
         }
         Ok(())
     }
@@ -188,7 +211,9 @@ fn decode(token: &str, kid: &str, keyring: &Keyring) -> Result<Claims> {
     rules.validate_nbf = false;
     rules.validate_aud = false;
     rules.required_spec_claims.clear();
-    jsonwebtoken::decode::<Claims>(token, key, &rules).map(|data| data.claims).map_err(|_| invalid_token())
+    jsonwebtoken::decode::<Claims>(token, key, &rules)
+        .map(|data| data.claims)
+        .map_err(|_| invalid_token())
 }
 
 /// 401 with a code of its own.

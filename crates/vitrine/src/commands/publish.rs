@@ -53,10 +53,6 @@ enum FileFormat {
     Raw,
     /// Fixed VHD
     Vhd,
-    DynamicVhd,
-    Vhdx,
-    Qcow2,
-    Vmdk,
 }
 
 /// Runs the verb.
@@ -82,9 +78,6 @@ fn open(file: &Path, format: Option<FileFormat>) -> anyhow::Result<Arc<dyn Sourc
         None => match file.extension().and_then(|e| e.to_str()).map(str::to_ascii_lowercase).as_deref() {
             Some("raw" | "img") => FileFormat::Raw,
             Some("vhd") => FileFormat::Vhd,
-            Some("vhdx") => FileFormat::Vhdx,
-            Some("qcow2") => FileFormat::Qcow2,
-            Some("vmdk") => FileFormat::Vmdk,
             _ => anyhow::bail!("the extension of {} names no format: say which with --format", file.display()),
         },
     };
@@ -92,10 +85,6 @@ fn open(file: &Path, format: Option<FileFormat>) -> anyhow::Result<Arc<dyn Sourc
     let format = match format {
         FileFormat::Raw => Format::Raw,
         FileFormat::Vhd => Format::Vhd,
-        FileFormat::DynamicVhd => Format::DynamicVhd,
-        FileFormat::Vhdx => Format::Vhdx,
-        FileFormat::Qcow2 => Format::Qcow2,
-        FileFormat::Vmdk => Format::Vmdk,
     };
     disk::open(format, Arc::new(raw)).with_context(|| format!("{} is refused", file.display()))
 }
