@@ -92,22 +92,23 @@ fn function(line: &str) -> Option<&str> {
     None
 }
 
-/// Counts the lines of code between the first line and the brace that ends it.
+/// Counts the lines of code between the braces of the function that begins in the first line.
 fn code_lines(lines: &[&str]) -> usize {
     let first = lines[0];
     let indent = &first[..first.len() - first.trim_start().len()];
-    let is_end = |line: &&&str| {
-        line.strip_prefix(indent)
-            .is_some_and(|rest| rest == "}" || (rest.ends_with(';') && !rest.starts_with(' ')))
+    let is_end = |line: &&&str| line.strip_prefix(indent) == Some("}");
+    let Some(open) = lines
+        .iter()
+        .position(|line| line.ends_with(['{', ';', '}']))
+    else {
+        return 0;
     };
-    if first.ends_with(';') || first.ends_with('}') {
+    if !lines[open].ends_with('{') {
         return 1;
     }
-    let length = lines[1..]
-        .iter()
-        .position(|line| is_end(&line))
-        .unwrap_or(0);
-    lines[1..=length]
+    let body = &lines[open + 1..];
+    let length = body.iter().position(|line| is_end(&line)).unwrap_or(0);
+    body[..length]
         .iter()
         .map(|line| line.trim())
         .filter(|line| !line.is_empty() && !line.starts_with("//"))
@@ -120,7 +121,9 @@ mod tests {
 
     fn function_of(lines: usize) -> String {
         let body = "        work();\n\n        // why\n".repeat(lines);
-        format!("impl A {{\n    pub(crate) async fn long<T>(t: T) {{\n{body}    }}\n}}\n")
+        format!(
+            "impl A {{\n    pub(crate) async fn long<T>(\n        t: T,\n    ) {{\n{body}    }}\n}}\n"
+        )
     }
 
     #[test]

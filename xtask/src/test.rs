@@ -27,6 +27,9 @@ pub struct Options {
     /// Run only tests whose name contains this (can be repeated)
     #[arg(long, value_name = "NAME")]
     only: Vec<String>,
+    /// Leave out the checks of architecture, format and clippy
+    #[arg(long)]
+    unchecked: bool,
     /// Check and run only this crate (can be repeated)
     #[arg(long, short, value_name = "CRATE")]
     package: Vec<String>,
@@ -54,25 +57,9 @@ struct Environment {
 
 /// Runs every stage; the runner's own summary is the last that is printed when all is well.
 pub fn run(root: &Path, options: &Options) -> anyhow::Result<()> {
-    stage("architecture", || arch::check(root))?;
-    stage("format", || {
-        let mut format = cargo();
-        format.args(["fmt", "--check"]);
-        if options.package.is_empty() {
-            format.arg("--all");
-        } else {
-            format.args(options.crates());
-        }
-        run_command(&mut format)
-    })?;
-    stage("clippy", || {
-        run_command(
-            cargo()
-                .args(["clippy", "--quiet", "--all-targets"])
-                .args(options.crates())
-                .args(["--", "-D", "warnings"]),
-        )
-    })?;
+    if !options.unchecked {
+        check(root, options)?;
+    }
     let environment = if options.quick {
         quick_environment()
     } else {
@@ -96,6 +83,29 @@ pub fn run(root: &Path, options: &Options) -> anyhow::Result<()> {
         gaps.iter().map(Gap::line).collect::<Vec<_>>().join("\n")
     );
     Ok(())
+}
+
+/// Checks what needs no environment.
+fn check(root: &Path, options: &Options) -> anyhow::Result<()> {
+    stage("architecture", || arch::check(root))?;
+    stage("format", || {
+        let mut format = cargo();
+        format.args(["fmt", "--check"]);
+        if options.package.is_empty() {
+            format.arg("--all");
+        } else {
+            format.args(options.crates());
+        }
+        run_command(&mut format)
+    })?;
+    stage("clippy", || {
+        run_command(
+            cargo()
+                .args(["clippy", "--quiet", "--all-targets"])
+                .args(options.crates())
+                .args(["--", "-D", "warnings"]),
+        )
+    })
 }
 
 /// Installs everything and starts what has to run.

@@ -267,6 +267,9 @@ pub async fn a_name_is_held_until_its_owner_releases_it(database: &Database) {
     let error = tx.claim("scope", "name", &b.id).await.unwrap_err();
     assert_eq!(error.kind(), Failure::Taken);
     assert_eq!(tx.claimed("scope", "name").await.unwrap(), Some(a.id.key()));
+    tx.claim("scope", "other", &b.id).await.unwrap();
+    let holders = tx.claimants("scope", 9).await.unwrap();
+    assert_eq!(holders, [a.id.key(), b.id.key()]);
     tx.release(&a.id).await.unwrap();
     assert_eq!(tx.claimed("scope", "name").await.unwrap(), None);
     tx.claim("scope", "name", &b.id).await.unwrap();

@@ -143,6 +143,8 @@ pub async fn staged_blocks_wait_for_their_list(database: &Database) {
         (2, 2 << 40)
     );
     assert_eq!(tx.stale_blocks(3, 9).await.unwrap(), [block("y", 1)]);
+    let found = tx.staged_block("acc", "c", "b", "x").await.unwrap();
+    assert_eq!(found, Some(block("x", 3)));
     assert!(tx.delete_staged_block(&block("y", 1)).await.unwrap());
     assert!(!tx.delete_staged_block(&block("y", 1)).await.unwrap());
     assert!(tx.delete_staged_blocks("acc", "c", "b").await.unwrap());
