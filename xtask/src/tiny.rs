@@ -45,8 +45,31 @@ pub fn ensure(home: &Path) -> anyhow::Result<PathBuf> {
     }
     run(program("sh").args([SCRIPT]).arg(&dir).arg(&unpacked))?;
     std::fs::remove_dir_all(&unpacked)?;
+    boot(&dir)?;
     stamp::put(&dir, &stamp)?;
     Ok(dir)
+}
+
+/// Boots the guest once: what does not come up here would fail every test that uses it.
+///
+/// Without KVM on purpose: it is not everywhere, and where it is it need not be faster.
+fn boot(dir: &Path) -> anyhow::Result<()> {
+    const LIMIT: &str = "180";
+    let console = capture(
+        program("timeout")
+            .args([LIMIT, "qemu-system-x86_64", "-accel", "tcg", "-m", "256"])
+            .args(["-nodefaults", "-no-user-config", "-no-reboot"])
+            .args(["-display", "none", "-serial", "stdio"])
+            .args(["-kernel", "tiny.vmlinux", "-initrd", "tiny.initrd"])
+            .args(["-append", "console=ttyS0 quiet panic=-1"])
+            .args(["-drive", "file=tiny.raw,format=raw,if=virtio,readonly=on"])
+            .current_dir(dir),
+    )?;
+    ensure!(
+        console.contains("TINY-READY tiny 1.0.0"),
+        "the guest does not come up: {console}"
+    );
+    Ok(())
 }
 
 /// Returns the package that holds the kernel itself.
