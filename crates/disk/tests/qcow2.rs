@@ -1,5 +1,10 @@
 //! qcow2: what we read is what `qemu-img` reads, and the other way round; hostile files are refused.
 
+#![expect(
+    clippy::disallowed_methods,
+    reason = "compares with the tools of others"
+)]
+
 mod common;
 
 use std::fs::File;

@@ -1,4 +1,9 @@
 //! What the format tests share: a directory, `qemu-img`, disks with holes, a comparison.
+
+#![expect(
+    clippy::disallowed_methods,
+    reason = "compares with the tools of others"
+)]
 #![allow(
     dead_code,
     clippy::allow_attributes,
