@@ -43,8 +43,8 @@ pub(super) fn plan(
     Ok(())
 }
 
-/// Whether a version was complete once: from then on its content stays what it is.
-pub fn was_published(row: &Resource) -> bool {
+/// Whether a version's disks were captured: a region may serve them already, so they stay what they are.
+pub fn has_content(row: &Resource) -> bool {
     row.properties
         .get("storageProfile")
         .and_then(|p| p.pointer("/osDiskImage/sizeInGB"))
