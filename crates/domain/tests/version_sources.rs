@@ -354,6 +354,36 @@ fn sources_of_updates() {
 }
 
 #[test]
+fn the_secret_of_a_url_is_not_stored() {
+    let url = "https://localhost/a/c/os.vhd";
+    let secret = json!({ "uri": format!("{url}?sv=1&sig=CANARY") });
+    let row = done(
+        World::default()
+            .put(&id(), &disks(secret.clone(), json!([])), None)
+            .unwrap(),
+    );
+    let all = format!("{:?} {:?}", row.properties, row.internal);
+    assert!(all.contains(url) && !all.contains("CANARY"), "{all}");
+    for source in [secret, json!({ "uri": url })] {
+        let again = World::default().put(&id(), &disks(source, json!([])), Some(&row));
+        assert_eq!(again.unwrap().properties, row.properties);
+    }
+    let two = disks(
+        json!({ "uri": format!("{url}?a") }),
+        json!([{ "lun": 0, "source": { "uri": format!("{url}?b") } }]),
+    );
+    let target = format!("{P}.storageProfile.dataDiskImages.source");
+    check(
+        "twice behind two secrets",
+        World::default().put(&id(), &two, None),
+        &invalid(
+            &target,
+            "OSDiskImage and DataDiskImage cannot point to same blob",
+        ),
+    );
+}
+
+#[test]
 fn sources_are_found_in_rows() {
     let row = made(
         json!({ "osDiskImage": { "source": snapshot("s1") }, "dataDiskImages": [{ "lun": 0, "source": blob("b") }, { "lun": 1, "source": snapshot("s2") }] }),

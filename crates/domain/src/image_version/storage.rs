@@ -3,7 +3,7 @@
 use serde_json::{Value, json};
 
 use super::WIRE;
-use crate::plan::{PutContext, canonical, is_nothing, same, text};
+use crate::plan::{PutContext, canonical, drop_query, is_nothing, same, text};
 use crate::resource::Document;
 use crate::{Error, Resource, ResourceId, Result, features};
 
@@ -153,7 +153,9 @@ fn shape_disk(sent: &Document, caching: &str, of: &str) -> Result<Document> {
 
 /// Returns the members of a source that say something.
 fn named(source: Option<&Value>, names: &[&str]) -> Option<Document> {
-    let source = source?.as_object()?;
+    let mut source = source?.as_object()?.clone();
+    drop_query(&mut source, "uri");
+    let source = &source;
     let says = |name: &&&str| text(source, name).is_some_and(|t| !t.is_empty());
     let out: Document = names
         .iter()
@@ -429,15 +431,8 @@ fn check_source(
     names: &[&str],
     path: &str,
 ) -> Result<()> {
-    let Some(sent) = sent else { return Ok(()) };
-    for name in names {
-        let Some(value) = sent
-            .get(*name)
-            .filter(|v| v.as_str().is_some_and(|t| !t.is_empty()))
-        else {
-            continue;
-        };
-        if !same(stored.and_then(|s| s.get(*name)), value) {
+    for (name, value) in named(sent, names).unwrap_or_default() {
+        if !same(stored.and_then(|s| s.get(&name)), &value) {
             return Err(Error::change_not_allowed(format!(
                 "{WIRE}.storageProfile.{path}.{name}"
             )));
