@@ -202,6 +202,19 @@ fn sources_of_creates() {
             ),
         ),
         (
+            "negative number",
+            disks(blob("os"), json!([lun(-1, blob("a"))])),
+            invalid(
+                &data("lun"),
+                "The value -1 of parameter lun is out of range. The value must be between 0 and 63, inclusive.",
+            ),
+        ),
+        (
+            "highest number",
+            disks(blob("os"), json!([lun(63, blob("a"))])),
+            stored(json!({ "/storageProfile/dataDiskImages/0/lun": 63 })),
+        ),
+        (
             "no number",
             disks(blob("os"), json!([{ "source": blob("a") }])),
             missing(&data("lun")),

@@ -2,12 +2,14 @@
 
 use serde_json::{Value, json};
 
-use super::WIRE;
+use super::{WIRE, out_of_range};
 use crate::plan::{PutContext, canonical, drop_query, is_nothing, same, text};
 use crate::resource::Document;
 use crate::{Error, Resource, ResourceId, Result, features};
 
 const CACHING: [&str; 3] = ["None", "ReadOnly", "ReadWrite"];
+/// The highest number of a data disk.
+const LUN_MAX: i64 = 63;
 /// Ways to name one source of all disks.
 const WHOLE: [&str; 3] = ["id", "virtualMachineId", "communityGalleryImageId"];
 /// Ways to name the source of one disk.
@@ -228,6 +230,9 @@ fn check_disks(profile: &Document) -> Result<()> {
             .get("lun")
             .and_then(Value::as_i64)
             .ok_or_else(|| Error::required(format!("{target}.lun")))?;
+        if !(0..=LUN_MAX).contains(&lun) {
+            return Err(out_of_range(&format!("{target}.lun"), lun, 0, LUN_MAX));
+        }
         if luns.contains(&lun) {
             return Err(Error::invalid_parameter(
                 format!("{target}.lun"),
