@@ -33,7 +33,10 @@ struct Ids {
 }
 
 /// Serves every path that no other face owns.
-pub(crate) async fn serve(State(state): State<ApiState>, request: axum::extract::Request) -> Response<Body> {
+pub(crate) async fn serve(
+    State(state): State<ApiState>,
+    request: axum::extract::Request,
+) -> Response<Body> {
     let ids = Ids::of(request.headers());
     let started = std::time::Instant::now();
     let method = request.method().clone();
@@ -74,7 +77,10 @@ async fn handle(state: ApiState, request: axum::extract::Request, ids: &Ids) -> 
         Found::OtherMethod => return Err(wrong_method(&parts.method)),
         Found::Nothing => return Err(no_route(&path)),
     };
-    let sent = query.iter().find(|(name, _)| name == "api-version").map(|(_, value)| value.as_str());
+    let sent = query
+        .iter()
+        .find(|(name, _)| name == "api-version")
+        .map(|(_, value)| value.as_str());
     let api_version = arm::versions::check(type_name, sent)?;
     let body = read_body(body).await?;
     let ctx = Ctx {
@@ -83,7 +89,16 @@ async fn handle(state: ApiState, request: axum::extract::Request, ids: &Ids) -> 
         base_url: base_url(&parts.headers, &parts.uri),
         correlation_id: ids.correlation,
     };
-    handler(Request { engine: state.engine.clone(), ctx, path, params, query, body, raw_query }).await
+    handler(Request {
+        engine: state.engine.clone(),
+        ctx,
+        path,
+        params,
+        query,
+        body,
+        raw_query,
+    })
+    .await
 }
 
 /// Decodes a path and collapses empty segments; `az lock` sends double slashes.
@@ -94,7 +109,9 @@ fn clean_path(raw: &str) -> Result<String> {
     let mut clean = String::with_capacity(decoded.len());
     for segment in decoded.split('/').filter(|s| !s.is_empty()) {
         if segment == "." || segment == ".." || segment.chars().any(char::is_control) {
-            return Err(Error::bad_request("The path holds a segment that is not allowed."));
+            return Err(Error::bad_request(
+                "The path holds a segment that is not allowed.",
+            ));
         }
         clean.push('/');
         clean.push_str(segment);
@@ -124,7 +141,9 @@ fn bearer(headers: &HeaderMap) -> Result<&str> {
         .and_then(|value| value.to_str().ok())
         .and_then(|value| {
             let (scheme, token) = value.split_once(' ')?;
-            scheme.eq_ignore_ascii_case("bearer").then_some(token.trim())
+            scheme
+                .eq_ignore_ascii_case("bearer")
+                .then_some(token.trim())
         })
         .ok_or_else(|| {
             Error::new(
@@ -136,13 +155,17 @@ fn bearer(headers: &HeaderMap) -> Result<&str> {
 }
 
 async fn read_body(body: Body) -> Result<Bytes> {
-    axum::body::to_bytes(body, BODY_BYTES_MAX).await.map_err(|_| {
-        Error::new(
-            ErrorKind::TooLarge,
-            "RequestContentTooLarge",
-            format!("The request content size exceeds the maximum size of {BODY_BYTES_MAX} bytes."),
-        )
-    })
+    axum::body::to_bytes(body, BODY_BYTES_MAX)
+        .await
+        .map_err(|_| {
+            Error::new(
+                ErrorKind::TooLarge,
+                "RequestContentTooLarge",
+                format!(
+                    "The request content size exceeds the maximum size of {BODY_BYTES_MAX} bytes."
+                ),
+            )
+        })
 }
 
 /// Returns `https://host:port` as the client wrote it.
@@ -150,7 +173,12 @@ pub(crate) fn base_url(headers: &HeaderMap, uri: &axum::http::Uri) -> String {
     let host = uri
         .authority()
         .map(|a| a.as_str().to_owned())
-        .or_else(|| headers.get(header::HOST).and_then(|h| h.to_str().ok()).map(str::to_owned))
+        .or_else(|| {
+            headers
+                .get(header::HOST)
+                .and_then(|h| h.to_str().ok())
+                .map(str::to_owned)
+        })
         .unwrap_or_else(|| "localhost".to_owned());
     format!("https://{host}")
 }
@@ -159,7 +187,9 @@ fn no_route(path: &str) -> Error {
     let shown: String = path.chars().take(200).collect();
     Error::not_found(
         "InvalidResourceType",
-        format!("The resource type could not be found for the path '{shown}'. docs/support.md lists what this server serves."),
+        format!(
+            "The resource type could not be found for the path '{shown}'. docs/support.md lists what this server serves."
+        ),
     )
 }
 
@@ -174,9 +204,13 @@ fn wrong_method(method: &Method) -> Error {
 fn error_reply(error: &Error) -> Reply {
     let reply = Reply::json(crate::error::status(error.kind), arm::error::body(error));
     match error.kind {
-        ErrorKind::Unauthenticated => {
-            reply.header("www-authenticate", format!("Bearer error=\"invalid_token\", error_description=\"{}\"", error.code))
-        }
+        ErrorKind::Unauthenticated => reply.header(
+            "www-authenticate",
+            format!(
+                "Bearer error=\"invalid_token\", error_description=\"{}\"",
+                error.code
+            ),
+        ),
         ErrorKind::TooManyRequests | ErrorKind::Unavailable => reply.header("retry-after", "2"),
         _ => reply,
     }
@@ -190,7 +224,10 @@ fn respond(reply: Reply, ids: &Ids, is_head: bool) -> Response<Body> {
     *response.status_mut() = reply.status;
     let headers = response.headers_mut();
     if reply.body.is_some() && !is_head {
-        headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json; charset=utf-8"));
+        headers.insert(
+            header::CONTENT_TYPE,
+            HeaderValue::from_static("application/json; charset=utf-8"),
+        );
     }
     for (name, value) in reply.headers {
         if let Ok(value) = HeaderValue::from_str(&value) {
@@ -211,7 +248,10 @@ impl Ids {
         Self {
             request,
             correlation: correlation.unwrap_or(request),
-            client: headers.get("x-ms-client-request-id").filter(|v| v.len() <= 128).cloned(),
+            client: headers
+                .get("x-ms-client-request-id")
+                .filter(|v| v.len() <= 128)
+                .cloned(),
         }
     }
 
@@ -223,8 +263,16 @@ impl Ids {
             ("x-ms-correlation-request-id", id(&self.correlation)),
             ("x-ms-routing-request-id", routing),
             ("x-ms-client-request-id", self.client.clone()),
-            ("strict-transport-security", Some(HeaderValue::from_static("max-age=31536000; includeSubDomains"))),
-            ("x-content-type-options", Some(HeaderValue::from_static("nosniff"))),
+            (
+                "strict-transport-security",
+                Some(HeaderValue::from_static(
+                    "max-age=31536000; includeSubDomains",
+                )),
+            ),
+            (
+                "x-content-type-options",
+                Some(HeaderValue::from_static("nosniff")),
+            ),
             ("cache-control", Some(HeaderValue::from_static("no-cache"))),
         ];
         for (name, value) in all {
@@ -234,4 +282,3 @@ impl Ids {
         }
     }
 }
-

@@ -29,7 +29,10 @@ pub fn router(state: ApiState) -> Router {
         .merge(token::router())
         .merge(blob::router())
         .fallback(face::serve)
-        .layer(axum::middleware::from_fn_with_state(state.clone(), blob::by_host))
+        .layer(axum::middleware::from_fn_with_state(
+            state.clone(),
+            blob::by_host,
+        ))
         .layer(CatchPanicLayer::new())
         .with_state(state)
 }

@@ -4,8 +4,6 @@ use axum::http::StatusCode;
 use domain::operation::Operation;
 use serde_json::Value;
 
-use crate::handlers::operation;
-
 /// An answer: status, headers of its own, JSON or nothing.
 pub(crate) struct Reply {
     /// The status.
@@ -24,12 +22,20 @@ impl Reply {
 
     /// Returns a status with a body.
     pub fn json(status: StatusCode, body: Value) -> Self {
-        Self { status, headers: Vec::new(), body: Some(body) }
+        Self {
+            status,
+            headers: Vec::new(),
+            body: Some(body),
+        }
     }
 
     /// Returns a status without a body.
     pub fn empty(status: StatusCode) -> Self {
-        Self { status, headers: Vec::new(), body: None }
+        Self {
+            status,
+            headers: Vec::new(),
+            body: None,
+        }
     }
 
     /// Adds a header.
@@ -42,14 +48,18 @@ impl Reply {
     /// Adds the poll URL; clients sleep 30 s without `Retry-After`.
     #[must_use]
     pub fn polled(self, base_url: &str, api_version: &str, operation: &Operation) -> Self {
-        let url = operation::url(base_url, api_version, operation);
-        self.header("azure-asyncoperation", url).header("retry-after", "1")
+        let urls = arm::operation::poll_urls(base_url, operation, api_version);
+        let reply = self.header("retry-after", "1");
+        match urls.status {
+            Some(status) => reply.header("azure-asyncoperation", status),
+            None => reply,
+        }
     }
 
     /// Adds the URL of the result.
     #[must_use]
     pub fn located(self, base_url: &str, api_version: &str, operation: &Operation) -> Self {
-        let url = operation::url(base_url, api_version, operation);
-        self.header("location", format!("{url}&monitor=true"))
+        let urls = arm::operation::poll_urls(base_url, operation, api_version);
+        self.header("location", urls.result)
     }
 }

@@ -26,18 +26,26 @@ pub(crate) struct Request {
 impl Request {
     /// Returns a parameter of the route.
     pub fn param(&self, name: &str) -> &str {
-        self.params.iter().find(|(n, _)| *n == name).map_or("", |(_, value)| value.as_str())
+        self.params
+            .iter()
+            .find(|(n, _)| *n == name)
+            .map_or("", |(_, value)| value.as_str())
     }
 
     /// Returns a query option by its lower-case name without `$`.
     pub fn option(&self, name: &str) -> Option<&str> {
-        self.query.iter().find(|(n, _)| n == name).map(|(_, value)| value.as_str())
+        self.query
+            .iter()
+            .find(|(n, _)| n == name)
+            .map(|(_, value)| value.as_str())
     }
 
     /// Whether `$expand` names `what`, whatever the case.
     pub fn expands(&self, what: &str) -> bool {
-        self.option("expand")
-            .is_some_and(|list| list.split(',').any(|item| item.trim().eq_ignore_ascii_case(what)))
+        self.option("expand").is_some_and(|list| {
+            list.split(',')
+                .any(|item| item.trim().eq_ignore_ascii_case(what))
+        })
     }
 
     /// Returns the id in the path, cut before a trailing verb such as `/listKeys`.
@@ -65,7 +73,9 @@ impl Request {
             Error::new(
                 domain::ErrorKind::Invalid,
                 "InvalidRequestContent",
-                format!("The request content was invalid and could not be deserialized: '{error}'."),
+                format!(
+                    "The request content was invalid and could not be deserialized: '{error}'."
+                ),
             )
         })
     }

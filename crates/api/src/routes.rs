@@ -9,7 +9,9 @@ use std::pin::Pin;
 use axum::http::Method;
 use domain::{Kind, Result};
 
-use crate::handlers::{disk, gallery, group, operation, provider, resource, storage_account, subscription, tags};
+use crate::handlers::{
+    care, disk, gallery, group, operation, provider, resource, storage_account, subscription, tags,
+};
 use crate::reply::Reply;
 use crate::request::Request;
 
@@ -58,7 +60,13 @@ impl Routes {
         let mut routes = Self(Vec::new());
         routes.add_subscriptions();
         routes.add_groups();
-        for kind in [Kind::Gallery, Kind::Image, Kind::ImageVersion, Kind::Disk, Kind::StorageAccount] {
+        for kind in [
+            Kind::Gallery,
+            Kind::Image,
+            Kind::ImageVersion,
+            Kind::Disk,
+            Kind::StorageAccount,
+        ] {
             routes.add_kind(kind);
         }
         routes.add_verbs();
@@ -76,63 +84,153 @@ impl Routes {
         let segments: Vec<&str> = path.split('/').filter(|s| !s.is_empty()).collect();
         let mut other = false;
         for route in &self.0 {
-            let Some(params) = route.matches(&segments) else { continue };
+            let Some(params) = route.matches(&segments) else {
+                continue;
+            };
             if route.method == *method {
                 return Found::Route(route, params);
             }
             other = true;
         }
-        if other { Found::OtherMethod } else { Found::Nothing }
+        if other {
+            Found::OtherMethod
+        } else {
+            Found::Nothing
+        }
     }
 
     fn add(&mut self, method: Method, pattern: &str, type_name: &'static str, handler: Handler) {
-        let segments = pattern.split('/').filter(|s| !s.is_empty()).map(Segment::parse).collect();
-        self.0.push(Route { method, pattern: pattern.to_owned(), type_name, segments, handler });
+        let segments = pattern
+            .split('/')
+            .filter(|s| !s.is_empty())
+            .map(Segment::parse)
+            .collect();
+        self.0.push(Route {
+            method,
+            pattern: pattern.to_owned(),
+            type_name,
+            segments,
+            handler,
+        });
     }
 
     fn add_subscriptions(&mut self) {
         const S: &str = "Microsoft.Resources/subscriptions";
-        self.add(Method::GET, "/tenants", S, |r| Box::pin(subscription::tenants(r)));
-        self.add(Method::GET, "/subscriptions", S, |r| Box::pin(subscription::list(r)));
-        self.add(Method::GET, "/subscriptions/{subscription}", S, |r| Box::pin(subscription::get(r)));
-        self.add(Method::GET, "/subscriptions/{subscription}/locations", S, |r| Box::pin(subscription::locations(r)));
-        self.add(Method::GET, "/providers", S, |r| Box::pin(provider::list(r)));
-        self.add(Method::GET, "/providers/{namespace}", S, |r| Box::pin(provider::get(r)));
-        self.add(Method::GET, "/subscriptions/{subscription}/providers", S, |r| Box::pin(provider::list(r)));
-        self.add(Method::GET, "/subscriptions/{subscription}/providers/{namespace}", S, |r| Box::pin(provider::get(r)));
-        self.add(Method::POST, "/subscriptions/{subscription}/providers/{namespace}/register", S, |r| Box::pin(provider::get(r)));
-        self.add(Method::GET, "/subscriptions/{subscription}/resources", S, |r| Box::pin(resource::list_all(r)));
-        self.add(Method::GET, "/subscriptions/{subscription}/tagNames", S, |r| Box::pin(tags::names(r)));
+        self.add(Method::GET, "/tenants", S, |r| {
+            Box::pin(subscription::tenants(r))
+        });
+        self.add(Method::GET, "/subscriptions", S, |r| {
+            Box::pin(subscription::list(r))
+        });
+        self.add(Method::GET, "/subscriptions/{subscription}", S, |r| {
+            Box::pin(subscription::get(r))
+        });
+        self.add(
+            Method::GET,
+            "/subscriptions/{subscription}/locations",
+            S,
+            |r| Box::pin(subscription::locations(r)),
+        );
+        self.add(
+            Method::GET,
+            "/providers/Vitrine.Gallery/stat",
+            "Vitrine.Gallery/stat",
+            |r| Box::pin(care::stat(r)),
+        );
+        self.add(Method::GET, "/providers", S, |r| {
+            Box::pin(provider::list(r))
+        });
+        self.add(Method::GET, "/providers/{namespace}", S, |r| {
+            Box::pin(provider::get(r))
+        });
+        self.add(
+            Method::GET,
+            "/subscriptions/{subscription}/providers",
+            S,
+            |r| Box::pin(provider::list(r)),
+        );
+        self.add(
+            Method::GET,
+            "/subscriptions/{subscription}/providers/{namespace}",
+            S,
+            |r| Box::pin(provider::get(r)),
+        );
+        self.add(
+            Method::POST,
+            "/subscriptions/{subscription}/providers/{namespace}/register",
+            S,
+            |r| Box::pin(provider::get(r)),
+        );
+        self.add(
+            Method::GET,
+            "/subscriptions/{subscription}/resources",
+            S,
+            |r| Box::pin(resource::list_all(r)),
+        );
+        self.add(
+            Method::GET,
+            "/subscriptions/{subscription}/tagNames",
+            S,
+            |r| Box::pin(tags::names(r)),
+        );
     }
 
     fn add_groups(&mut self) {
         const T: &str = "Microsoft.Resources/resourceGroups";
         const ITEM: &str = "/subscriptions/{subscription}/resourceGroups/{group}";
-        self.add(Method::GET, "/subscriptions/{subscription}/resourceGroups", T, |r| Box::pin(group::list(r)));
+        self.add(
+            Method::GET,
+            "/subscriptions/{subscription}/resourceGroups",
+            T,
+            |r| Box::pin(group::list(r)),
+        );
         self.add(Method::GET, ITEM, T, |r| Box::pin(group::get(r)));
         self.add(Method::HEAD, ITEM, T, |r| Box::pin(group::head(r)));
         self.add(Method::PUT, ITEM, T, |r| Box::pin(group::put(r)));
         self.add(Method::PATCH, ITEM, T, |r| Box::pin(group::patch(r)));
         self.add(Method::DELETE, ITEM, T, |r| Box::pin(group::delete(r)));
-        self.add(Method::GET, &format!("{ITEM}/resources"), T, |r| Box::pin(resource::list_all(r)));
-        self.add_tags(&format!("{ITEM}/providers/Microsoft.Resources/tags/default"));
+        self.add(Method::GET, &format!("{ITEM}/resources"), T, |r| {
+            Box::pin(resource::list_all(r))
+        });
+        self.add_tags(&format!(
+            "{ITEM}/providers/Microsoft.Resources/tags/default"
+        ));
     }
 
     fn add_kind(&mut self, kind: Kind) {
         let item = item_pattern(kind);
-        let collection = item.rsplit_once('/').map_or(item.as_str(), |(head, _)| head).to_owned();
+        let collection = item
+            .rsplit_once('/')
+            .map_or(item.as_str(), |(head, _)| head)
+            .to_owned();
         let type_name = kind.type_name();
-        self.add(Method::GET, &collection, type_name, |r| Box::pin(resource::list(r)));
+        self.add(Method::GET, &collection, type_name, |r| {
+            Box::pin(resource::list(r))
+        });
         if kind.parent() == Some(Kind::ResourceGroup) {
             let all = format!("/subscriptions/{{subscription}}/providers/{type_name}");
-            self.add(Method::GET, &all, type_name, |r| Box::pin(resource::list(r)));
+            self.add(Method::GET, &all, type_name, |r| {
+                Box::pin(resource::list(r))
+            });
         }
-        self.add(Method::GET, &item, type_name, |r| Box::pin(resource::get(r)));
-        self.add(Method::HEAD, &item, type_name, |r| Box::pin(resource::head(r)));
-        self.add(Method::PUT, &item, type_name, |r| Box::pin(resource::put(r)));
-        self.add(Method::PATCH, &item, type_name, |r| Box::pin(resource::patch(r)));
-        self.add(Method::DELETE, &item, type_name, |r| Box::pin(resource::delete(r)));
-        self.add_tags(&format!("{item}/providers/Microsoft.Resources/tags/default"));
+        self.add(Method::GET, &item, type_name, |r| {
+            Box::pin(resource::get(r))
+        });
+        self.add(Method::HEAD, &item, type_name, |r| {
+            Box::pin(resource::head(r))
+        });
+        self.add(Method::PUT, &item, type_name, |r| {
+            Box::pin(resource::put(r))
+        });
+        self.add(Method::PATCH, &item, type_name, |r| {
+            Box::pin(resource::patch(r))
+        });
+        self.add(Method::DELETE, &item, type_name, |r| {
+            Box::pin(resource::delete(r))
+        });
+        self.add_tags(&format!(
+            "{item}/providers/Microsoft.Resources/tags/default"
+        ));
     }
 
     fn add_tags(&mut self, pattern: &str) {
@@ -147,28 +245,58 @@ impl Routes {
         let disks = item_pattern(Kind::Disk);
         let accounts = item_pattern(Kind::StorageAccount);
         let galleries = item_pattern(Kind::Gallery);
-        let (d, s, g) = (Kind::Disk.type_name(), Kind::StorageAccount.type_name(), Kind::Gallery.type_name());
-        self.add(Method::POST, &format!("{disks}/beginGetAccess"), d, |r| Box::pin(disk::begin_access(r)));
-        self.add(Method::POST, &format!("{disks}/endGetAccess"), d, |r| Box::pin(disk::end_access(r)));
-        self.add(Method::POST, &format!("{accounts}/listKeys"), s, |r| Box::pin(storage_account::list_keys(r)));
-        self.add(Method::POST, &format!("{accounts}/regenerateKey"), s, |r| Box::pin(storage_account::regenerate_key(r)));
+        let (d, s, g) = (
+            Kind::Disk.type_name(),
+            Kind::StorageAccount.type_name(),
+            Kind::Gallery.type_name(),
+        );
+        self.add(Method::POST, &format!("{disks}/beginGetAccess"), d, |r| {
+            Box::pin(disk::begin_access(r))
+        });
+        self.add(Method::POST, &format!("{disks}/endGetAccess"), d, |r| {
+            Box::pin(disk::end_access(r))
+        });
+        self.add(Method::POST, &format!("{accounts}/listKeys"), s, |r| {
+            Box::pin(storage_account::list_keys(r))
+        });
+        self.add(Method::POST, &format!("{accounts}/regenerateKey"), s, |r| {
+            Box::pin(storage_account::regenerate_key(r))
+        });
         self.add(
             Method::POST,
             "/subscriptions/{subscription}/providers/Microsoft.Storage/checkNameAvailability",
             s,
             |r| Box::pin(storage_account::check_name(r)),
         );
-        let deleted = format!("{galleries}/softDeletedArtifactTypes/{{artifactType}}/artifacts/{{artifact}}/versions");
-        self.add(Method::GET, &deleted, g, |r| Box::pin(gallery::soft_deleted(r)));
+        self.add(Method::POST, &format!("{galleries}/share"), g, |r| {
+            Box::pin(gallery::share(r))
+        });
+        let deleted = format!(
+            "{galleries}/softDeletedArtifactTypes/{{artifactType}}/artifacts/{{artifact}}/versions"
+        );
+        self.add(Method::GET, &deleted, g, |r| {
+            Box::pin(gallery::soft_deleted(r))
+        });
     }
 
     fn add_operations(&mut self) {
-        const L: &str = "/subscriptions/{subscription}/providers/Microsoft.Compute/locations/{location}";
+        const L: &str =
+            "/subscriptions/{subscription}/providers/Microsoft.Compute/locations/{location}";
         const T: &str = "Microsoft.Compute/locations/operations";
         for family in ["capsOperations", "DiskOperations", "operations"] {
-            self.add(Method::GET, &format!("{L}/{family}/{{operation}}"), T, |r| Box::pin(operation::poll(r)));
+            self.add(
+                Method::GET,
+                &format!("{L}/{family}/{{operation}}"),
+                T,
+                |r| Box::pin(operation::poll(r)),
+            );
         }
-        self.add(Method::GET, "/subscriptions/{subscription}/operationresults/{operation}", T, |r| Box::pin(operation::poll(r)));
+        self.add(
+            Method::GET,
+            "/subscriptions/{subscription}/operationresults/{operation}",
+            T,
+            |r| Box::pin(operation::poll(r)),
+        );
     }
 }
 
@@ -192,8 +320,18 @@ impl Route {
 impl Segment {
     fn parse(text: &str) -> Self {
         const NAMES: [&str; 12] = [
-            "subscription", "group", "namespace", "gallery", "image", "version", "disk", "account",
-            "operation", "location", "artifactType", "artifact",
+            "subscription",
+            "group",
+            "namespace",
+            "gallery",
+            "image",
+            "version",
+            "disk",
+            "account",
+            "operation",
+            "location",
+            "artifactType",
+            "artifact",
         ];
         let name = text.strip_prefix('{').and_then(|t| t.strip_suffix('}'));
         match name.and_then(|name| NAMES.into_iter().find(|known| *known == name)) {
@@ -212,7 +350,9 @@ fn item_pattern(kind: Kind) -> String {
         Kind::Image => format!("{}/images/{{image}}", item_pattern(Kind::Gallery)),
         Kind::ImageVersion => format!("{}/versions/{{version}}", item_pattern(Kind::Image)),
         Kind::Disk => format!("{GROUP}/providers/Microsoft.Compute/disks/{{disk}}"),
-        Kind::StorageAccount => format!("{GROUP}/providers/Microsoft.Storage/storageAccounts/{{account}}"),
+        Kind::StorageAccount => {
+            format!("{GROUP}/providers/Microsoft.Storage/storageAccounts/{{account}}")
+        }
     }
 }
 
@@ -231,7 +371,13 @@ mod tests {
             }
             _ => panic!("no route"),
         }
-        assert!(matches!(routes.find(&Method::POST, path), Found::OtherMethod));
-        assert!(matches!(routes.find(&Method::GET, "/subscriptions/s/nothing/here"), Found::Nothing));
+        assert!(matches!(
+            routes.find(&Method::POST, path),
+            Found::OtherMethod
+        ));
+        assert!(matches!(
+            routes.find(&Method::GET, "/subscriptions/s/nothing/here"),
+            Found::Nothing
+        ));
     }
 }

@@ -18,6 +18,9 @@ pub struct ApiState {
 impl ApiState {
     /// Returns the state of a server over `engine`.
     pub fn new(engine: Engine) -> Self {
-        Self { engine, routes: Arc::new(Routes::new()) }
+        Self {
+            engine,
+            routes: Arc::new(Routes::new()),
+        }
     }
 }

@@ -28,6 +28,9 @@ const RESOURCE_GRAPH: [&str; 4] = [
     "2022-10-01",
 ];
 
+/// Versions of what only this product has.
+const VITRINE: [&str; 1] = ["2026-11-01"];
+
 /// An api-version that was asked for and is accepted.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ApiVersion(String);
@@ -69,6 +72,7 @@ pub fn supported_type(type_name: &str) -> &'static [&'static str] {
         ("microsoft.resources", _) => Shape::ResourceGroup,
         ("microsoft.authorization", _) => return &AUTHORIZATION,
         ("microsoft.resourcegraph", _) => return &RESOURCE_GRAPH,
+        ("vitrine.gallery", _) => return &VITRINE,
         _ => return &[],
     };
     shape.api_versions()

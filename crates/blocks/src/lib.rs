@@ -37,7 +37,7 @@ pub use manifest::{Manifest, ManifestId};
 pub use reader::Reader;
 pub use store::{Location, Stat, Store, StoreOptions};
 pub use sweep::{SweepPlan, Swept};
-pub use tree_hash::{ContentHasher, Digest};
+pub use tree_hash::{ContentHasher, Digest, LEAF_BYTES};
 pub use verify::{Fault, Scrubbed};
 
 /// The unit of deduplication, in bytes.

@@ -90,6 +90,30 @@ impl Read {
         Ok(Page { items, next })
     }
 
+    /// Returns a page of a definition's versions from the highest number down; `before` is where the last page ended.
+    pub async fn versions_descending(
+        &mut self,
+        definition: &ResourceId,
+        before: Option<&str>,
+        limit: usize,
+    ) -> Result<Page<Resource>> {
+        // '~' follows every digit and period that a sort key holds.
+        let rows = sqlx::query(
+            "SELECT * FROM resources WHERE parent = $1 AND kind = $2 AND sort_key < $3 AND deleted_ms IS NULL \
+             ORDER BY sort_key DESC LIMIT $4",
+        )
+        .bind(definition.key())
+        .bind(Kind::ImageVersion.type_name())
+        .bind(before.unwrap_or("~"))
+        .bind(i64::try_from(limit).unwrap_or(i64::MAX))
+        .fetch_all(self.connection())
+        .await?;
+        let items = rows.iter().map(from_row).collect::<Result<Vec<_>>>()?;
+        let is_full = items.len() == limit;
+        let next = items.last().filter(|_| is_full).map(sort_key);
+        Ok(Page { items, next })
+    }
+
     /// Returns the ids of rows below a resource, at any depth.
     pub async fn children(
         &mut self,

@@ -22,7 +22,11 @@ impl Engine {
         let Some(row) = self.load_row(&operation.resource).await? else {
             return self.finish_gone(operation).await;
         };
-        let bypass = operation.step.get("bypassSoftDelete").and_then(Value::as_bool).unwrap_or(false);
+        let bypass = operation
+            .step
+            .get("bypassSoftDelete")
+            .and_then(Value::as_bool)
+            .unwrap_or(false);
         if row.kind == Kind::ImageVersion && !bypass && self.keeps_deleted(&row.id).await? {
             return self.soft_delete(operation, row).await;
         }
@@ -31,7 +35,9 @@ impl Engine {
     }
 
     async fn keeps_deleted(&self, version: &ResourceId) -> Result<bool> {
-        let Some(gallery) = version.parent().and_then(|d| d.parent()) else { return Ok(false) };
+        let Some(gallery) = version.parent().and_then(|d| d.parent()) else {
+            return Ok(false);
+        };
         let gallery = self.load_row(&gallery).await?;
         Ok(gallery.is_some_and(|g| domain::gallery::soft_delete_policy(&g).is_enabled))
     }
@@ -41,7 +47,17 @@ impl Engine {
         row.deleted_ms = Some(self.now_ms());
         row.state = ProvisioningState::Succeeded;
         tx.update(&mut row).await.map_err(db)?;
-        if !tx.finish(operation, OperationState::Succeeded, None, None, self.now_ms()).await.map_err(db)? {
+        if !tx
+            .finish(
+                operation,
+                OperationState::Succeeded,
+                None,
+                None,
+                self.now_ms(),
+            )
+            .await
+            .map_err(db)?
+        {
             return Ok(Outcome::Lost);
         }
         tx.commit().await.map_err(db)?;
@@ -50,7 +66,17 @@ impl Engine {
 
     async fn finish_gone(&self, operation: &Operation) -> Result<Outcome> {
         let mut tx = self.catalog().write().await.map_err(db)?;
-        if !tx.finish(operation, OperationState::Succeeded, None, None, self.now_ms()).await.map_err(db)? {
+        if !tx
+            .finish(
+                operation,
+                OperationState::Succeeded,
+                None,
+                None,
+                self.now_ms(),
+            )
+            .await
+            .map_err(db)?
+        {
             return Ok(Outcome::Lost);
         }
         tx.commit().await.map_err(db)?;
@@ -76,17 +102,29 @@ impl Engine {
         tx.delete(&row.id).await.map_err(db)?;
         tx.commit().await.map_err(db)?;
         for replica in replicas {
-            if let (Content::Layer(layer), Some(store)) = (&replica.content, self.store(&replica.region)) {
-                store.delete_layer((*layer).into()).await.map_err(store_error)?;
+            if let Content::Layer(layer) = &replica.content {
+                let store = self.store(&replica.region).await?;
+                store
+                    .delete_layer((*layer).into())
+                    .await
+                    .map_err(store_error)?;
             }
         }
         Ok(())
     }
 
     /// Empties a group, children before parents, then removes it.
-    pub(crate) async fn delete_group(&self, operation: &Operation, cancel: &CancellationToken) -> Result<Outcome> {
+    pub(crate) async fn delete_group(
+        &self,
+        operation: &Operation,
+        cancel: &CancellationToken,
+    ) -> Result<Outcome> {
         let group = &operation.resource;
-        for kind in Kind::ALL.into_iter().rev().filter(|k| *k != Kind::ResourceGroup) {
+        for kind in Kind::ALL
+            .into_iter()
+            .rev()
+            .filter(|k| *k != Kind::ResourceGroup)
+        {
             for is_deleted in [false, true] {
                 self.delete_kind(group, kind, is_deleted, cancel).await?;
             }
@@ -97,7 +135,13 @@ impl Engine {
         self.finish_gone(operation).await
     }
 
-    async fn delete_kind(&self, group: &ResourceId, kind: Kind, deleted: bool, cancel: &CancellationToken) -> Result<()> {
+    async fn delete_kind(
+        &self,
+        group: &ResourceId,
+        kind: Kind,
+        deleted: bool,
+        cancel: &CancellationToken,
+    ) -> Result<()> {
         let filter = ListFilter {
             subscription: group.subscription().to_owned(),
             group: Some(group.resource_group().to_owned()),
@@ -110,7 +154,10 @@ impl Engine {
                 return Err(crate::publish::interrupted());
             }
             let mut read = self.catalog().read().await.map_err(db)?;
-            let page = read.list(&filter, None, GROUP_PAGE_ITEMS).await.map_err(db)?;
+            let page = read
+                .list(&filter, None, GROUP_PAGE_ITEMS)
+                .await
+                .map_err(db)?;
             drop(read);
             if page.items.is_empty() {
                 return Ok(());
@@ -118,7 +165,9 @@ impl Engine {
             for row in page.items {
                 rules::check_protected(&row, self.now_ms())?;
                 let mut tx = self.catalog().write().await.map_err(db)?;
-                tx.cancel_operations_of(&row.id, self.now_ms()).await.map_err(db)?;
+                tx.cancel_operations_of(&row.id, self.now_ms())
+                    .await
+                    .map_err(db)?;
                 tx.commit().await.map_err(db)?;
                 self.remove(&row).await?;
             }

@@ -5,150 +5,262 @@
 
 use blocks::{Layer, LayerId, ManifestId};
 use catalog::{Content, Replica, ReplicaState};
-use disk::vhd::Footer;
-use domain::disk::{AccessLevel, AccessRequest, DiskState};
+use domain::disk::{AccessLevel, AccessRequest};
 use domain::operation::{Operation, Work};
-use domain::{Error, ErrorKind, Kind, ProvisioningState, Resource, ResourceId, Result};
+use domain::{Error, Kind, ProvisioningState, Resource, ResourceId, Result};
 use serde_json::{Value, json};
 use uuid::Uuid;
 
 use crate::error::{blocks as store_error, catalog as db};
 use crate::operations::Outcome;
 use crate::resources::{Accepted, new_operation, not_found};
-use crate::{Ctx, Engine};
+use crate::{Ctx, Engine, image_choice};
 
 const SLOT: &str = "disk";
-const VHD_FOOTER_BYTES: u64 = 512;
+const OS_SLOT: &str = "os";
+
+/// What a disk starts as.
+struct Start {
+    base: Option<ManifestId>,
+    size_bytes: u64,
+    /// The image definition whose words the disk takes over.
+    definition: Option<Resource>,
+}
 
 impl Engine {
     /// Makes a disk what its row says: its layer exists and has the size.
     pub(crate) async fn make_disk(&self, operation: &Operation) -> Result<Outcome> {
-        let Some(row) = self.load_row(&operation.resource).await? else { return Ok(Outcome::Lost) };
-        let size = size_bytes(&row)?;
-        let layer = match self.disk_content(&row).await? {
-            Some(id) => self.store_of(&row)?.open_layer(id).await.map_err(store_error)?,
-            None => self.create_disk_layer(&row, size).await?,
+        let Some(row) = self.load_row(&operation.resource).await? else {
+            return Ok(Outcome::Lost);
         };
-        if layer.size_bytes() < size {
-            layer.resize(size).await.map_err(store_error)?;
-            layer.flush().await.map_err(store_error)?;
-        }
-        let output = None;
-        self.succeed(operation, output, |_| {}).await
+        let wanted = domain::disk::size_bytes(&row);
+        let (size, definition) = match self.disk_content(&row).await? {
+            Some(id) => {
+                let layer = self.open_disk(&row, id).await?;
+                let size = wanted.unwrap_or(layer.size_bytes()).max(layer.size_bytes());
+                if layer.size_bytes() < size {
+                    layer.resize(size).await.map_err(store_error)?;
+                    layer.flush().await.map_err(store_error)?;
+                }
+                (size, None)
+            }
+            None => {
+                let start = self.start_of(&row).await?;
+                if !self.create_disk_layer(operation, &row, &start).await? {
+                    return Ok(Outcome::Lost);
+                }
+                (start.size_bytes, start.definition)
+            }
+        };
+        self.succeed(operation, None, |row| {
+            if wanted.is_none() {
+                domain::disk::set_size(row, size);
+            }
+            if let Some(definition) = &definition {
+                domain::disk::inherit(row, definition);
+            }
+        })
+        .await
     }
 
-    async fn create_disk_layer(&self, row: &Resource, size: u64) -> Result<Layer> {
-        let base = self.base_of(row, size).await?;
-        let store = self.store_of(row)?;
+    /// Creates the disk's layer and records it; false when the lease is lost.
+    async fn create_disk_layer(
+        &self,
+        operation: &Operation,
+        row: &Resource,
+        start: &Start,
+    ) -> Result<bool> {
+        let store = self.store(&row.location).await?;
         // The id is derived from the disk's own: a crash before the row is written finds it again.
         let id = LayerId::from(layer_uuid(row)?);
-        let layer = match store.open_layer(id).await {
-            Ok(layer) => layer,
-            Err(_) => store.create_layer(id, base, size).await.map_err(store_error)?,
-        };
+        match store.open_layer(id).await {
+            Ok(_) => {}
+            Err(error) if error.kind() == blocks::Kind::NotFound => {
+                let created = store.create_layer(id, start.base, start.size_bytes).await;
+                created.map_err(store_error)?;
+            }
+            Err(error) => return Err(store_error(error)),
+        }
         let mut tx = self.catalog().write().await.map_err(db)?;
-        tx.put_replica(&replica(row, id, size, self.now_ms())?).await.map_err(db)?;
+        if !tx.checkpoint(operation).await.map_err(db)? {
+            return Ok(false);
+        }
+        let replica = replica(row, id, start.size_bytes, self.now_ms())?;
+        tx.put_replica(&replica).await.map_err(db)?;
         tx.commit().await.map_err(db)?;
-        Ok(layer)
+        Ok(true)
     }
 
-    async fn base_of(&self, row: &Resource, size: u64) -> Result<Option<ManifestId>> {
-        let creation = row.properties.get("creationData").cloned().unwrap_or_default();
+    async fn start_of(&self, row: &Resource) -> Result<Start> {
+        let creation = row
+            .properties
+            .get("creationData")
+            .cloned()
+            .unwrap_or_default();
+        let wanted = domain::disk::size_bytes(row);
         match creation.get("createOption").and_then(Value::as_str) {
-            Some("FromImage") => self.image_base(row, &creation, size).await.map(Some),
-            Some("Import") => self.import_base(row, &creation).await.map(Some),
-            _ => Ok(None),
+            Some("FromImage") => self.start_from_image(row, &creation).await,
+            Some("Import") => self.start_from_blob(row, &creation).await,
+            Some("Copy") => self.start_from_disk(row, &creation).await,
+            _ => Ok(Start {
+                base: None,
+                size_bytes: wanted.ok_or_else(Error::internal)?,
+                definition: None,
+            }),
         }
     }
 
-    /// Returns the manifest of the version's disk that is complete in the disk's region.
-    async fn image_base(&self, row: &Resource, creation: &Value, size: u64) -> Result<ManifestId> {
-        let reference = creation.get("galleryImageReference").ok_or_else(Error::internal)?;
-        let id = reference.get("id").and_then(Value::as_str).ok_or_else(Error::internal)?;
-        let slot = match reference.get("lun").and_then(Value::as_i64) {
-            Some(lun) => format!("lun:{lun}"),
-            None => "os".to_owned(),
-        };
+    /// Starts from the version's disk that is complete in the disk's region.
+    async fn start_from_image(&self, row: &Resource, creation: &Value) -> Result<Start> {
+        let reference = creation
+            .get("galleryImageReference")
+            .ok_or_else(Error::internal)?;
+        let pinned = row.internal.get("imageVersion").or(reference.get("id"));
+        let id = ResourceId::parse(pinned.and_then(Value::as_str).unwrap_or_default())?;
         let mut read = self.catalog().read().await.map_err(db)?;
-        let replicas = read.replicas(&ResourceId::parse(id)?.key()).await.map_err(db)?;
+        let chosen = image_choice::choose(&mut read, &id, &row.location, self.now_ms()).await?;
+        let definition = match chosen.version.id.parent() {
+            Some(definition) => read.load(&definition).await.map_err(db)?,
+            None => None,
+        };
         drop(read);
-        let here: Vec<&Replica> = replicas.iter().filter(|r| r.region == row.location).collect();
-        if here.is_empty() || here.iter().any(|r| r.state != ReplicaState::Completed) {
-            return Err(image_not_in_region(id, &row.location));
-        }
-        let found = here.iter().find(|r| r.slot == slot).ok_or_else(|| {
-            Error::invalid_parameter("imageReference", "The value of parameter imageReference is invalid.")
-        })?;
-        let Content::Manifest(manifest) = &found.content else { return Err(Error::internal()) };
+        let slot = image_slot(reference);
+        let found = chosen.replicas.iter().find(|r| r.slot == slot);
+        let Some(Content::Manifest(manifest)) = found.map(|r| &r.content) else {
+            return Err(no_such_lun());
+        };
         let manifest: ManifestId = manifest.parse().map_err(|_| Error::internal())?;
-        let held = self.store_of(row)?.manifest(manifest).await.map_err(store_error)?;
-        if held.size_bytes() > size {
-            return Err(Error::invalid_parameter(
-                "disk.diskSizeGB",
-                format!("The specified disk size {} GB is smaller than the size of the corresponding disk in the VM image: {} GB.", size >> 30, held.size_bytes().div_ceil(1 << 30)),
-            ));
-        }
-        Ok(manifest)
+        let store = self.store(&row.location).await?;
+        let held = store
+            .manifest(manifest)
+            .await
+            .map_err(store_error)?
+            .size_bytes();
+        let definition = definition.filter(|_| slot == OS_SLOT);
+        Ok(Start {
+            base: Some(manifest),
+            size_bytes: grown(row, held)?,
+            definition,
+        })
     }
 
-    async fn import_base(&self, row: &Resource, creation: &Value) -> Result<ManifestId> {
-        let uri = creation.get("sourceUri").and_then(Value::as_str).ok_or_else(Error::internal)?;
+    async fn start_from_blob(&self, row: &Resource, creation: &Value) -> Result<Start> {
+        let uri = creation
+            .get("sourceUri")
+            .and_then(Value::as_str)
+            .ok_or_else(Error::internal)?;
         let account = creation.get("storageAccountId").and_then(Value::as_str);
-        let account = account.map(ResourceId::parse).transpose()?;
-        let blob = self.open_blob_by_uri(uri, account.as_ref()).await?;
-        if blob.region != row.location {
+        let account = account.and_then(|id| ResourceId::parse(id).ok());
+        let vhd = self
+            .freeze_vhd(uri, account.as_ref(), "disk.creationData.sourceUri")
+            .await?;
+        if vhd.region != row.location {
             let shown = uri.split('?').next().unwrap_or_default();
             return Err(Error::bad_request(format!(
                 "The source blob {shown} does not belong to the same region as the disk."
             )));
         }
-        let layer = self.store_of(row)?.open_layer(blob.layer).await.map_err(store_error)?;
-        let size = blob.size_bytes.saturating_sub(VHD_FOOTER_BYTES);
-        let mut footer = [0_u8; 512];
-        layer.read_at(size, &mut footer).await.map_err(store_error)?;
-        Footer::parse_fixed(&footer, size).map_err(|error| {
-            Error::invalid_parameter("disk.creationData.sourceUri", format!("The source blob is not a fixed VHD: {error}."))
-        })?;
-        Ok(layer.freeze(Some(size)).await.map_err(store_error)?.manifest)
+        let size = vhd.ingested.size_bytes;
+        Ok(Start {
+            base: Some(vhd.ingested.manifest),
+            size_bytes: grown(row, size)?,
+            definition: None,
+        })
+    }
+
+    async fn start_from_disk(&self, row: &Resource, creation: &Value) -> Result<Start> {
+        let id = creation
+            .get("sourceResourceId")
+            .and_then(Value::as_str)
+            .ok_or_else(Error::internal)?;
+        let source = ResourceId::parse(id)?;
+        let missing = || {
+            Error::not_found(
+                "NotFound",
+                format!("Resource {} is not found.", source.name()),
+            )
+        };
+        if source.kind() != Some(Kind::Disk) {
+            return Err(missing());
+        }
+        let source_row = self.load_row(&source).await?.ok_or_else(missing)?;
+        if source_row.location != row.location {
+            return Err(Error::bad_request(format!(
+                "The source disk {source} does not belong to the same region as the disk."
+            )));
+        }
+        let frozen = self
+            .disk_layer(&source_row)
+            .await?
+            .freeze(None)
+            .await
+            .map_err(store_error)?;
+        Ok(Start {
+            base: Some(frozen.manifest),
+            size_bytes: grown(row, frozen.size_bytes)?,
+            definition: Some(source_row),
+        })
     }
 
     /// Returns the layer that holds a disk's content.
     pub(crate) async fn disk_layer(&self, row: &Resource) -> Result<Layer> {
-        let id = self.disk_content(row).await?.ok_or_else(|| not_found(&row.id))?;
-        self.store_of(row)?.open_layer(id).await.map_err(store_error)
+        let id = self
+            .disk_content(row)
+            .await?
+            .ok_or_else(|| not_found(&row.id))?;
+        self.open_disk(row, id).await
+    }
+
+    async fn open_disk(&self, row: &Resource, id: LayerId) -> Result<Layer> {
+        let store = self.store(&row.location).await?;
+        store.open_layer(id).await.map_err(store_error)
     }
 
     async fn disk_content(&self, row: &Resource) -> Result<Option<LayerId>> {
         let mut read = self.catalog().read().await.map_err(db)?;
         let replicas = read.replicas(&row.id.key()).await.map_err(db)?;
-        Ok(replicas.iter().find(|r| r.slot == SLOT).and_then(|r| match &r.content {
-            Content::Layer(id) => Some(LayerId::from(*id)),
-            Content::Manifest(_) => None,
-        }))
-    }
-
-    pub(crate) fn store_of(&self, row: &Resource) -> Result<&blocks::Store> {
-        self.store(&row.location).ok_or_else(|| {
-            Error::bad_request(format!("The region '{}' is not configured on this server any more.", row.location))
-        })
+        Ok(replicas
+            .iter()
+            .find(|r| r.slot == SLOT)
+            .and_then(|r| match &r.content {
+                Content::Layer(id) => Some(LayerId::from(*id)),
+                Content::Manifest(_) => None,
+            }))
     }
 
     /// Accepts `beginGetAccess`: a URL that reads or writes the disk for a time.
     pub async fn begin_access(&self, ctx: &Ctx, id: &ResourceId, body: &Value) -> Result<Accepted> {
-        self.authorize(ctx, "Microsoft.Compute/disks/beginGetAccess/action", &id.to_string()).await?;
+        self.authorize(
+            ctx,
+            "Microsoft.Compute/disks/beginGetAccess/action",
+            &id.to_string(),
+        )
+        .await?;
         let request = AccessRequest::parse(body)?;
-        self.access_operation(ctx, id, Work::BeginAccess, json!({
-            "write": request.access == AccessLevel::Write,
-            "seconds": request.duration_seconds,
-            "baseUrl": ctx.base_url,
-        }), |row| domain::disk::begin_access(row, &request))
+        self.access_operation(
+            ctx,
+            id,
+            Work::BeginAccess,
+            json!({
+                "write": request.access == AccessLevel::Write,
+                "seconds": request.duration_seconds,
+                "baseUrl": ctx.base_url,
+            }),
+            |row| domain::disk::begin_access(row, &request),
+        )
         .await
     }
 
     /// Accepts `endGetAccess`: every URL of the disk stops working.
     pub async fn end_access(&self, ctx: &Ctx, id: &ResourceId) -> Result<Accepted> {
-        self.authorize(ctx, "Microsoft.Compute/disks/endGetAccess/action", &id.to_string()).await?;
-        self.access_operation(ctx, id, Work::EndAccess, Value::Null, domain::disk::end_access).await
+        self.authorize(
+            ctx,
+            "Microsoft.Compute/disks/endGetAccess/action",
+            &id.to_string(),
+        )
+        .await?;
+        self.access_operation(ctx, id, Work::EndAccess, Value::Null, |_| Ok(()))
+            .await
     }
 
     async fn access_operation(
@@ -161,9 +273,17 @@ impl Engine {
     ) -> Result<Accepted> {
         let now_ms = self.now_ms();
         let mut tx = self.catalog().write().await.map_err(db)?;
-        let mut row = tx.load(id).await.map_err(db)?.ok_or_else(|| not_found(id))?;
+        let mut row = tx
+            .load(id)
+            .await
+            .map_err(db)?
+            .ok_or_else(|| not_found(id))?;
         if row.state == ProvisioningState::Deleting {
-            return Err(crate::resources::marked_for_deletion(Kind::Disk, id.name(), "Access"));
+            return Err(crate::resources::marked_for_deletion(
+                Kind::Disk,
+                id.name(),
+                "Access",
+            ));
         }
         decide(&mut row)?;
         tx.update(&mut row).await.map_err(db)?;
@@ -171,32 +291,88 @@ impl Engine {
         tx.insert_operation(&operation).await.map_err(db)?;
         tx.commit().await.map_err(db)?;
         self.ring();
-        Ok(Accepted { resource: row, operation: Some(operation), is_created: false })
+        Ok(Accepted {
+            resource: row,
+            operation: Some(operation),
+            is_created: false,
+        })
     }
 
     /// Grants the URL that was asked for.
     pub(crate) async fn begin_access_work(&self, operation: &Operation) -> Result<Outcome> {
-        let seconds = operation.step.get("seconds").and_then(Value::as_i64).unwrap_or(3600);
-        let write = operation.step.get("write").and_then(Value::as_bool).unwrap_or(false);
-        let base_url = operation.step.get("baseUrl").and_then(Value::as_str).unwrap_or_default();
+        let seconds = operation
+            .step
+            .get("seconds")
+            .and_then(Value::as_i64)
+            .unwrap_or(3600);
+        let write = operation
+            .step
+            .get("write")
+            .and_then(Value::as_bool)
+            .unwrap_or(false);
+        let base_url = operation
+            .step
+            .get("baseUrl")
+            .and_then(Value::as_str)
+            .unwrap_or_default();
         let expires_ms = operation.started_ms + seconds.saturating_mul(1000);
-        let url = self.grant_disk_access(&operation.resource, base_url, write, expires_ms).await?;
-        self.succeed(operation, Some(json!({ "accessSAS": url })), |_| {}).await
+        let url = self
+            .grant_disk_access(&operation.resource, base_url, write, expires_ms)
+            .await?;
+        self.succeed(operation, Some(json!({ "accessSAS": url })), |_| {})
+            .await
     }
 
     pub(crate) async fn end_access_work(&self, operation: &Operation) -> Result<Outcome> {
-        self.revoke_disk_access(&operation.resource).await?;
-        self.succeed(operation, None, |row| domain::disk::set_state(row, DiskState::Unattached)).await
+        let mut tx = self.catalog().write().await.map_err(db)?;
+        tx.delete_grants_of(&operation.resource).await.map_err(db)?;
+        tx.commit().await.map_err(db)?;
+        self.succeed(operation, None, |row| {
+            let state = domain::disk::closed_state(row);
+            domain::disk::set_state(row, state);
+        })
+        .await
     }
 }
 
-/// Returns the disk's size in bytes as its row says.
-fn size_bytes(row: &Resource) -> Result<u64> {
-    row.properties.get("diskSizeBytes").and_then(Value::as_u64).ok_or_else(Error::internal)
+/// Returns the slot of a version's replicas that an image reference means.
+pub(crate) fn image_slot(reference: &Value) -> String {
+    match reference.get("lun").and_then(Value::as_i64) {
+        Some(lun) => format!("lun:{lun}"),
+        None => OS_SLOT.to_owned(),
+    }
+}
+
+/// 400 for a lun that the version does not have. Source: `API.md` 3.7.
+pub(crate) fn no_such_lun() -> Error {
+    Error::invalid_parameter(
+        "imageReference",
+        "The value of parameter imageReference is invalid.",
+    )
+}
+
+/// Returns the size that was asked for, if it holds what the disk starts from, or that size.
+fn grown(row: &Resource, held: u64) -> Result<u64> {
+    match domain::disk::size_bytes(row) {
+        Some(wanted) if wanted < held => Err(Error::invalid_parameter(
+            "disk.diskSizeGB",
+            format!(
+                "The specified disk size {} GB is smaller than the size of the source: {} GB.",
+                wanted >> 30,
+                held.div_ceil(1 << 30)
+            ),
+        )),
+        Some(wanted) => Ok(wanted),
+        None => Ok(held),
+    }
 }
 
 fn layer_uuid(row: &Resource) -> Result<Uuid> {
-    let unique = row.properties.get("uniqueId").and_then(Value::as_str).ok_or_else(Error::internal)?;
+    let unique = row
+        .properties
+        .get("uniqueId")
+        .and_then(Value::as_str)
+        .ok_or_else(Error::internal)?;
     Uuid::parse_str(unique).map_err(|_| Error::internal())
 }
 
@@ -213,14 +389,4 @@ fn replica(row: &Resource, id: LayerId, size: u64, now_ms: i64) -> Result<Replic
         details: None,
         updated_ms: now_ms,
     })
-}
-
-/// 404 `GalleryImageNotFound`. Source: `API.md` 2.2.
-pub(crate) fn image_not_in_region(id: &str, region: &str) -> Error {
-    Error::new(
-        ErrorKind::NotFound,
-        "GalleryImageNotFound",
-        format!("\"The gallery image {id} is not available in {region} region. Please contact image owner to replicate to this region, or change your requested region.\""),
-    )
-    .at("imageReference")
 }

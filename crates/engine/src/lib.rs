@@ -7,23 +7,28 @@
 
 pub mod access;
 pub mod blob;
+pub mod care;
 pub mod clock;
 pub mod context;
 mod deletion;
 mod disk;
 mod error;
 pub mod identity;
-mod maintenance;
+mod image_choice;
+pub mod maintenance;
 mod operations;
 pub mod publish;
 mod resources;
 mod rules;
 pub mod settings;
+mod sharing;
 mod state;
 mod storage_account;
 mod subscription;
 mod tags;
+mod vhd_source;
 
+pub use blocks::{ContentHasher, LEAF_BYTES, Location};
 pub use catalog::ListFilter;
 pub use clock::Clock;
 pub use context::{Caller, Ctx};

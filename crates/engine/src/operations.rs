@@ -37,13 +37,23 @@ pub(crate) enum Outcome {
 impl Engine {
     /// Returns an operation of a subscription for polling.
     pub async fn operation(&self, ctx: &Ctx, subscription: &str, id: Uuid) -> Result<Operation> {
-        self.authorize(ctx, "Microsoft.Compute/locations/operations/read", &format!("/subscriptions/{subscription}"))
-            .await?;
+        self.authorize(
+            ctx,
+            "Microsoft.Compute/locations/operations/read",
+            &format!("/subscriptions/{subscription}"),
+        )
+        .await?;
         let mut read = self.catalog().read().await.map_err(db)?;
         let found = read.load_operation(id).await.map_err(db)?;
         found
-            .filter(|op| op.resource.subscription().eq_ignore_ascii_case(subscription))
-            .ok_or_else(|| Error::not_found("NotFound", format!("The operation '{id}' was not found.")))
+            .filter(|op| {
+                op.resource
+                    .subscription()
+                    .eq_ignore_ascii_case(subscription)
+            })
+            .ok_or_else(|| {
+                Error::not_found("NotFound", format!("The operation '{id}' was not found."))
+            })
     }
 
     /// Runs `count` workers until `stop` is cancelled; each finishes its step before it leaves.
@@ -52,7 +62,8 @@ impl Engine {
         let mut workers = JoinSet::new();
         for number in 0..count {
             let (engine, stop) = (self.clone(), stop.clone());
-            workers.spawn(async move { engine.worker_loop(&format!("{node}/{number}"), stop).await });
+            workers
+                .spawn(async move { engine.worker_loop(&format!("{node}/{number}"), stop).await });
         }
         while workers.join_next().await.is_some() {}
     }
@@ -82,9 +93,14 @@ impl Engine {
     /// Claims and runs one operation; false when none is runnable.
     pub async fn work_once(&self, name: &str, stop: &CancellationToken) -> Result<bool> {
         let mut tx = self.catalog().write().await.map_err(db)?;
-        let claimed = tx.claim_operation(name, self.now_ms(), LEASE_MS).await.map_err(db)?;
+        let claimed = tx
+            .claim_operation(name, self.now_ms(), LEASE_MS)
+            .await
+            .map_err(db)?;
         tx.commit().await.map_err(db)?;
-        let Some(operation) = claimed else { return Ok(false) };
+        let Some(operation) = claimed else {
+            return Ok(false);
+        };
         // More may wait: wake a colleague before the long part.
         self.ring();
         self.run_claimed(&operation, stop).await?;
@@ -121,7 +137,9 @@ impl Engine {
                 () = cancel.cancelled() => return std::future::pending().await,
                 () = tokio::time::sleep(RENEW_EVERY) => {}
             }
-            let Ok(mut tx) = self.catalog().write().await else { continue };
+            let Ok(mut tx) = self.catalog().write().await else {
+                continue;
+            };
             match tx.renew_lease(operation, self.now_ms() + LEASE_MS).await {
                 Ok(true) => drop(tx.commit().await),
                 Ok(false) => return,
@@ -139,7 +157,7 @@ impl Engine {
             (_, Work::Delete) => self.delete_one(operation).await,
             (Kind::Disk, Work::BeginAccess) => self.begin_access_work(operation).await,
             (Kind::Disk, Work::EndAccess) => self.end_access_work(operation).await,
-            (_, Work::Put) => self.settle(operation).await,
+            (_, Work::Put | Work::Share) => self.settle(operation).await,
             _ => Err(Error::internal()),
         }
     }
@@ -160,16 +178,30 @@ impl Engine {
         let Some(mut row) = tx.load(&operation.resource).await.map_err(db)? else {
             return Ok(Outcome::Lost);
         };
-        change(&mut row);
-        row.state = domain::ProvisioningState::Succeeded;
-        tx.update(&mut row).await.map_err(db)?;
         let done = tx
-            .finish(operation, OperationState::Succeeded, None, output, self.now_ms())
+            .finish(
+                operation,
+                OperationState::Succeeded,
+                None,
+                output,
+                self.now_ms(),
+            )
             .await
             .map_err(db)?;
         if !done {
             return Ok(Outcome::Lost);
         }
+        change(&mut row);
+        // A later write that waits keeps the row at work.
+        if tx
+            .open_operation_of(&operation.resource)
+            .await
+            .map_err(db)?
+            .is_none()
+        {
+            row.state = domain::ProvisioningState::Succeeded;
+        }
+        tx.update(&mut row).await.map_err(db)?;
         tx.commit().await.map_err(db)?;
         tracing::info!(resource.id = %operation.resource, operation.id = %operation.id, "{:?} done", operation.work);
         Ok(Outcome::Recorded)
@@ -177,7 +209,11 @@ impl Engine {
 
     async fn retry(&self, operation: &Operation, run_at_ms: i64, error: &Error) -> Result<()> {
         let mut tx = self.catalog().write().await.map_err(db)?;
-        if tx.retry_at(operation, run_at_ms, Some(error)).await.map_err(db)? {
+        if tx
+            .retry_at(operation, run_at_ms, Some(error))
+            .await
+            .map_err(db)?
+        {
             tx.commit().await.map_err(db)?;
         }
         Ok(())
@@ -187,7 +223,13 @@ impl Engine {
         tracing::warn!(resource.id = %operation.resource, operation.id = %operation.id, %error, "operation failed");
         let mut tx = self.catalog().write().await.map_err(db)?;
         let ended = tx
-            .finish(operation, OperationState::Failed, Some(&error), None, self.now_ms())
+            .finish(
+                operation,
+                OperationState::Failed,
+                Some(&error),
+                None,
+                self.now_ms(),
+            )
             .await
             .map_err(db)?;
         if !ended {

@@ -35,7 +35,8 @@ pub struct DeleteOptions {
 impl Engine {
     /// Returns a resource, or the service's not-found error.
     pub async fn get(&self, ctx: &Ctx, id: &ResourceId) -> Result<Resource> {
-        self.authorize(ctx, &action(id, "read"), &id.to_string()).await?;
+        self.authorize(ctx, &action(id, "read"), &id.to_string())
+            .await?;
         let mut read = self.catalog().read().await.map_err(db)?;
         match read.load(id).await.map_err(db)? {
             Some(found) => Ok(found),
@@ -59,8 +60,12 @@ impl Engine {
         limit: usize,
     ) -> Result<Page<Resource>> {
         let scope = list_scope(filter);
-        let type_name = filter.kind.map_or("Microsoft.Resources/subscriptions/resources", Kind::type_name);
-        self.authorize(ctx, &format!("{type_name}/read"), &scope).await?;
+        let type_name = filter.kind.map_or(
+            "Microsoft.Resources/subscriptions/resources",
+            Kind::type_name,
+        );
+        self.authorize(ctx, &format!("{type_name}/read"), &scope)
+            .await?;
         let mut read = self.catalog().read().await.map_err(db)?;
         if let Some(group) = &filter.group {
             let group_id = ResourceId::group(&filter.subscription, group);
@@ -73,24 +78,34 @@ impl Engine {
         {
             return Err(parent_not_found(parent));
         }
-        read.list(filter, after, limit.min(PAGE_ITEMS_MAX)).await.map_err(db)
+        read.list(filter, after, limit.min(PAGE_ITEMS_MAX))
+            .await
+            .map_err(db)
     }
 
     /// Creates or replaces a resource as `body` (checked by `arm`) says.
     pub async fn put(&self, ctx: &Ctx, id: &ResourceId, body: &Value) -> Result<Accepted> {
-        self.authorize(ctx, &action(id, "write"), &id.to_string()).await?;
+        self.authorize(ctx, &action(id, "write"), &id.to_string())
+            .await?;
         self.authorize_links(ctx, id, body).await?;
         self.write(ctx, id, body, Verb::Put).await
     }
 
     /// Changes the members of a resource that `body` names.
     pub async fn patch(&self, ctx: &Ctx, id: &ResourceId, body: &Value) -> Result<Accepted> {
-        self.authorize(ctx, &action(id, "write"), &id.to_string()).await?;
+        self.authorize(ctx, &action(id, "write"), &id.to_string())
+            .await?;
         self.authorize_links(ctx, id, body).await?;
         self.write(ctx, id, body, Verb::Patch).await
     }
 
-    async fn write(&self, ctx: &Ctx, id: &ResourceId, body: &Value, verb: Verb) -> Result<Accepted> {
+    async fn write(
+        &self,
+        ctx: &Ctx,
+        id: &ResourceId,
+        body: &Value,
+        verb: Verb,
+    ) -> Result<Accepted> {
         let kind = id.kind().ok_or_else(|| not_found(id))?;
         let now_ms = self.now_ms();
         let mut tx = self.catalog().write().await.map_err(db)?;
@@ -105,8 +120,9 @@ impl Engine {
             return Err(marked_for_deletion(kind, id.name(), "Update"));
         }
         let mut planned = rules::plan(self, &mut tx, ctx, id, body, stored.as_ref(), verb).await?;
+        crate::storage_account::complete(&mut planned.resource)?;
         let is_created = stored.is_none() && !planned.is_restored;
-        rules::check_links(self, &mut tx, &planned.resource, stored.as_ref()).await?;
+        rules::check_links(self, &mut tx, &mut planned.resource, stored.as_ref()).await?;
         if is_created {
             rules::reserve_quota(&mut tx, &planned.resource).await?;
             rules::claim_names(&mut tx, &planned.resource).await?;
@@ -126,7 +142,11 @@ impl Engine {
         };
         tx.commit().await.map_err(db)?;
         self.ring();
-        Ok(Accepted { resource: planned.resource, operation, is_created })
+        Ok(Accepted {
+            resource: planned.resource,
+            operation,
+            is_created,
+        })
     }
 
     /// Accepts the deletion of a resource; `None` when there is nothing to delete.
@@ -136,11 +156,14 @@ impl Engine {
         id: &ResourceId,
         options: DeleteOptions,
     ) -> Result<Option<Accepted>> {
-        self.authorize(ctx, &action(id, "delete"), &id.to_string()).await?;
+        self.authorize(ctx, &action(id, "delete"), &id.to_string())
+            .await?;
         let kind = id.kind().ok_or_else(|| not_found(id))?;
         let now_ms = self.now_ms();
         let mut tx = self.catalog().write().await.map_err(db)?;
-        let Some(mut row) = tx.load(id).await.map_err(db)? else { return Ok(None) };
+        let Some(mut row) = tx.load(id).await.map_err(db)? else {
+            return Ok(None);
+        };
         if kind != Kind::ResourceGroup {
             rules::check_delete(&mut tx, &row, now_ms).await?;
         }
@@ -148,7 +171,11 @@ impl Engine {
             && let Some(open) = tx.open_operation_of(id).await.map_err(db)?
             && open.work == Work::Delete
         {
-            return Ok(Some(Accepted { resource: row, operation: Some(open), is_created: false }));
+            return Ok(Some(Accepted {
+                resource: row,
+                operation: Some(open),
+                is_created: false,
+            }));
         }
         tx.cancel_operations_of(id, now_ms).await.map_err(db)?;
         row.state = ProvisioningState::Deleting;
@@ -158,7 +185,11 @@ impl Engine {
         tx.insert_operation(&operation).await.map_err(db)?;
         tx.commit().await.map_err(db)?;
         self.ring();
-        Ok(Some(Accepted { resource: row, operation: Some(operation), is_created: false }))
+        Ok(Some(Accepted {
+            resource: row,
+            operation: Some(operation),
+            is_created: false,
+        }))
     }
 }
 
@@ -210,7 +241,9 @@ pub(crate) const fn family(kind: Kind) -> Family {
 /// Returns the action of a verb on the type of `id`.
 pub(crate) fn action(id: &ResourceId, verb: &str) -> String {
     match id.kind() {
-        Some(Kind::ResourceGroup) => format!("Microsoft.Resources/subscriptions/resourceGroups/{verb}"),
+        Some(Kind::ResourceGroup) => {
+            format!("Microsoft.Resources/subscriptions/resourceGroups/{verb}")
+        }
         _ => format!("{}/{verb}", id.type_name()),
     }
 }
@@ -241,7 +274,10 @@ async fn check_parents(tx: &mut Tx, id: &ResourceId) -> Result<()> {
         }
         Some(_) => {}
     }
-    let Some(parent) = id.parent().filter(|p| p.kind() != Some(Kind::ResourceGroup)) else {
+    let Some(parent) = id
+        .parent()
+        .filter(|p| p.kind() != Some(Kind::ResourceGroup))
+    else {
         return Ok(());
     };
     match tx.load(&parent).await.map_err(db)? {
@@ -271,7 +307,10 @@ pub(crate) fn not_found(id: &ResourceId) -> Error {
 
 /// 404 of ARM for a resource group that is not there.
 pub(crate) fn group_not_found(group: &str) -> Error {
-    Error::not_found("ResourceGroupNotFound", format!("Resource group '{group}' could not be found."))
+    Error::not_found(
+        "ResourceGroupNotFound",
+        format!("Resource group '{group}' could not be found."),
+    )
 }
 
 fn parent_not_found(parent: &ResourceId) -> Error {

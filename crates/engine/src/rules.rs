@@ -9,7 +9,7 @@ use uuid::Uuid;
 
 use crate::error::catalog as db;
 use crate::resources::Verb;
-use crate::{Ctx, Engine};
+use crate::{Ctx, Engine, image_choice};
 
 /// The most nested ids that a refused delete names.
 const NESTED_SHOWN_MAX: usize = 5;
@@ -34,7 +34,10 @@ pub(crate) async fn plan(
     stored: Option<&Resource>,
     verb: Verb,
 ) -> Result<Planned> {
-    let parent = match id.parent().filter(|p| p.kind() != Some(Kind::ResourceGroup)) {
+    let parent = match id
+        .parent()
+        .filter(|p| p.kind() != Some(Kind::ResourceGroup))
+    {
         Some(parent) => tx.load(&parent).await.map_err(db)?,
         None => None,
     };
@@ -69,7 +72,11 @@ pub(crate) async fn plan(
         }
     };
     let is_synchronous = matches!(kind, Kind::ResourceGroup | Kind::StorageAccount);
-    Ok(Planned { resource, is_synchronous, is_restored: false })
+    Ok(Planned {
+        resource,
+        is_synchronous,
+        is_restored: false,
+    })
 }
 
 fn restore(
@@ -81,10 +88,15 @@ fn restore(
 ) -> Result<Planned> {
     match domain::image_version::put_kind(body) {
         PutKind::Restore => {
-            let mut resource = domain::image_version::plan_restore(engine.now_ms(), body, &hidden, gallery)?;
+            let mut resource =
+                domain::image_version::plan_restore(engine.now_ms(), body, &hidden, gallery)?;
             resource.deleted_ms = None;
             resource.state = ProvisioningState::Updating;
-            Ok(Planned { resource, is_synchronous: false, is_restored: true })
+            Ok(Planned {
+                resource,
+                is_synchronous: false,
+                is_restored: true,
+            })
         }
         PutKind::Write => Err(Error::conflict(
             "OperationNotAllowed",
@@ -97,13 +109,18 @@ fn restore(
 }
 
 /// Checks what the planned row refers to, in the same transaction.
-pub(crate) async fn check_links(engine: &Engine, tx: &mut Tx, row: &Resource, stored: Option<&Resource>) -> Result<()> {
+pub(crate) async fn check_links(
+    engine: &Engine,
+    tx: &mut Tx,
+    row: &mut Resource,
+    stored: Option<&Resource>,
+) -> Result<()> {
     if stored.is_some() {
         return Ok(());
     }
     match row.kind {
         Kind::ImageVersion => check_version_sources(tx, row).await,
-        Kind::Disk => check_disk_image(engine, tx, row).await,
+        Kind::Disk => choose_image(engine, tx, row).await,
         _ => Ok(()),
     }
 }
@@ -122,23 +139,26 @@ async fn check_version_sources(tx: &mut Tx, row: &Resource) -> Result<()> {
 }
 
 /// A disk from an image needs the image complete in its region: said at once, not by the worker.
-async fn check_disk_image(engine: &Engine, tx: &mut Tx, row: &Resource) -> Result<()> {
-    let Some(id) = row
-        .properties
-        .get("creationData")
-        .and_then(|c| c.pointer("/galleryImageReference/id"))
-        .and_then(Value::as_str)
-    else {
+///
+/// The version that `latest` means is decided here and kept, so a later version does not change it.
+async fn choose_image(engine: &Engine, tx: &mut Tx, row: &mut Resource) -> Result<()> {
+    let creation = row.properties.get("creationData");
+    let Some(reference) = creation.and_then(|c| c.get("galleryImageReference")) else {
         return Ok(());
     };
-    let version = ResourceId::parse(id)?;
-    let found = tx.load(&version).await.map_err(db)?;
-    let replicas = tx.replicas(&version.key()).await.map_err(db)?;
-    let mut here = replicas.iter().filter(|r| r.region == row.location).peekable();
-    let is_there = here.peek().is_some() && here.all(|r| r.state == catalog::ReplicaState::Completed);
-    if found.is_none() || !is_there || engine.store(&row.location).is_none() {
-        return Err(crate::disk::image_not_in_region(id, &row.location));
+    let id = ResourceId::parse(
+        reference
+            .get("id")
+            .and_then(Value::as_str)
+            .unwrap_or_default(),
+    )?;
+    let slot = crate::disk::image_slot(reference);
+    let chosen = image_choice::choose(tx, &id, &row.location, engine.now_ms()).await?;
+    if !chosen.replicas.iter().any(|r| r.slot == slot) {
+        return Err(crate::disk::no_such_lun());
     }
+    let version = Value::String(chosen.version.id.to_string());
+    row.internal.insert("imageVersion".to_owned(), version);
     Ok(())
 }
 
@@ -157,8 +177,13 @@ pub(crate) async fn claim_names(tx: &mut Tx, row: &Resource) -> Result<()> {
 
 /// Refuses a create that would go over the subscription's limit; counted in the same transaction.
 pub(crate) async fn reserve_quota(tx: &mut Tx, row: &Resource) -> Result<()> {
-    let Some(limit) = domain::quota::limit(row.kind) else { return Ok(()) };
-    let held = tx.count(row.id.subscription(), Some(&row.location), row.kind).await.map_err(db)?;
+    let Some(limit) = domain::quota::limit(row.kind) else {
+        return Ok(());
+    };
+    let held = tx
+        .count(row.id.subscription(), Some(&row.location), row.kind)
+        .await
+        .map_err(db)?;
     domain::quota::check(row.kind, &row.location, held, limit)
 }
 
@@ -166,24 +191,55 @@ pub(crate) async fn reserve_quota(tx: &mut Tx, row: &Resource) -> Result<()> {
 pub(crate) async fn check_delete(tx: &mut Tx, row: &Resource, now_ms: i64) -> Result<()> {
     check_protected(row, now_ms)?;
     domain::plan::check_delete(row)?;
-    let mut nested = tx.children(&row.id, NESTED_SHOWN_MAX, false).await.map_err(db)?;
+    check_pins(tx, row).await?;
+    let mut nested = tx
+        .children(&row.id, NESTED_SHOWN_MAX, false)
+        .await
+        .map_err(db)?;
     if nested.is_empty() && row.kind == Kind::Image {
         let gallery = row.id.parent().ok_or_else(Error::internal)?;
         let keeps = tx.load(&gallery).await.map_err(db)?;
         if keeps.is_some_and(|g| domain::gallery::soft_delete_policy(&g).is_enabled) {
-            nested = tx.children(&row.id, NESTED_SHOWN_MAX, true).await.map_err(db)?;
+            nested = tx
+                .children(&row.id, NESTED_SHOWN_MAX, true)
+                .await
+                .map_err(db)?;
         }
     }
     if nested.is_empty() {
         return Ok(());
     }
-    let shown: Vec<String> = nested.iter().map(|id| format!("{}/{}", id.type_name(), id.name())).collect();
+    let shown: Vec<String> = nested
+        .iter()
+        .map(|id| format!("{}/{}", id.type_name(), id.name()))
+        .collect();
     Err(Error::conflict(
         "CannotDeleteResource",
         format!(
             "Cannot delete resource while nested resources exist. Some existing nested resource IDs include: '{}'. \
              Please delete all nested resources before deleting this resource.",
             shown.join(", ")
+        ),
+    ))
+}
+
+/// Returns the scope in which shallow versions pin a source.
+pub(crate) fn pin_scope(source: &ResourceId) -> String {
+    format!("pin:{}", source.key())
+}
+
+/// Refuses to delete what a shallow version was made from. Source: `API.md` 6.
+async fn check_pins(tx: &mut Tx, row: &Resource) -> Result<()> {
+    let held = tx.claimants(&pin_scope(&row.id), 1).await.map_err(db)?;
+    let Some(version) = held.first() else {
+        return Ok(());
+    };
+    Err(Error::conflict(
+        "OperationNotAllowed",
+        format!(
+            "The resource '{}' is the source of the shallow image version '{version}'. Delete that version first, or publish \
+             it with replication mode 'Full'.",
+            row.id.name()
         ),
     ))
 }

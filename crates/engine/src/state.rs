@@ -1,13 +1,14 @@
 //! The engine: what every use case and worker shares.
 
-use std::collections::BTreeMap;
-use std::sync::Arc;
+use std::collections::{BTreeMap, HashMap};
+use std::sync::{Arc, Mutex};
 
-use blocks::{Store, StoreOptions};
+use blocks::{LayerId, Store, StoreOptions};
 use catalog::Catalog;
 use domain::{Error, Regions, Result};
-use tokio::sync::Notify;
+use tokio::sync::{Notify, OnceCell};
 
+use crate::blob::locks::BlobLocks;
 use crate::error::catalog as db;
 use crate::settings::RegionSettings;
 use crate::{Clock, Settings};
@@ -20,14 +21,24 @@ pub struct Engine(Arc<Inner>);
 
 struct Inner {
     catalog: Catalog,
-    stores: BTreeMap<String, Store>,
+    stores: BTreeMap<String, RegionStore>,
     regions: Regions,
     clock: Clock,
     bell: Notify,
+    identity: crate::identity::State,
+    /// Layers that a sweep found without an owner, and when.
+    ownerless: Mutex<HashMap<LayerId, i64>>,
+    blob_locks: BlobLocks,
+}
+
+/// A region's store; one that could not be opened is tried again when it is needed.
+struct RegionStore {
+    options: StoreOptions,
+    store: OnceCell<Store>,
 }
 
 impl Engine {
-    /// Opens the catalog and the stores of all regions; creates what is not there.
+    /// Opens the catalog; stores are opened when they are needed, or by [`Engine::open_stores`].
     pub async fn open(settings: Settings, clock: Clock) -> Result<Self> {
         let catalog = Catalog::open(&settings.database).await.map_err(db)?;
         let key = store_key(&catalog).await?;
@@ -35,8 +46,11 @@ impl Engine {
         let mut regions = Vec::new();
         for RegionSettings { region, store } in settings.regions {
             let local = settings.data.join("local").join(&region.name);
-            let opened = Store::open(StoreOptions::new(store, local, key)).await.map_err(crate::error::blocks)?;
-            stores.insert(region.name.clone(), opened);
+            let held = RegionStore {
+                options: StoreOptions::new(store, local, key),
+                store: OnceCell::new(),
+            };
+            stores.insert(region.name.clone(), held);
             regions.push(region);
         }
         Ok(Self(Arc::new(Inner {
@@ -45,7 +59,15 @@ impl Engine {
             regions: Regions::new(regions),
             clock,
             bell: Notify::new(),
+            identity: crate::identity::State::default(),
+            ownerless: Mutex::default(),
+            blob_locks: BlobLocks::default(),
         })))
+    }
+
+    /// Returns what this node remembers about sign-in.
+    pub(crate) fn identity(&self) -> &crate::identity::State {
+        &self.0.identity
     }
 
     /// Returns the metadata store.
@@ -54,18 +76,45 @@ impl Engine {
     }
 
     /// Returns the block store of a region, by its short name.
-    pub fn store(&self, region: &str) -> Option<&Store> {
-        self.0.stores.get(region)
+    pub async fn store(&self, region: &str) -> Result<&Store> {
+        match self.0.stores.get(region) {
+            Some(held) => held.open().await,
+            None => Err(Error::bad_request(format!(
+                "The region '{region}' is not configured on this server."
+            ))),
+        }
     }
 
-    /// Returns every region's store.
+    /// Opens every region's store, creating what is not there; one that is down does not stop the others.
+    pub async fn open_stores(&self) {
+        for (region, held) in &self.0.stores {
+            if let Err(error) = held.open().await {
+                tracing::error!(region, %error, "the store of region {region} cannot be opened");
+            }
+        }
+    }
+
+    /// Returns every region's store that is open.
     pub fn stores(&self) -> impl Iterator<Item = (&str, &Store)> {
-        self.0.stores.iter().map(|(name, store)| (name.as_str(), store))
+        self.0
+            .stores
+            .iter()
+            .filter_map(|(name, held)| Some((name.as_str(), held.store.get()?)))
+    }
+
+    /// Returns the layers that a sweep found without an owner.
+    pub(crate) fn ownerless(&self) -> &Mutex<HashMap<LayerId, i64>> {
+        &self.0.ownerless
     }
 
     /// Returns the regions.
     pub fn regions(&self) -> &Regions {
         &self.0.regions
+    }
+
+    /// Returns who uses which blob now.
+    pub(crate) fn blob_locks(&self) -> &BlobLocks {
+        &self.0.blob_locks
     }
 
     /// Returns the time in milliseconds since the epoch, UTC.
@@ -84,6 +133,17 @@ impl Engine {
     }
 }
 
+impl RegionStore {
+    async fn open(&self) -> Result<&Store> {
+        let open = || async {
+            Store::open(self.options.clone())
+                .await
+                .map_err(crate::error::blocks)
+        };
+        self.store.get_or_try_init(open).await
+    }
+}
+
 /// Returns the key of this installation's block identities; made once, kept for ever.
 ///
 /// Two nodes that start at once agree: the first insert wins and both read it back.
@@ -94,8 +154,14 @@ async fn store_key(catalog: &Catalog) -> Result<[u8; 32]> {
         Error::internal()
     })?;
     let mut tx = catalog.write().await.map_err(db)?;
-    tx.put_setting_if_absent(STORE_KEY_SETTING, &hex(&fresh)).await.map_err(db)?;
-    let kept = tx.setting(STORE_KEY_SETTING).await.map_err(db)?.unwrap_or_default();
+    tx.put_setting_if_absent(STORE_KEY_SETTING, &hex(&fresh))
+        .await
+        .map_err(db)?;
+    let kept = tx
+        .setting(STORE_KEY_SETTING)
+        .await
+        .map_err(db)?
+        .unwrap_or_default();
     tx.commit().await.map_err(db)?;
     unhex(&kept).ok_or_else(|| {
         tracing::error!("the stored block key cannot be read");

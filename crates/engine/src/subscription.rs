@@ -10,21 +10,34 @@ impl Engine {
     /// Returns the caller's tenant.
     pub async fn tenants_of(&self, ctx: &Ctx) -> Result<Vec<Tenant>> {
         let mut read = self.catalog().read().await.map_err(db)?;
-        Ok(read.load_tenant(&ctx.caller.tenant).await.map_err(db)?.into_iter().collect())
+        Ok(read
+            .load_tenant(&ctx.caller.tenant)
+            .await
+            .map_err(db)?
+            .into_iter()
+            .collect())
     }
 
     /// Returns the subscriptions in which the caller holds any role.
     pub async fn subscriptions_of(&self, ctx: &Ctx) -> Result<Vec<Subscription>> {
         let mut read = self.catalog().read().await.map_err(db)?;
-        let all = read.list_subscriptions(Some(&ctx.caller.tenant)).await.map_err(db)?;
-        let assignments = read.assignments_of(&ctx.caller.object_id).await.map_err(db)?;
+        let all = read
+            .list_subscriptions(Some(&ctx.caller.tenant))
+            .await
+            .map_err(db)?;
+        let assignments = read
+            .assignments_of(&ctx.caller.object_id)
+            .await
+            .map_err(db)?;
         drop(read);
         Ok(all
             .into_iter()
             .filter(|s| {
                 let scope = format!("/subscriptions/{}", s.id).to_ascii_lowercase();
                 let below = format!("{scope}/");
-                assignments.iter().any(|a| a.scope == "/" || a.scope == scope || a.scope.starts_with(&below))
+                assignments
+                    .iter()
+                    .any(|a| a.scope == "/" || a.scope == scope || a.scope.starts_with(&below))
             })
             .collect())
     }
@@ -32,9 +45,14 @@ impl Engine {
     /// Returns a subscription that the caller may see.
     pub async fn subscription(&self, ctx: &Ctx, id: &str) -> Result<Subscription> {
         let seen = self.subscriptions_of(ctx).await?;
-        seen.into_iter().find(|s| s.id.eq_ignore_ascii_case(id)).ok_or_else(|| {
-            Error::not_found("SubscriptionNotFound", format!("The subscription '{id}' could not be found."))
-        })
+        seen.into_iter()
+            .find(|s| s.id.eq_ignore_ascii_case(id))
+            .ok_or_else(|| {
+                Error::not_found(
+                    "SubscriptionNotFound",
+                    format!("The subscription '{id}' could not be found."),
+                )
+            })
     }
 
     /// Fails when the catalog does not answer.

@@ -29,14 +29,26 @@ pub type TagNames = BTreeMap<String, BTreeMap<String, u64>>;
 
 impl Engine {
     /// Changes the tags of a resource.
-    pub async fn change_tags(&self, ctx: &Ctx, id: &ResourceId, change: TagChange) -> Result<Resource> {
+    pub async fn change_tags(
+        &self,
+        ctx: &Ctx,
+        id: &ResourceId,
+        change: TagChange,
+    ) -> Result<Resource> {
         let scope = id.to_string();
-        self.authorize(ctx, "Microsoft.Resources/tags/write", &scope).await?;
+        self.authorize(ctx, "Microsoft.Resources/tags/write", &scope)
+            .await?;
         let mut tx = self.catalog().write().await.map_err(db)?;
-        let mut row = tx.load(id).await.map_err(db)?.ok_or_else(|| not_found(id))?;
+        let mut row = tx
+            .load(id)
+            .await
+            .map_err(db)?
+            .ok_or_else(|| not_found(id))?;
         let tags = apply(row.tags.take().unwrap_or_default(), change);
         if tags.len() > TAGS_MAX {
-            return Err(Error::bad_request(format!("A resource can have at most {TAGS_MAX} tags.")));
+            return Err(Error::bad_request(format!(
+                "A resource can have at most {TAGS_MAX} tags."
+            )));
         }
         row.tags = Some(tags);
         row.changed_ms = self.now_ms();
@@ -48,16 +60,36 @@ impl Engine {
     /// Returns the tag names in use in a subscription.
     pub async fn tag_names(&self, ctx: &Ctx, subscription: &str) -> Result<TagNames> {
         let scope = format!("/subscriptions/{subscription}");
-        self.authorize(ctx, "Microsoft.Resources/subscriptions/tagNames/read", &scope).await?;
-        let filter = ListFilter { subscription: subscription.to_owned(), ..ListFilter::default() };
+        self.authorize(
+            ctx,
+            "Microsoft.Resources/subscriptions/tagNames/read",
+            &scope,
+        )
+        .await?;
+        let filter = ListFilter {
+            subscription: subscription.to_owned(),
+            ..ListFilter::default()
+        };
         let mut names = TagNames::new();
         let mut after = None;
         let mut read = self.catalog().read().await.map_err(db)?;
         loop {
-            let page = read.list(&filter, after.as_deref(), PAGE_ITEMS_MAX).await.map_err(db)?;
-            for (name, value) in page.items.iter().filter_map(|row| row.tags.as_ref()).flatten() {
+            let page = read
+                .list(&filter, after.as_deref(), PAGE_ITEMS_MAX)
+                .await
+                .map_err(db)?;
+            for (name, value) in page
+                .items
+                .iter()
+                .filter_map(|row| row.tags.as_ref())
+                .flatten()
+            {
                 let value = value.as_str().unwrap_or_default().to_owned();
-                *names.entry(name.clone()).or_default().entry(value).or_default() += 1;
+                *names
+                    .entry(name.clone())
+                    .or_default()
+                    .entry(value)
+                    .or_default() += 1;
             }
             after = page.next;
             if after.is_none() {

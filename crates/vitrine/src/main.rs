@@ -17,7 +17,9 @@ use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
 
-use commands::{care, connect, export, principal, publish, routes, serve, subscription, tenant, up};
+use commands::{
+    care, connect, doctor, export, principal, publish, routes, serve, subscription, tenant, up,
+};
 
 /// A compute gallery that anyone can run
 #[derive(Parser)]
@@ -33,7 +35,7 @@ struct Cli {
 #[derive(Subcommand)]
 enum Command {
     /// Start a complete gallery on this machine
-    Up(up::Args),
+    Up(serve::Args),
     /// Run the server alone
     Serve(serve::Args),
     /// Print the lines that point a client at this gallery
@@ -45,7 +47,7 @@ enum Command {
     /// Show what is stored and what it costs
     Stat(care::StatArgs),
     /// Check this machine and this gallery
-    Doctor(care::DoctorArgs),
+    Doctor(doctor::Args),
     /// Check that catalog and stores agree
     Fsck(care::FsckArgs),
     /// Remove content that nothing refers to
@@ -64,7 +66,10 @@ enum Command {
 
 fn main() -> ExitCode {
     let cli = Cli::parse();
-    let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
+    let runtime = match tokio::runtime::Builder::new_multi_thread()
+        .enable_all()
+        .build()
+    {
         Ok(runtime) => runtime,
         Err(error) => {
             eprintln!("error: no threads to run on: {error}");
@@ -88,7 +93,7 @@ async fn run(command: Command, format: output::Format) -> anyhow::Result<()> {
         Command::Publish(args) => output::print(format, &publish::run(args).await?),
         Command::Export(args) => output::print(format, &export::run(args).await?),
         Command::Stat(args) => output::print(format, &care::stat(args).await?),
-        Command::Doctor(args) => care::doctor(args, format).await,
+        Command::Doctor(args) => doctor::run(args, format).await,
         Command::Fsck(args) => output::print(format, &care::fsck(args).await?),
         Command::Sweep(args) => output::print(format, &care::sweep(args).await?),
         Command::Scrub(args) => output::print(format, &care::scrub(args).await?),

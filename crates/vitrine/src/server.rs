@@ -34,6 +34,7 @@ pub async fn serve(
     listener: std::net::TcpListener,
     ready: impl FnOnce() -> anyhow::Result<()>,
 ) -> anyhow::Result<()> {
+    engine.open_stores().await;
     let config = tls::server_config(data.path())?;
     let stop = CancellationToken::new();
     let workers = tokio::task::spawn({

@@ -34,26 +34,42 @@ pub(crate) async fn head(request: Request) -> Result<Reply> {
 /// PUT one: true at once.
 pub(crate) async fn put(request: Request) -> Result<Reply> {
     let body = request.checked_body(Kind::ResourceGroup)?;
-    let accepted = request.engine.put(&request.ctx, &request.id()?, &body).await?;
-    let status = if accepted.is_created { StatusCode::CREATED } else { StatusCode::OK };
+    let accepted = request
+        .engine
+        .put(&request.ctx, &request.id()?, &body)
+        .await?;
+    let status = if accepted.is_created {
+        StatusCode::CREATED
+    } else {
+        StatusCode::OK
+    };
     Ok(Reply::json(status, view(&accepted.resource, &request.ctx)))
 }
 
 /// PATCH one.
 pub(crate) async fn patch(request: Request) -> Result<Reply> {
     let body = request.checked_body(Kind::ResourceGroup)?;
-    let accepted = request.engine.patch(&request.ctx, &request.id()?, &body).await?;
+    let accepted = request
+        .engine
+        .patch(&request.ctx, &request.id()?, &body)
+        .await?;
     Ok(Reply::ok(view(&accepted.resource, &request.ctx)))
 }
 
 /// DELETE one: 202 with `Location` only.
 pub(crate) async fn delete(request: Request) -> Result<Reply> {
     let id = request.id()?;
-    let accepted = request.engine.delete(&request.ctx, &id, DeleteOptions::default()).await?;
+    let accepted = request
+        .engine
+        .delete(&request.ctx, &id, DeleteOptions::default())
+        .await?;
     let Some(operation) = accepted.and_then(|a| a.operation) else {
         return Err(Error::not_found(
             "ResourceGroupNotFound",
-            format!("Resource group '{}' could not be found.", id.resource_group()),
+            format!(
+                "Resource group '{}' could not be found.",
+                id.resource_group()
+            ),
         ));
     };
     Ok(Reply::empty(StatusCode::ACCEPTED)

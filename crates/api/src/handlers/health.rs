@@ -9,6 +9,9 @@ use crate::state::ApiState;
 pub(crate) async fn ready(State(state): State<ApiState>) -> (StatusCode, &'static str) {
     match state.engine.check_catalog().await {
         Ok(()) => (StatusCode::OK, "ready\n"),
-        Err(_) => (StatusCode::SERVICE_UNAVAILABLE, "the metadata store does not answer\n"),
+        Err(_) => (
+            StatusCode::SERVICE_UNAVAILABLE,
+            "the metadata store does not answer\n",
+        ),
     }
 }

@@ -1,5 +1,6 @@
 //! One room per resource; a handler is named after its verb.
 
+pub(crate) mod care;
 pub(crate) mod disk;
 pub(crate) mod gallery;
 pub(crate) mod group;

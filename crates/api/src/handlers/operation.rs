@@ -10,32 +10,17 @@ use super::view::view;
 use crate::reply::Reply;
 use crate::request::Request;
 
-/// Returns the absolute poll URL of an operation.
-pub(crate) fn url(base_url: &str, api_version: &str, operation: &Operation) -> String {
-    let subscription = operation.resource.subscription();
-    let family = match operation.family {
-        Family::Caps => "capsOperations",
-        Family::Disk => "DiskOperations",
-        Family::Compute => "operations",
-        Family::Group => {
-            return format!(
-                "{base_url}/subscriptions/{subscription}/operationresults/{}?api-version={api_version}",
-                operation.id
-            );
-        }
-    };
-    format!(
-        "{base_url}/subscriptions/{subscription}/providers/Microsoft.Compute/locations/{}/{family}/{}?api-version={api_version}",
-        operation.location, operation.id
-    )
-}
-
 /// GET a poll URL.
 pub(crate) async fn poll(request: Request) -> Result<Reply> {
     let unknown = || Error::not_found("NotFound", "The operation was not found.");
     let id = Uuid::parse_str(request.param("operation")).map_err(|_| unknown())?;
-    let operation = request.engine.operation(&request.ctx, request.param("subscription"), id).await?;
-    let monitors = request.option("monitor").is_some_and(|m| m.eq_ignore_ascii_case("true"));
+    let operation = request
+        .engine
+        .operation(&request.ctx, request.param("subscription"), id)
+        .await?;
+    let monitors = request
+        .option("monitor")
+        .is_some_and(|m| m.eq_ignore_ascii_case("true"));
     if monitors || operation.family == Family::Group {
         return monitor(&request, &operation).await;
     }
@@ -55,19 +40,19 @@ pub(crate) async fn poll(request: Request) -> Result<Reply> {
 /// The `Location` form: 202 while running, then the result itself.
 async fn monitor(request: &Request, operation: &Operation) -> Result<Reply> {
     match operation.state {
-        OperationState::InProgress => {
-            let url = url(&request.ctx.base_url, &request.ctx.api_version, operation);
-            Ok(Reply::empty(StatusCode::ACCEPTED)
-                .header("location", format!("{url}&monitor=true"))
-                .header("retry-after", "1"))
-        }
+        OperationState::InProgress => Ok(Reply::empty(StatusCode::ACCEPTED)
+            .located(&request.ctx.base_url, &request.ctx.api_version, operation)
+            .header("retry-after", "1")),
         OperationState::Succeeded => Ok(match output(request, operation).await? {
             Some(output) => Reply::ok(output),
             None => Reply::empty(StatusCode::OK),
         }),
         OperationState::Failed | OperationState::Canceled => {
             Err(operation.error.clone().unwrap_or_else(|| {
-                Error::conflict("OperationPreempted", "The operation was overtaken by a later request.")
+                Error::conflict(
+                    "OperationPreempted",
+                    "The operation was overtaken by a later request.",
+                )
             }))
         }
     }

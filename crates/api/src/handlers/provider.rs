@@ -31,5 +31,7 @@ async fn seen_subscription(request: &Request) -> Result<Option<String>> {
     if asked.is_empty() {
         return Ok(None);
     }
-    Ok(Some(request.engine.subscription(&request.ctx, asked).await?.id))
+    Ok(Some(
+        request.engine.subscription(&request.ctx, asked).await?.id,
+    ))
 }

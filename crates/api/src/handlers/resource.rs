@@ -53,8 +53,12 @@ pub(crate) async fn patch(request: Request) -> Result<Reply> {
 /// DELETE one: 202 with both poll headers, 204 when there is nothing.
 pub(crate) async fn delete(request: Request) -> Result<Reply> {
     let id = request.id()?;
-    let bypass = request.option("bypasssoftdelete").is_some_and(|v| v.eq_ignore_ascii_case("true"));
-    let options = DeleteOptions { bypass_soft_delete: bypass };
+    let bypass = request
+        .option("bypasssoftdelete")
+        .is_some_and(|v| v.eq_ignore_ascii_case("true"));
+    let options = DeleteOptions {
+        bypass_soft_delete: bypass,
+    };
     let Some(accepted) = request.engine.delete(&request.ctx, &id, options).await? else {
         return Ok(Reply::empty(StatusCode::NO_CONTENT));
     };
@@ -78,13 +82,19 @@ pub(crate) async fn list_all(request: Request) -> Result<Reply> {
         Some(text) => Some(arm::filter::parse(text)?),
         None => None,
     };
-    if let Some(group) = wanted.as_ref().and_then(arm::filter::Filter::resource_group) {
+    if let Some(group) = wanted
+        .as_ref()
+        .and_then(arm::filter::Filter::resource_group)
+    {
         filter.group = Some(group.to_owned());
     }
     let expand = request.option("expand").unwrap_or_default().to_owned();
     let limit = page_limit(&request);
     let after = page_token(&request)?;
-    let page = request.engine.list(&request.ctx, &filter, after.as_deref(), limit).await?;
+    let page = request
+        .engine
+        .list(&request.ctx, &filter, after.as_deref(), limit)
+        .await?;
     let value: Vec<Value> = page
         .items
         .iter()
@@ -99,7 +109,9 @@ pub(crate) async fn list_all(request: Request) -> Result<Reply> {
 pub(crate) fn accepted_reply(request: &Request, status: StatusCode, accepted: &Accepted) -> Reply {
     let ctx = &request.ctx;
     let reply = Reply::json(status, view(&accepted.resource, ctx));
-    let Some(operation) = &accepted.operation else { return reply };
+    let Some(operation) = &accepted.operation else {
+        return reply;
+    };
     let reply = reply.polled(&ctx.base_url, &ctx.api_version, operation);
     if accepted.resource.kind == Kind::Disk {
         return reply.located(&ctx.base_url, &ctx.api_version, operation);
@@ -125,7 +137,10 @@ pub(crate) async fn list_reply(
     show: impl Fn(&Resource) -> Value,
 ) -> Result<Reply> {
     let after = page_token(request)?;
-    let page = request.engine.list(&request.ctx, filter, after.as_deref(), page_limit(request)).await?;
+    let page = request
+        .engine
+        .list(&request.ctx, filter, after.as_deref(), page_limit(request))
+        .await?;
     let value = page.items.iter().map(show).collect();
     Ok(Reply::ok(with_next(request, value, page.next.as_deref())))
 }
@@ -139,17 +154,29 @@ fn page_limit(request: &Request) -> usize {
 }
 
 fn page_token(request: &Request) -> Result<Option<String>> {
-    request.option("skiptoken").map(arm::paging::decode).transpose()
+    request
+        .option("skiptoken")
+        .map(arm::paging::decode)
+        .transpose()
 }
 
 fn with_next(request: &Request, value: Vec<Value>, next: Option<&str>) -> Value {
-    let Some(next) = next else { return json!({ "value": value }) };
+    let Some(next) = next else {
+        return json!({ "value": value });
+    };
     let kept: Vec<&str> = request
         .raw_query
         .split('&')
         .filter(|pair| {
-            let name = pair.split('=').next().unwrap_or_default().to_ascii_lowercase();
-            !name.trim_start_matches("%24").trim_start_matches('$').eq_ignore_ascii_case("skiptoken")
+            let name = pair
+                .split('=')
+                .next()
+                .unwrap_or_default()
+                .to_ascii_lowercase();
+            !name
+                .trim_start_matches("%24")
+                .trim_start_matches('$')
+                .eq_ignore_ascii_case("skiptoken")
         })
         .collect();
     let link = format!(

@@ -27,7 +27,11 @@ pub(crate) async fn put(request: Request) -> Result<Reply> {
 pub(crate) async fn patch(request: Request) -> Result<Reply> {
     let body = request.json_body()?;
     let tags = sent(&body)?;
-    let operation = body.get("operation").and_then(Value::as_str).unwrap_or_default().to_ascii_lowercase();
+    let operation = body
+        .get("operation")
+        .and_then(Value::as_str)
+        .unwrap_or_default()
+        .to_ascii_lowercase();
     let wanted = match operation.as_str() {
         "merge" => TagChange::Merge(tags),
         "replace" => TagChange::Replace(tags),
@@ -45,17 +49,26 @@ pub(crate) async fn patch(request: Request) -> Result<Reply> {
 /// DELETE all tags.
 pub(crate) async fn delete(request: Request) -> Result<Reply> {
     let id = holder(&request)?;
-    request.engine.change_tags(&request.ctx, &id, TagChange::Replace(Document::new())).await?;
+    request
+        .engine
+        .change_tags(&request.ctx, &id, TagChange::Replace(Document::new()))
+        .await?;
     Ok(Reply::empty(StatusCode::OK))
 }
 
 /// GET …/tagNames: the names in use, with their values.
 pub(crate) async fn names(request: Request) -> Result<Reply> {
-    let names = request.engine.tag_names(&request.ctx, request.param("subscription")).await?;
+    let names = request
+        .engine
+        .tag_names(&request.ctx, request.param("subscription"))
+        .await?;
     let value: Vec<Value> = names
         .into_iter()
         .map(|(name, values)| {
-            let values: Vec<Value> = values.into_iter().map(|(v, n)| json!({ "tagValue": v, "count": { "type": "Total", "value": n } })).collect();
+            let values: Vec<Value> = values
+                .into_iter()
+                .map(|(v, n)| json!({ "tagValue": v, "count": { "type": "Total", "value": n } }))
+                .collect();
             json!({ "tagName": name, "values": values })
         })
         .collect();
@@ -63,7 +76,10 @@ pub(crate) async fn names(request: Request) -> Result<Reply> {
 }
 
 async fn change(request: &Request, wanted: TagChange) -> Result<Reply> {
-    let row = request.engine.change_tags(&request.ctx, &holder(request)?, wanted).await?;
+    let row = request
+        .engine
+        .change_tags(&request.ctx, &holder(request)?, wanted)
+        .await?;
     Ok(Reply::ok(shown(&row)))
 }
 
@@ -73,7 +89,11 @@ fn holder(request: &Request) -> Result<ResourceId> {
 }
 
 fn sent(body: &Value) -> Result<Document> {
-    let tags = body.pointer("/properties/tags").and_then(Value::as_object).cloned().unwrap_or_default();
+    let tags = body
+        .pointer("/properties/tags")
+        .and_then(Value::as_object)
+        .cloned()
+        .unwrap_or_default();
     arm::schema::check_tags(&tags)?;
     Ok(tags)
 }

@@ -20,7 +20,9 @@ pub(crate) fn view(row: &Resource, ctx: &Ctx) -> Value {
 /// Groups show only when asked for. Source: `API.md` 3.1.
 fn hide_gallery_groups(row: &Resource, shown: &mut Value) {
     if row.kind == Kind::Gallery
-        && let Some(profile) = shown.pointer_mut("/properties/sharingProfile").and_then(Value::as_object_mut)
+        && let Some(profile) = shown
+            .pointer_mut("/properties/sharingProfile")
+            .and_then(Value::as_object_mut)
     {
         profile.shift_remove("groups");
     }
@@ -36,8 +38,13 @@ pub(crate) async fn expand(request: &Request, row: &Resource, shown: &mut Value)
             }
         }
         Kind::Gallery if wants_groups(request) => {
-            let groups = row.properties.get("sharingProfile").and_then(|p| p.get("groups"));
-            let profile = shown.pointer_mut("/properties/sharingProfile").and_then(Value::as_object_mut);
+            let groups = row
+                .properties
+                .get("sharingProfile")
+                .and_then(|p| p.get("groups"));
+            let profile = shown
+                .pointer_mut("/properties/sharingProfile")
+                .and_then(Value::as_object_mut);
             if let (Some(groups), Some(profile)) = (groups, profile) {
                 profile.insert("groups".to_owned(), groups.clone());
             }
@@ -49,5 +56,7 @@ pub(crate) async fn expand(request: &Request, row: &Resource, shown: &mut Value)
 
 fn wants_groups(request: &Request) -> bool {
     request.expands("SharingProfile/Groups")
-        || request.option("select").is_some_and(|s| s.eq_ignore_ascii_case("Permissions"))
+        || request
+            .option("select")
+            .is_some_and(|s| s.eq_ignore_ascii_case("Permissions"))
 }

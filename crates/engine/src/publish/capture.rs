@@ -5,18 +5,16 @@
 
 use blocks::{Ingested, ManifestId};
 use catalog::{Content, Replica, ReplicaState};
-use disk::vhd::Footer;
 use domain::image_version::{SourceFacts, check_source_matches};
 use domain::operation::Operation;
 use domain::{Error, Kind, Resource, ResourceId, Result};
 use serde_json::{Value, json};
 
 use super::{CapturedDisk, captured};
+use crate::Engine;
 use crate::error::{blocks as store_error, catalog as db};
-use crate::{Ctx, Engine};
+use crate::rules::pin_scope;
 
-/// Bytes of the footer at the end of a fixed VHD.
-const VHD_FOOTER_BYTES: u64 = 512;
 /// One GiB, the unit of `sizeInGB`.
 const GIB: u64 = 1 << 30;
 
@@ -28,15 +26,26 @@ struct DiskSource<'a> {
 
 impl Engine {
     /// Returns the captured disks, capturing them first when the row has none.
-    pub(super) async fn capture(&self, operation: &Operation, version: &Resource) -> Result<Vec<CapturedDisk>> {
+    pub(super) async fn capture(
+        &self,
+        operation: &Operation,
+        version: &Resource,
+    ) -> Result<Vec<CapturedDisk>> {
         let known = captured(version)?;
         if !known.is_empty() {
             return Ok(known);
         }
         let definition = self.definition_of(version).await?;
-        let profile = version.properties.get("storageProfile").cloned().unwrap_or_default();
+        let profile = version
+            .properties
+            .get("storageProfile")
+            .cloned()
+            .unwrap_or_default();
         let disks = match profile.pointer("/source/id").and_then(Value::as_str) {
-            Some(id) => self.capture_version(&definition, &ResourceId::parse(id)?).await?,
+            Some(id) => {
+                self.capture_version(version, &definition, &ResourceId::parse(id)?)
+                    .await?
+            }
             None => self.capture_disks(version, &definition, &profile).await?,
         };
         self.record_capture(operation, version, &disks).await?;
@@ -49,11 +58,19 @@ impl Engine {
     }
 
     /// Takes over the disks of another version.
-    async fn capture_version(&self, definition: &Resource, source: &ResourceId) -> Result<Vec<CapturedDisk>> {
+    async fn capture_version(
+        &self,
+        version: &Resource,
+        definition: &Resource,
+        source: &ResourceId,
+    ) -> Result<Vec<CapturedDisk>> {
         if source.kind() != Some(Kind::ImageVersion) {
             return Err(source_not_found(&source.to_string()));
         }
-        let row = self.load_row(source).await?.ok_or_else(|| source_not_found(&source.to_string()))?;
+        let row = self
+            .load_row(source)
+            .await?
+            .ok_or_else(|| source_not_found(&source.to_string()))?;
         let parent = self.definition_of(&row).await?;
         let disks = captured(&row)?;
         if disks.is_empty() {
@@ -64,7 +81,8 @@ impl Engine {
             .at("galleryImageVersion.properties.storageProfile.source.id"));
         }
         let size_bytes = disks.iter().map(|d| d.size_bytes).sum();
-        check_source_matches(definition, &SourceFacts::of_definition(source, &parent, size_bytes))?;
+        let facts = SourceFacts::of_definition(source, &parent, size_bytes);
+        check_source_matches(definition, version, &facts)?;
         Ok(disks)
     }
 
@@ -92,15 +110,21 @@ impl Engine {
     ) -> Result<CapturedDisk> {
         let text = |name: &str| from.source.get(name).and_then(Value::as_str);
         if let Some(uri) = text("uri") {
-            let account = text("storageAccountId").or(text("id")).map(ResourceId::parse).transpose()?;
-            return self.capture_blob(version, definition, &from.slot, uri, account.as_ref()).await;
+            let account = text("storageAccountId").or(text("id"));
+            let account = account.map(ResourceId::parse).transpose()?;
+            return self
+                .capture_blob(version, definition, &from.slot, uri, account.as_ref())
+                .await;
         }
         let id = ResourceId::parse(text("id").ok_or_else(Error::internal)?)?;
         if id.kind() != Some(Kind::Disk) {
             return Err(source_not_found(&id.to_string()));
         }
-        let row = self.load_row(&id).await?.ok_or_else(|| source_not_found(&id.to_string()))?;
-        check_source_matches(definition, &SourceFacts::of_disk(&row))?;
+        let row = self
+            .load_row(&id)
+            .await?
+            .ok_or_else(|| source_not_found(&id.to_string()))?;
+        check_source_matches(definition, version, &SourceFacts::of_disk(&row))?;
         let layer = self.disk_layer(&row).await?;
         let ingested = layer.freeze(None).await.map_err(store_error)?;
         Ok(describe(&from.slot, &row.location, &ingested))
@@ -114,21 +138,20 @@ impl Engine {
         uri: &str,
         account: Option<&ResourceId>,
     ) -> Result<CapturedDisk> {
-        let blob = self.open_blob_by_uri(uri, account).await?;
-        let size = blob.size_bytes.checked_sub(VHD_FOOTER_BYTES).filter(|s| *s > 0);
-        let Some(size) = size else { return Err(not_a_vhd(uri, "the blob is shorter than a VHD footer")) };
-        let store = self.store(&blob.region).ok_or_else(Error::internal)?;
-        let layer = store.open_layer(blob.layer).await.map_err(store_error)?;
-        let mut footer = [0_u8; 512];
-        layer.read_at(size, &mut footer).await.map_err(store_error)?;
-        let footer = Footer::parse_fixed(&footer, size).map_err(|e| not_a_vhd(uri, &e.to_string()))?;
-        check_source_matches(definition, &SourceFacts::of_vhd(uri, footer.current_size, version))?;
-        let ingested = layer.freeze(Some(size)).await.map_err(store_error)?;
-        Ok(describe(slot, &blob.region, &ingested))
+        let target = format!("{}.source.uri", storage_target(slot));
+        let vhd = self.freeze_vhd(uri, account, &target).await?;
+        let facts = SourceFacts::of_vhd(uri, vhd.ingested.size_bytes);
+        check_source_matches(definition, version, &facts)?;
+        Ok(describe(slot, &vhd.region, &vhd.ingested))
     }
 
     /// Writes the manifests into the row and their places into the replicas, in one transaction.
-    async fn record_capture(&self, operation: &Operation, version: &Resource, disks: &[CapturedDisk]) -> Result<()> {
+    async fn record_capture(
+        &self,
+        operation: &Operation,
+        version: &Resource,
+        disks: &[CapturedDisk],
+    ) -> Result<()> {
         let mut tx = self.catalog().write().await.map_err(db)?;
         let Some(mut row) = tx.load(&version.id).await.map_err(db)? else {
             return Err(Error::internal());
@@ -141,10 +164,33 @@ impl Engine {
         tx.update(&mut row).await.map_err(db)?;
         for disk in disks {
             // The captured copy holds the content until every target has its own.
-            tx.put_replica(&replica(&version.id.key(), disk, &disk.region, self.now_ms())?).await.map_err(db)?;
+            tx.put_replica(&replica(
+                &version.id.key(),
+                disk,
+                &disk.region,
+                self.now_ms(),
+            )?)
+            .await
+            .map_err(db)?;
+        }
+        if is_shallow(version) {
+            for source in domain::image_version::source_ids(version) {
+                let claimed = tx
+                    .claim(&pin_scope(&source), &version.id.key(), &version.id)
+                    .await;
+                claimed.map_err(db)?;
+            }
         }
         tx.commit().await.map_err(db)
     }
+}
+
+fn is_shallow(version: &Resource) -> bool {
+    let profile = version.properties.get("publishingProfile");
+    profile
+        .and_then(|p| p.get("replicationMode"))
+        .and_then(Value::as_str)
+        == Some("Shallow")
 }
 
 fn replica(owner: &str, disk: &CapturedDisk, region: &str, now_ms: i64) -> Result<Replica> {
@@ -176,12 +222,21 @@ fn describe(slot: &str, region: &str, ingested: &Ingested) -> CapturedDisk {
 fn disk_sources(profile: &Value) -> Vec<DiskSource<'_>> {
     let mut found = Vec::new();
     if let Some(source) = profile.pointer("/osDiskImage/source") {
-        found.push(DiskSource { slot: "os".to_owned(), source });
+        found.push(DiskSource {
+            slot: "os".to_owned(),
+            source,
+        });
     }
     let data = profile.get("dataDiskImages").and_then(Value::as_array);
     for image in data.into_iter().flatten() {
-        if let (Some(lun), Some(source)) = (image.get("lun").and_then(Value::as_i64), image.get("source")) {
-            found.push(DiskSource { slot: format!("lun:{lun}"), source });
+        if let (Some(lun), Some(source)) = (
+            image.get("lun").and_then(Value::as_i64),
+            image.get("source"),
+        ) {
+            found.push(DiskSource {
+                slot: format!("lun:{lun}"),
+                source,
+            });
         }
     }
     found
@@ -189,19 +244,41 @@ fn disk_sources(profile: &Value) -> Vec<DiskSource<'_>> {
 
 /// Shows each disk's size in the storage profile; a version made from another one also shows its disks.
 pub(super) fn show_sizes(row: &mut Resource, disks: &[CapturedDisk]) {
-    let is_derived = row.properties.get("storageProfile").is_some_and(|p| p.get("source").is_some());
-    let Some(profile) = row.properties.get_mut("storageProfile").and_then(Value::as_object_mut) else { return };
+    let is_derived = row
+        .properties
+        .get("storageProfile")
+        .is_some_and(|p| p.get("source").is_some());
+    let Some(profile) = row
+        .properties
+        .get_mut("storageProfile")
+        .and_then(Value::as_object_mut)
+    else {
+        return;
+    };
     for disk in disks {
         let gib = disk.size_bytes.div_ceil(GIB);
         if disk.slot == "os" {
-            let shown = profile.entry("osDiskImage").or_insert_with(|| json!({ "hostCaching": "ReadWrite", "source": {} }));
+            let shown = profile
+                .entry("osDiskImage")
+                .or_insert_with(|| json!({ "hostCaching": "ReadWrite", "source": {} }));
             put_size_first(shown, gib);
-        } else if let Some(lun) = disk.slot.strip_prefix("lun:").and_then(|l| l.parse::<i64>().ok()) {
+        } else if let Some(lun) = disk
+            .slot
+            .strip_prefix("lun:")
+            .and_then(|l| l.parse::<i64>().ok())
+        {
             let images = profile.entry("dataDiskImages").or_insert_with(|| json!([]));
-            let Some(images) = images.as_array_mut() else { continue };
-            match images.iter_mut().find(|i| i.get("lun").and_then(Value::as_i64) == Some(lun)) {
+            let Some(images) = images.as_array_mut() else {
+                continue;
+            };
+            match images
+                .iter_mut()
+                .find(|i| i.get("lun").and_then(Value::as_i64) == Some(lun))
+            {
                 Some(image) => put_size_first(image, gib),
-                None if is_derived => images.push(json!({ "lun": lun, "sizeInGB": gib, "hostCaching": "None" })),
+                None if is_derived => {
+                    images.push(json!({ "lun": lun, "sizeInGB": gib, "hostCaching": "None" }))
+                }
                 None => {}
             }
         }
@@ -210,13 +287,18 @@ pub(super) fn show_sizes(row: &mut Resource, disks: &[CapturedDisk]) {
 
 /// Sets `sizeInGB` where recorded answers have it: after `lun`, before the rest.
 fn put_size_first(image: &mut Value, gib: u64) {
-    let Some(members) = image.as_object_mut() else { return };
+    let Some(members) = image.as_object_mut() else {
+        return;
+    };
     let old = std::mem::take(members);
     if let Some(lun) = old.get("lun") {
         members.insert("lun".to_owned(), lun.clone());
     }
     members.insert("sizeInGB".to_owned(), json!(gib));
-    members.extend(old.into_iter().filter(|(name, _)| name != "lun" && name != "sizeInGB"));
+    members.extend(
+        old.into_iter()
+            .filter(|(name, _)| name != "lun" && name != "sizeInGB"),
+    );
 }
 
 fn source_not_found(id: &str) -> Error {
@@ -227,10 +309,11 @@ fn source_not_found(id: &str) -> Error {
     .at("galleryImageVersion.properties.storageProfile.source.id")
 }
 
-fn not_a_vhd(uri: &str, reason: &str) -> Error {
-    let shown = uri.split('?').next().unwrap_or_default();
-    Error::invalid_parameter(
-        "galleryImageVersion.properties.storageProfile.osDiskImage.source.uri",
-        format!("The blob '{shown}' is not a fixed VHD: {reason}. Upload a fixed VHD whose size is a multiple of 512 bytes, then try again."),
-    )
+/// Returns the property of a slot, as error targets name it.
+fn storage_target(slot: &str) -> &'static str {
+    if slot == "os" {
+        "galleryImageVersion.properties.storageProfile.osDiskImage"
+    } else {
+        "galleryImageVersion.properties.storageProfile.dataDiskImages"
+    }
 }

@@ -47,7 +47,11 @@ pub fn captured(version: &Resource) -> Result<Vec<CapturedDisk>> {
 
 impl Engine {
     /// Makes a version what its row says.
-    pub(crate) async fn publish(&self, operation: &Operation, cancel: &CancellationToken) -> Result<Outcome> {
+    pub(crate) async fn publish(
+        &self,
+        operation: &Operation,
+        cancel: &CancellationToken,
+    ) -> Result<Outcome> {
         let Some(version) = self.load_row(&operation.resource).await? else {
             return Ok(Outcome::Lost);
         };
@@ -58,7 +62,8 @@ impl Engine {
         }
         match failures.into_iter().next() {
             None => {
-                self.succeed(operation, None, |row| capture::show_sizes(row, &disks)).await
+                self.succeed(operation, None, |row| capture::show_sizes(row, &disks))
+                    .await
             }
             Some(first) => Err(first),
         }

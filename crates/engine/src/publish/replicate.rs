@@ -27,8 +27,10 @@ impl Engine {
         cancel: &CancellationToken,
     ) -> Result<Vec<Error>> {
         let targets = target_regions(version);
-        self.announce(version, disks, &targets).await?;
-        let copies = targets.iter().map(|region| self.fill_region(version, disks, region, cancel));
+        self.announce(operation, version, disks, &targets).await?;
+        let copies = targets
+            .iter()
+            .map(|region| self.fill_region(operation, version, disks, region, cancel));
         let outcomes = futures::future::join_all(copies).await;
         let mut failed = Vec::new();
         for (region, outcome) in targets.iter().zip(outcomes) {
@@ -44,21 +46,42 @@ impl Engine {
     }
 
     fn display_name<'a>(&'a self, region: &'a str) -> &'a str {
-        self.regions().find(region).map_or(region, |r| r.display_name.as_str())
+        self.regions()
+            .find(region)
+            .map_or(region, |r| r.display_name.as_str())
     }
 
     /// Shows every region as replicating before the first byte moves.
-    async fn announce(&self, version: &Resource, disks: &[CapturedDisk], targets: &[String]) -> Result<()> {
+    async fn announce(
+        &self,
+        operation: &Operation,
+        version: &Resource,
+        disks: &[CapturedDisk],
+        targets: &[String],
+    ) -> Result<()> {
         let owner = version.id.key();
         let mut tx = self.catalog().write().await.map_err(db)?;
+        if !tx.checkpoint(operation).await.map_err(db)? {
+            return Err(super::interrupted());
+        }
         let existing = tx.replicas(&owner).await.map_err(db)?;
         for region in targets {
             for disk in disks {
+                let content = Content::Manifest(disk.manifest.clone());
                 let is_there = existing.iter().any(|r| {
-                    r.region == *region && r.slot == disk.slot && r.state == ReplicaState::Completed
+                    r.region == *region
+                        && r.slot == disk.slot
+                        && r.content == content
+                        && r.state == ReplicaState::Completed
                 });
                 if !is_there {
-                    let row = pending(&owner, disk, region, ReplicaState::Replicating, self.now_ms())?;
+                    let row = pending(
+                        &owner,
+                        disk,
+                        region,
+                        ReplicaState::Replicating,
+                        self.now_ms(),
+                    )?;
                     tx.put_replica(&row).await.map_err(db)?;
                 }
             }
@@ -68,6 +91,7 @@ impl Engine {
 
     async fn fill_region(
         &self,
+        operation: &Operation,
         version: &Resource,
         disks: &[CapturedDisk],
         region: &str,
@@ -78,17 +102,26 @@ impl Engine {
                 return Err(super::interrupted());
             }
             let owner = version.id.key();
-            let mut row = pending(&owner, disk, region, ReplicaState::Replicating, self.now_ms())?;
-            match self.copy_disk(disk, region, &mut row, cancel).await {
+            let mut row = pending(
+                &owner,
+                disk,
+                region,
+                ReplicaState::Replicating,
+                self.now_ms(),
+            )?;
+            match self
+                .copy_disk(operation, disk, region, &mut row, cancel)
+                .await
+            {
                 Ok(()) => {
                     row.state = ReplicaState::Completed;
-                    self.put_replica(&row).await?;
+                    self.put_replica(operation, &row).await?;
                 }
                 Err(error) if cancel.is_cancelled() => return Err(error),
                 Err(error) => {
                     row.state = ReplicaState::Failed;
                     row.details = Some(error.message.clone());
-                    self.put_replica(&row).await?;
+                    self.put_replica(operation, &row).await?;
                     return Err(error);
                 }
             }
@@ -98,12 +131,13 @@ impl Engine {
 
     async fn copy_disk(
         &self,
+        operation: &Operation,
         disk: &CapturedDisk,
         region: &str,
         row: &mut Replica,
         cancel: &CancellationToken,
     ) -> Result<()> {
-        let target = self.store(region).ok_or_else(|| region_unknown(region))?;
+        let target = self.store(region).await?;
         let manifest: ManifestId = disk.manifest.parse().map_err(|_| Error::internal())?;
         if target.has_manifest(manifest).await.map_err(store_error)? {
             return Ok(());
@@ -125,7 +159,7 @@ impl Engine {
                     row.bytes_total = i64::try_from(progress.total_bytes()).unwrap_or(i64::MAX);
                     row.bytes_done = i64::try_from(progress.done_bytes()).unwrap_or(i64::MAX);
                     row.updated_ms = self.now_ms();
-                    self.put_replica(row).await?;
+                    self.put_replica(operation, row).await?;
                 }
                 () = cancel.cancelled() => {
                     progress.cancel();
@@ -136,9 +170,17 @@ impl Engine {
     }
 
     /// Returns a store that has the manifest: where it was captured, else any other region.
-    async fn source_of(&self, disk: &CapturedDisk, manifest: ManifestId, target: &str) -> Result<&Store> {
-        let first = self.store(&disk.region).into_iter();
-        let others = self.stores().filter(|(name, _)| *name != target && *name != disk.region).map(|(_, s)| s);
+    async fn source_of(
+        &self,
+        disk: &CapturedDisk,
+        manifest: ManifestId,
+        target: &str,
+    ) -> Result<&Store> {
+        let first = self.store(&disk.region).await.ok().into_iter();
+        let others = self
+            .stores()
+            .filter(|(name, _)| *name != target && *name != disk.region)
+            .map(|(_, s)| s);
         let mut trouble = None;
         for store in first.chain(others) {
             match store.has_manifest(manifest).await {
@@ -152,14 +194,23 @@ impl Engine {
         }))
     }
 
-    async fn put_replica(&self, row: &Replica) -> Result<()> {
+    /// Writes a replica's row, only while the operation's lease is held.
+    async fn put_replica(&self, operation: &Operation, row: &Replica) -> Result<()> {
         let mut tx = self.catalog().write().await.map_err(db)?;
+        if !tx.checkpoint(operation).await.map_err(db)? {
+            return Err(super::interrupted());
+        }
         tx.put_replica(row).await.map_err(db)?;
         tx.commit().await.map_err(db)
     }
 
     /// Forgets regions that are no longer targets; their content goes with the next sweep.
-    async fn drop_regions(&self, operation: &Operation, version: &Resource, targets: &[String]) -> Result<()> {
+    async fn drop_regions(
+        &self,
+        operation: &Operation,
+        version: &Resource,
+        targets: &[String],
+    ) -> Result<()> {
         let owner = version.id.key();
         let mut tx = self.catalog().write().await.map_err(db)?;
         let existing = tx.replicas(&owner).await.map_err(db)?;
@@ -196,7 +247,13 @@ pub(crate) fn target_regions(version: &Resource) -> Vec<String> {
     regions
 }
 
-fn pending(owner: &str, disk: &CapturedDisk, region: &str, state: ReplicaState, now_ms: i64) -> Result<Replica> {
+fn pending(
+    owner: &str,
+    disk: &CapturedDisk,
+    region: &str,
+    state: ReplicaState,
+    now_ms: i64,
+) -> Result<Replica> {
     Ok(Replica {
         owner: owner.to_owned(),
         slot: disk.slot.clone(),
@@ -208,10 +265,6 @@ fn pending(owner: &str, disk: &CapturedDisk, region: &str, state: ReplicaState, 
         details: None,
         updated_ms: now_ms,
     })
-}
-
-fn region_unknown(region: &str) -> Error {
-    Error::bad_request(format!("The region '{region}' is not configured on this server any more."))
 }
 
 /// The operation's error for a region that did not complete. Source: `API.md` 5.4.

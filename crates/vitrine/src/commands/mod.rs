@@ -2,6 +2,7 @@
 
 pub mod care;
 pub mod connect;
+pub mod doctor;
 pub mod export;
 pub mod principal;
 pub mod publish;

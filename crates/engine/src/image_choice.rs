@@ -1,0 +1,165 @@
+//! Which image version a reference means: a version by its id, or `latest` of a definition.
+//!
+//! Source: `API.md` 7, 10. Versions are looked at from the highest number down, a page at a time, so
+//! `latest` costs the same among ten versions and among a million.
+
+use catalog::{Read, Replica, ReplicaState};
+use domain::image_version::VersionNumber;
+use domain::latest::{Candidate, choose_latest};
+use domain::{Error, ErrorKind, Kind, ProvisioningState, Resource, ResourceId, Result};
+use serde_json::Value;
+
+use crate::error::catalog as db;
+
+/// Versions looked at in one go.
+const PAGE_VERSIONS: usize = 16;
+const DAY_MS: i64 = 24 * 60 * 60 * 1000;
+
+/// A version that a region can use, and its copies there.
+pub(crate) struct Chosen {
+    /// The version.
+    pub version: Resource,
+    /// Its replicas in the region, all complete.
+    pub replicas: Vec<Replica>,
+}
+
+/// Returns the version that `id` (of a version, a definition or `…/versions/latest`) means in a region.
+pub(crate) async fn choose(
+    read: &mut Read,
+    id: &ResourceId,
+    region: &str,
+    now_ms: i64,
+) -> Result<Chosen> {
+    match id.kind() {
+        Some(Kind::Image) => latest(read, id, region).await,
+        Some(Kind::ImageVersion) if id.name().eq_ignore_ascii_case("latest") => {
+            let definition = id.parent().ok_or_else(Error::internal)?;
+            latest(read, &definition, region).await
+        }
+        Some(Kind::ImageVersion) => named(read, id, region, now_ms).await,
+        _ => Err(Error::invalid_parameter(
+            "imageReference",
+            "The value of parameter imageReference is invalid.",
+        )),
+    }
+}
+
+async fn named(read: &mut Read, id: &ResourceId, region: &str, now_ms: i64) -> Result<Chosen> {
+    let version = match read.load(id).await.map_err(db)? {
+        Some(version) => version,
+        None => retained(read, id, now_ms)
+            .await?
+            .ok_or_else(|| not_in_region(id, region))?,
+    };
+    let replicas = complete_in(read, id, region).await?;
+    let replicas = replicas.ok_or_else(|| not_in_region(id, region))?;
+    Ok(Chosen { version, replicas })
+}
+
+/// A soft-deleted version can be used until its retention is over. Source: `API.md` 8.
+async fn retained(read: &mut Read, id: &ResourceId, now_ms: i64) -> Result<Option<Resource>> {
+    let Some(version) = read.load_deleted(id).await.map_err(db)? else {
+        return Ok(None);
+    };
+    let Some(gallery) = id.parent().and_then(|definition| definition.parent()) else {
+        return Ok(None);
+    };
+    let Some(gallery) = read.load(&gallery).await.map_err(db)? else {
+        return Ok(None);
+    };
+    let policy = domain::gallery::soft_delete_policy(&gallery);
+    let ends_ms = version
+        .deleted_ms
+        .map(|at| at + policy.retention_days * DAY_MS);
+    Ok(Some(version).filter(|_| policy.is_enabled && ends_ms.is_some_and(|ends| now_ms < ends)))
+}
+
+async fn latest(read: &mut Read, definition: &ResourceId, region: &str) -> Result<Chosen> {
+    let mut before = None;
+    loop {
+        let page = read
+            .versions_descending(definition, before.as_deref(), PAGE_VERSIONS)
+            .await
+            .map_err(db)?;
+        let (mut rows, mut candidates) = (Vec::new(), Vec::new());
+        for version in page.items {
+            let replicas = complete_in(read, &version.id, region).await?;
+            candidates.push(candidate(&version, replicas.is_some(), region)?);
+            rows.push((version, replicas));
+        }
+        if let Some(best) = choose_latest(&candidates) {
+            let found = rows
+                .into_iter()
+                .zip(&candidates)
+                .find(|(_, c)| c.number == best.number);
+            if let Some(((version, Some(replicas)), _)) = found {
+                return Ok(Chosen { version, replicas });
+            }
+        }
+        before = page.next;
+        if before.is_none() {
+            return Err(no_latest(definition));
+        }
+    }
+}
+
+fn candidate(version: &Resource, is_complete_here: bool, region: &str) -> Result<Candidate> {
+    let profile = version.properties.get("publishingProfile");
+    let flag = |holder: Option<&Value>| holder?.get("excludeFromLatest")?.as_bool();
+    let regional = profile
+        .and_then(|p| p.get("targetRegions"))
+        .and_then(Value::as_array)
+        .into_iter()
+        .flatten()
+        .find(|r| {
+            r["name"]
+                .as_str()
+                .is_some_and(|n| domain::region::normalise(n) == region)
+        });
+    Ok(Candidate {
+        number: version.id.name().parse::<VersionNumber>()?,
+        // A region that is complete serves while others still replicate.
+        is_succeeded: !matches!(
+            version.state,
+            ProvisioningState::Failed | ProvisioningState::Deleting
+        ),
+        is_complete_here,
+        excluded_here: flag(regional),
+        is_excluded: flag(profile).unwrap_or(false),
+    })
+}
+
+/// Returns a version's replicas in a region, if there are some and all are complete.
+async fn complete_in(
+    read: &mut Read,
+    version: &ResourceId,
+    region: &str,
+) -> Result<Option<Vec<Replica>>> {
+    let mut replicas = read.replicas(&version.key()).await.map_err(db)?;
+    replicas.retain(|r| r.region == region);
+    let is_there =
+        !replicas.is_empty() && replicas.iter().all(|r| r.state == ReplicaState::Completed);
+    Ok(is_there.then_some(replicas))
+}
+
+/// 404 `GalleryImageNotFound`. Source: `API.md` 2.2.
+fn not_in_region(id: &ResourceId, region: &str) -> Error {
+    Error::new(
+        ErrorKind::NotFound,
+        "GalleryImageNotFound",
+        format!(
+            "\"The gallery image {id} is not available in {region} region. Please contact image owner to replicate to this \
+             region, or change your requested region.\""
+        ),
+    )
+    .at("imageReference")
+}
+
+/// 404 for a definition of which no version can be used. Source: `API.md` 7.
+fn no_latest(definition: &ResourceId) -> Error {
+    Error::not_found(
+        "NotFound",
+        format!("There is no latest image version exists for \"{definition}\""),
+    )
+    .at("imageReference")
+}
