@@ -13,15 +13,14 @@ mod operations;
 mod replicas;
 mod resources;
 mod settings;
+mod sign_in;
 mod storage;
 mod store;
 
 pub use error::{CatalogError, Kind};
-pub use identity::{
-    DeviceCode, Principal, PrincipalKind, RefreshToken, RoleAssignment, SigningKey, Subscription,
-    Tenant,
-};
+pub use identity::{Principal, PrincipalKind, RoleAssignment, SigningKey, Subscription, Tenant};
 pub use replicas::{Content, Replica, ReplicaState};
 pub use resources::{ListFilter, Page};
+pub use sign_in::{DeviceCode, PrincipalKey, RefreshToken};
 pub use storage::{Blob, BlobKind, Container, Grant, StagedBlock};
 pub use store::{Catalog, Read, Tx};

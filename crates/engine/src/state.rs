@@ -24,6 +24,7 @@ struct Inner {
     regions: Regions,
     clock: Clock,
     bell: Notify,
+    identity: crate::identity::State,
     /// Layers that a sweep found without an owner, and when.
     ownerless: Mutex<HashMap<LayerId, i64>>,
 }
@@ -56,8 +57,14 @@ impl Engine {
             regions: Regions::new(regions),
             clock,
             bell: Notify::new(),
+            identity: crate::identity::State::default(),
             ownerless: Mutex::default(),
         })))
+    }
+
+    /// Returns what this node remembers about sign-in.
+    pub(crate) fn identity(&self) -> &crate::identity::State {
+        &self.0.identity
     }
 
     /// Returns the metadata store.
