@@ -7,6 +7,16 @@ use crate::error::{CatalogError, Result};
 use crate::store::{Read, Tx};
 
 impl Read {
+    /// Returns the key of the resource that holds a name.
+    pub async fn claimed(&mut self, scope: &str, key: &str) -> Result<Option<String>> {
+        let row = sqlx::query("SELECT owner FROM claims WHERE scope = $1 AND key = $2")
+            .bind(scope)
+            .bind(key)
+            .fetch_optional(self.connection())
+            .await?;
+        Ok(row.map(|row| row.try_get("owner")).transpose()?)
+    }
+
     /// Returns who has names in a scope, at most `limit`, by lower-case key.
     pub async fn claimants(&mut self, scope: &str, limit: usize) -> Result<Vec<String>> {
         let rows = sqlx::query(

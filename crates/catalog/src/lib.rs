@@ -5,6 +5,7 @@
 //! writer at a time and it starts with `BEGIN IMMEDIATE`, so a transaction that reads and then
 //! writes never fails half-way. What was committed survives a power cut (`synchronous = FULL`).
 
+mod blob_writes;
 mod claims;
 mod dialect;
 mod error;
@@ -17,6 +18,7 @@ mod sign_in;
 mod storage;
 mod store;
 
+pub use blob_writes::CommittedBlock;
 pub use error::{CatalogError, Kind};
 pub use identity::{Principal, PrincipalKind, RoleAssignment, SigningKey, Subscription, Tenant};
 pub use replicas::{Content, Replica, ReplicaState};

@@ -8,6 +8,7 @@ use catalog::Catalog;
 use domain::{Error, Regions, Result};
 use tokio::sync::{Notify, OnceCell};
 
+use crate::blob::locks::BlobLocks;
 use crate::error::catalog as db;
 use crate::settings::RegionSettings;
 use crate::{Clock, Settings};
@@ -27,6 +28,7 @@ struct Inner {
     identity: crate::identity::State,
     /// Layers that a sweep found without an owner, and when.
     ownerless: Mutex<HashMap<LayerId, i64>>,
+    blob_locks: BlobLocks,
 }
 
 /// A region's store; one that could not be opened is tried again when it is needed.
@@ -59,6 +61,7 @@ impl Engine {
             bell: Notify::new(),
             identity: crate::identity::State::default(),
             ownerless: Mutex::default(),
+            blob_locks: BlobLocks::default(),
         })))
     }
 
@@ -107,6 +110,11 @@ impl Engine {
     /// Returns the regions.
     pub fn regions(&self) -> &Regions {
         &self.0.regions
+    }
+
+    /// Returns who uses which blob now.
+    pub(crate) fn blob_locks(&self) -> &BlobLocks {
+        &self.0.blob_locks
     }
 
     /// Returns the time in milliseconds since the epoch, UTC.

@@ -129,16 +129,22 @@ impl Engine {
 
     /// Returns the keys after a token named one that this node does not know.
     pub(super) async fn keyring_for_stranger(&self) -> Result<Arc<Keyring>> {
-        let identity = self.identity();
-        {
-            let mut reread_ms = lock(&identity.reread_ms);
-            if is_fresh(*reread_ms, self.now_ms(), REREAD_MS) {
-                drop(reread_ms);
-                return self.keyring().await;
-            }
-            *reread_ms = self.now_ms();
+        if self.may_reread() {
+            self.read_keyring().await
+        } else {
+            self.keyring().await
         }
-        self.read_keyring().await
+    }
+
+    /// Whether the keys may be read again now; says yes once in a while.
+    fn may_reread(&self) -> bool {
+        let now_ms = self.now_ms();
+        let mut reread_ms = lock(&self.identity().reread_ms);
+        if is_fresh(*reread_ms, now_ms, REREAD_MS) {
+            return false;
+        }
+        *reread_ms = now_ms;
+        true
     }
 
     async fn read_keyring(&self) -> Result<Arc<Keyring>> {
