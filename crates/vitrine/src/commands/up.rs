@@ -28,7 +28,11 @@ pub async fn run(args: Args) -> anyhow::Result<()> {
 
 fn screen(endpoint: &str, data: &PathBuf, is_first_start: bool) -> anyhow::Result<String> {
     let lines = connect::az_lines(data, "sh")?;
-    let state = if is_first_start { "A new gallery is ready" } else { "Your gallery is ready again" };
+    let state = if is_first_start {
+        "A new gallery is ready"
+    } else {
+        "Your gallery is ready again"
+    };
     Ok(format!(
         "\n  Vitrine: {state} at {endpoint}\n\n\
            Data      {data}\n\
