@@ -90,7 +90,7 @@ export async function useBlockBlobs(world) {
   const names = (await all(container.listBlobsFlat())).map((item) => item.name);
   assert.deepEqual(names, ["debian.vhd", "notes/read me.txt"]);
   const tops = (await all(container.listBlobsByHierarchy("/"))).map((item) => item.name);
-  assert.deepEqual(tops, ["debian.vhd", "notes/"]);
+  assert.deepEqual(tops, ["notes/", "debian.vhd"]);
   const pages = await all(container.listBlobsFlat().byPage({ maxPageSize: 1 }));
   const listed = pages.flatMap((page) => page.segment.blobItems.map((item) => item.name));
   assert.deepEqual(listed, names);

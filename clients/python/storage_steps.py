@@ -83,7 +83,7 @@ def use_block_blobs(world):
     pages = container.list_blobs(results_per_page=1).by_page()
     assert [[item.name for item in page] for page in pages] == [[name] for name in names]
     tops = [item.name for item in container.walk_blobs(delimiter="/")]
-    assert tops == ["debian.vhd", "notes/"], tops
+    assert tops == ["notes/", "debian.vhd"], tops
     blob.delete_blob()
     refused("BlobNotFound", 404, blob.download_blob)
     say("block blob: put, metadata, blocks, list by pages and by folder, delete")
