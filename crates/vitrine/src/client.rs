@@ -14,8 +14,6 @@ use crate::output::NotFound;
 pub const API_VERSION: &str = "2026-03-03";
 /// The api-version of resource groups.
 pub const GROUP_API_VERSION: &str = "2024-11-01";
-/// The api-version of storage accounts.
-pub const STORAGE_API_VERSION: &str = "2025-08-01";
 /// The api-version of disks.
 pub const DISK_API_VERSION: &str = "2025-01-02";
 /// How long one request may take.

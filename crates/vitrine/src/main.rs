@@ -35,7 +35,7 @@ struct Cli {
 #[derive(Subcommand)]
 enum Command {
     /// Start a complete gallery on this machine
-    Up(up::Args),
+    Up(serve::Args),
     /// Run the server alone
     Serve(serve::Args),
     /// Print the lines that point a client at this gallery
