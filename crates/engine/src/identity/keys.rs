@@ -129,14 +129,13 @@ impl Engine {
 
     /// Returns the keys after a token named one that this node does not know.
     pub(super) async fn keyring_for_stranger(&self) -> Result<Arc<Keyring>> {
-        if self.may_reread() {
-            self.read_keyring().await
-        } else {
-            self.keyring().await
+        if !self.may_reread() {
+            return self.keyring().await;
         }
+        self.read_keyring().await
     }
 
-    /// Whether the keys may be read again now; says yes once in a while.
+    /// Whether an unknown key may make this node read again now.
     fn may_reread(&self) -> bool {
         let now_ms = self.now_ms();
         let mut reread_ms = lock(&self.identity().reread_ms);

@@ -31,7 +31,7 @@ pub(crate) use accounts::no_subscription;
 pub use accounts::{NewSubscription, NewTenant};
 pub use audience::{Asked, AudienceClass, SCOPE_BYTES_MAX, is_loopback};
 pub use bootstrap::{BootstrapOptions, Bootstrapped};
-pub use catalog::{Principal, PrincipalKind};
+pub use catalog::{Principal, PrincipalKind, RoleAssignment, Subscription, Tenant};
 pub use device::DeviceFlow;
 pub use error::{SignInError, SignInResult};
 pub use grants::{Grant, Issued, TokenRequest};
