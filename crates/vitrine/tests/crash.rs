@@ -19,9 +19,15 @@ async fn a_publish_to_two_regions_survives_fifty_kills() {
     let source = scene.upload("source", &bytes).await;
     let version = scene.version("1.0.0");
     let body = scene.version_body(&source, &["eastus", "westus2"]);
-    let answer = scene.arm.send("PUT", &version, GALLERY_VERSION, Some(&body)).await;
+    let answer = scene
+        .arm
+        .send("PUT", &version, GALLERY_VERSION, Some(&body))
+        .await;
     assert_eq!(answer.status, 201, "{}", answer.body);
-    let poll = answer.header("azure-asyncoperation").expect("a new version is polled").to_owned();
+    let poll = answer
+        .header("azure-asyncoperation")
+        .expect("a new version is polled")
+        .to_owned();
 
     let mut rounds = 1;
     for kill in 0..KILLS {
@@ -30,23 +36,38 @@ async fn a_publish_to_two_regions_survives_fifty_kills() {
         server.kill();
         server.resume().await;
         let status = scene.arm.send_url("GET", &poll, None).await;
-        assert_eq!(status.status, 200, "the operation is known after kill {kill}: {}", status.body);
+        assert_eq!(
+            status.status, 200,
+            "the operation is known after kill {kill}: {}",
+            status.body
+        );
         if status.body["status"] != "InProgress" {
             assert_eq!(status.body["status"], "Succeeded", "{}", status.body);
             // Done before the kills were: publish the next version and go on.
             rounds += 1;
             let next = scene.version(&format!("{rounds}.0.0"));
-            let answer = scene.arm.send("PUT", &next, GALLERY_VERSION, Some(&body)).await;
+            let answer = scene
+                .arm
+                .send("PUT", &next, GALLERY_VERSION, Some(&body))
+                .await;
             assert_eq!(answer.status, 201, "{}", answer.body);
         }
     }
     let listed = finished(&scene).await;
     for item in &listed {
-        assert_eq!(item["properties"]["provisioningState"], "Succeeded", "{item}");
+        assert_eq!(
+            item["properties"]["provisioningState"], "Succeeded",
+            "{item}"
+        );
     }
     for region in ["eastus", "westus2"] {
-        let out = scene.download(&version, region, &format!("out-{region}")).await;
-        assert!(out == bytes, "the bytes of {region} are not those that were published");
+        let out = scene
+            .download(&version, region, &format!("out-{region}"))
+            .await;
+        assert!(
+            out == bytes,
+            "the bytes of {region} are not those that were published"
+        );
     }
     nothing_is_orphaned(&mut server, &scene).await;
 }
@@ -54,27 +75,52 @@ async fn a_publish_to_two_regions_survives_fifty_kills() {
 /// Waits until no version is at work, and returns all.
 async fn finished(scene: &Scene) -> Vec<Value> {
     let path = format!("{}/versions", scene.definition);
-    until("every version is over", Duration::from_secs(240), || async {
-        let answer = scene.arm.send("GET", &path, GALLERY_VERSION, None).await;
-        let all = answer.body["value"].as_array().cloned().unwrap_or_default();
-        let is_over = |v: &Value| !["Creating", "Updating"].contains(&v["properties"]["provisioningState"].as_str().unwrap_or_default());
-        all.iter().all(is_over).then_some(all)
-    })
+    until(
+        "every version is over",
+        Duration::from_secs(240),
+        || async {
+            let answer = scene.arm.send("GET", &path, GALLERY_VERSION, None).await;
+            let all = answer.body["value"].as_array().cloned().unwrap_or_default();
+            let is_over = |v: &Value| {
+                !["Creating", "Updating"].contains(
+                    &v["properties"]["provisioningState"]
+                        .as_str()
+                        .unwrap_or_default(),
+                )
+            };
+            all.iter().all(is_over).then_some(all)
+        },
+    )
     .await
 }
 
 /// Deletes everything, sweeps, and finds empty stores and no open operation.
 async fn nothing_is_orphaned(server: &mut Gallery, scene: &Scene) {
-    scene.arm.over("DELETE", &scene.group, "2024-11-01", None).await;
+    scene
+        .arm
+        .over("DELETE", &scene.group, "2024-11-01", None)
+        .await;
     assert!(server.stop());
     let fsck = server.vitrine(&["fsck"]);
-    assert!(fsck.status.success(), "{}", String::from_utf8_lossy(&fsck.stderr));
+    assert!(
+        fsck.status.success(),
+        "{}",
+        String::from_utf8_lossy(&fsck.stderr)
+    );
     let swept = server.vitrine(&["sweep", "--now"]);
-    assert!(swept.status.success(), "{}", String::from_utf8_lossy(&swept.stderr));
+    assert!(
+        swept.status.success(),
+        "{}",
+        String::from_utf8_lossy(&swept.stderr)
+    );
     let stat = server.vitrine(&["stat"]);
     let stat: Value = serde_json::from_slice(&stat.stdout).expect("stat prints JSON");
     assert_eq!(stat["openOperations"], 0, "{stat}");
     for region in stat["regions"].as_array().into_iter().flatten() {
-        assert_eq!((&region["storedBytes"], &region["layers"]), (&0.into(), &0.into()), "{region}");
+        assert_eq!(
+            (&region["storedBytes"], &region["layers"]),
+            (&0.into(), &0.into()),
+            "{region}"
+        );
     }
 }
