@@ -268,6 +268,9 @@ impl Routes {
             s,
             |r| Box::pin(storage_account::check_name(r)),
         );
+        self.add(Method::POST, &format!("{galleries}/share"), g, |r| {
+            Box::pin(gallery::share(r))
+        });
         let deleted = format!(
             "{galleries}/softDeletedArtifactTypes/{{artifactType}}/artifacts/{{artifact}}/versions"
         );

@@ -164,6 +164,14 @@ CREATE TABLE staged_blocks (
     PRIMARY KEY (account, container, blob, block_id)
 );
 
+CREATE TABLE block_lists (
+    account TEXT NOT NULL,
+    container TEXT NOT NULL,
+    blob TEXT NOT NULL,
+    blocks TEXT NOT NULL,
+    PRIMARY KEY (account, container, blob)
+);
+
 CREATE TABLE grants (
     token_hash TEXT PRIMARY KEY NOT NULL,
     resource_key TEXT NOT NULL,

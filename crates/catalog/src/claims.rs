@@ -4,7 +4,31 @@ use domain::ResourceId;
 use sqlx::Row as _;
 
 use crate::error::{CatalogError, Result};
-use crate::store::Tx;
+use crate::store::{Read, Tx};
+
+impl Read {
+    /// Returns the key of the resource that holds a name.
+    pub async fn claimed(&mut self, scope: &str, key: &str) -> Result<Option<String>> {
+        let row = sqlx::query("SELECT owner FROM claims WHERE scope = $1 AND key = $2")
+            .bind(scope)
+            .bind(key)
+            .fetch_optional(self.connection())
+            .await?;
+        Ok(row.map(|row| row.try_get("owner")).transpose()?)
+    }
+
+    /// Returns who has names in a scope, at most `limit`, by lower-case key.
+    pub async fn claimants(&mut self, scope: &str, limit: usize) -> Result<Vec<String>> {
+        let rows = sqlx::query(
+            "SELECT DISTINCT owner FROM claims WHERE scope = $1 ORDER BY owner LIMIT $2",
+        )
+        .bind(scope)
+        .bind(i64::try_from(limit).unwrap_or(i64::MAX))
+        .fetch_all(self.connection())
+        .await?;
+        rows.iter().map(|row| Ok(row.try_get("owner")?)).collect()
+    }
+}
 
 impl Tx {
     /// Takes a name for `owner`; taking it twice for the same owner is fine.

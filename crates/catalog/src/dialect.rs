@@ -54,6 +54,14 @@ impl Dialect {
         }
     }
 
+    /// Returns a statement whose `{name}` compares and sorts by bytes, as SQLite always does.
+    pub fn in_byte_order(self, sql: &str) -> String {
+        match self {
+            Self::Sqlite => sql.replace("{name}", "name"),
+            Self::Postgres => sql.replace("{name}", "name COLLATE \"C\""),
+        }
+    }
+
     /// Opens the pool of writers: one connection on SQLite, so that waiting is fair.
     pub async fn writers(self, url: &str) -> Result<AnyPool> {
         let connections = match self {

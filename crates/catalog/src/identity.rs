@@ -112,34 +112,6 @@ pub struct RoleAssignment {
     pub created_ms: i64,
 }
 
-/// A refresh token, by its hash.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct RefreshToken {
-    /// SHA-256 of the token.
-    pub hash: String,
-    /// Object id of the principal.
-    pub principal: String,
-    /// The tenant.
-    pub tenant: String,
-    /// Milliseconds since the epoch, UTC.
-    pub expires_ms: i64,
-}
-
-/// A device code that waits for a person.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct DeviceCode {
-    /// SHA-256 of the device code.
-    pub device_hash: String,
-    /// What the person types.
-    pub user_code: String,
-    /// The tenant.
-    pub tenant: String,
-    /// Who has signed in for it.
-    pub principal: Option<String>,
-    /// Milliseconds since the epoch, UTC.
-    pub expires_ms: i64,
-}
-
 impl Read {
     /// Returns a tenant.
     pub async fn load_tenant(&mut self, id: &str) -> Result<Option<Tenant>> {
@@ -263,34 +235,13 @@ impl Read {
         rows.iter().map(role_assignment).collect()
     }
 
-    /// Returns a refresh token.
-    pub async fn load_refresh_token(&mut self, hash: &str) -> Result<Option<RefreshToken>> {
-        let row = sqlx::query("SELECT * FROM refresh_tokens WHERE hash = $1")
-            .bind(hash)
+    /// Whether a subscription holds anything.
+    pub async fn is_subscription_empty(&mut self, id: &str) -> Result<bool> {
+        let row = sqlx::query("SELECT key FROM resources WHERE subscription = $1 LIMIT 1")
+            .bind(id.to_ascii_lowercase())
             .fetch_optional(self.connection())
             .await?;
-        row.as_ref().map(refresh_token).transpose()
-    }
-
-    /// Returns a device code.
-    pub async fn load_device_code(&mut self, device_hash: &str) -> Result<Option<DeviceCode>> {
-        let row = sqlx::query("SELECT * FROM device_codes WHERE device_hash = $1")
-            .bind(device_hash)
-            .fetch_optional(self.connection())
-            .await?;
-        row.as_ref().map(device_code).transpose()
-    }
-
-    /// Returns a device code by what the person typed.
-    pub async fn load_device_code_by_user_code(
-        &mut self,
-        user_code: &str,
-    ) -> Result<Option<DeviceCode>> {
-        let row = sqlx::query("SELECT * FROM device_codes WHERE user_code = $1")
-            .bind(user_code)
-            .fetch_optional(self.connection())
-            .await?;
-        row.as_ref().map(device_code).transpose()
+        Ok(row.is_none())
     }
 }
 
@@ -400,6 +351,15 @@ impl Tx {
         Ok(())
     }
 
+    /// Removes every role of a principal.
+    pub async fn delete_role_assignments_of(&mut self, principal: &str) -> Result<()> {
+        sqlx::query("DELETE FROM role_assignments WHERE principal = $1")
+            .bind(principal)
+            .execute(self.connection())
+            .await?;
+        Ok(())
+    }
+
     /// Removes a role assignment; whether it was there.
     pub async fn delete_role_assignment(&mut self, id: &str) -> Result<bool> {
         let done = sqlx::query("DELETE FROM role_assignments WHERE id = $1")
@@ -407,62 +367,6 @@ impl Tx {
             .execute(self.connection())
             .await?;
         Ok(done.rows_affected() > 0)
-    }
-
-    /// Stores a refresh token.
-    pub async fn put_refresh_token(&mut self, token: &RefreshToken) -> Result<()> {
-        sqlx::query("INSERT INTO refresh_tokens (hash, principal, tenant, expires_ms) VALUES ($1, $2, $3, $4)")
-            .bind(token.hash.clone())
-            .bind(token.principal.clone())
-            .bind(token.tenant.clone())
-            .bind(token.expires_ms)
-            .execute(self.connection())
-            .await?;
-        Ok(())
-    }
-
-    /// Removes a refresh token; whether it was there.
-    pub async fn delete_refresh_token(&mut self, hash: &str) -> Result<bool> {
-        let done = sqlx::query("DELETE FROM refresh_tokens WHERE hash = $1")
-            .bind(hash)
-            .execute(self.connection())
-            .await?;
-        Ok(done.rows_affected() > 0)
-    }
-
-    /// Stores a device code in place of what is there.
-    pub async fn put_device_code(&mut self, code: &DeviceCode) -> Result<()> {
-        sqlx::query("INSERT INTO device_codes (device_hash, user_code, tenant, principal, expires_ms) VALUES ($1, $2, $3, $4, $5) ON CONFLICT (device_hash) DO UPDATE SET principal = excluded.principal")
-            .bind(code.device_hash.clone())
-            .bind(code.user_code.clone())
-            .bind(code.tenant.clone())
-            .bind(code.principal.clone())
-            .bind(code.expires_ms)
-            .execute(self.connection())
-            .await?;
-        Ok(())
-    }
-
-    /// Removes a device code; whether it was there.
-    pub async fn delete_device_code(&mut self, device_hash: &str) -> Result<bool> {
-        let done = sqlx::query("DELETE FROM device_codes WHERE device_hash = $1")
-            .bind(device_hash)
-            .execute(self.connection())
-            .await?;
-        Ok(done.rows_affected() > 0)
-    }
-
-    /// Forgets refresh tokens and device codes that are over.
-    pub async fn prune_tokens(&mut self, now_ms: i64) -> Result<()> {
-        sqlx::query("DELETE FROM refresh_tokens WHERE expires_ms < $1")
-            .bind(now_ms)
-            .execute(self.connection())
-            .await?;
-        sqlx::query("DELETE FROM device_codes WHERE expires_ms < $1")
-            .bind(now_ms)
-            .execute(self.connection())
-            .await?;
-        Ok(())
     }
 }
 
@@ -529,24 +433,5 @@ fn role_assignment(row: &AnyRow) -> Result<RoleAssignment> {
         principal: row.try_get("principal")?,
         principal_type: row.try_get("principal_type")?,
         created_ms: row.try_get("created_ms")?,
-    })
-}
-
-fn refresh_token(row: &AnyRow) -> Result<RefreshToken> {
-    Ok(RefreshToken {
-        hash: row.try_get("hash")?,
-        principal: row.try_get("principal")?,
-        tenant: row.try_get("tenant")?,
-        expires_ms: row.try_get("expires_ms")?,
-    })
-}
-
-fn device_code(row: &AnyRow) -> Result<DeviceCode> {
-    Ok(DeviceCode {
-        device_hash: row.try_get("device_hash")?,
-        user_code: row.try_get("user_code")?,
-        tenant: row.try_get("tenant")?,
-        principal: row.try_get("principal")?,
-        expires_ms: row.try_get("expires_ms")?,
     })
 }

@@ -5,6 +5,7 @@
 //! writer at a time and it starts with `BEGIN IMMEDIATE`, so a transaction that reads and then
 //! writes never fails half-way. What was committed survives a power cut (`synchronous = FULL`).
 
+mod blob_writes;
 mod claims;
 mod dialect;
 mod error;
@@ -13,15 +14,15 @@ mod operations;
 mod replicas;
 mod resources;
 mod settings;
+mod sign_in;
 mod storage;
 mod store;
 
+pub use blob_writes::CommittedBlock;
 pub use error::{CatalogError, Kind};
-pub use identity::{
-    DeviceCode, Principal, PrincipalKind, RefreshToken, RoleAssignment, SigningKey, Subscription,
-    Tenant,
-};
+pub use identity::{Principal, PrincipalKind, RoleAssignment, SigningKey, Subscription, Tenant};
 pub use replicas::{Content, Replica, ReplicaState};
 pub use resources::{ListFilter, Page};
+pub use sign_in::{DeviceCode, PrincipalKey, RefreshToken};
 pub use storage::{Blob, BlobKind, Container, Grant, StagedBlock};
 pub use store::{Catalog, Read, Tx};

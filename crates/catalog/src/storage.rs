@@ -3,8 +3,8 @@
 use domain::ResourceId;
 use domain::resource::Document;
 use serde_json::Value;
-use sqlx::Row as _;
 use sqlx::any::AnyRow;
+use sqlx::{AssertSqlSafe, Row as _};
 use uuid::Uuid;
 
 use crate::error::{CatalogError, Result, exists};
@@ -129,15 +129,15 @@ impl Read {
         after: Option<&str>,
         limit: usize,
     ) -> Result<Page<Container>> {
-        let rows = sqlx::query(
-            "SELECT * FROM containers WHERE account = $1 AND name >= $2 AND name > $3 ORDER BY name LIMIT $4",
-        )
-        .bind(account)
-        .bind(prefix)
-        .bind(after.unwrap_or_default())
-        .bind(i64::try_from(limit).unwrap_or(i64::MAX))
-        .fetch_all(self.connection())
-        .await?;
+        const SQL: &str = "SELECT * FROM containers WHERE account = $1 AND {name} >= $2 AND {name} > $3 \
+             ORDER BY {name} LIMIT $4";
+        let rows = sqlx::query(AssertSqlSafe(self.dialect.in_byte_order(SQL)))
+            .bind(account)
+            .bind(prefix)
+            .bind(after.unwrap_or_default())
+            .bind(i64::try_from(limit).unwrap_or(i64::MAX))
+            .fetch_all(self.connection())
+            .await?;
         let items = rows.iter().map(container).collect::<Result<Vec<_>>>()?;
         Ok(page(items, prefix, limit, |item| &item.name))
     }
@@ -168,16 +168,16 @@ impl Read {
         after: Option<&str>,
         limit: usize,
     ) -> Result<Page<Blob>> {
-        let rows = sqlx::query(
-            "SELECT * FROM blobs WHERE account = $1 AND container = $2 AND name >= $3 AND name > $4 ORDER BY name LIMIT $5",
-        )
-        .bind(account)
-        .bind(container)
-        .bind(prefix)
-        .bind(after.unwrap_or_default())
-        .bind(i64::try_from(limit).unwrap_or(i64::MAX))
-        .fetch_all(self.connection())
-        .await?;
+        const SQL: &str = "SELECT * FROM blobs WHERE account = $1 AND container = $2 AND {name} >= $3 AND {name} > $4 \
+             ORDER BY {name} LIMIT $5";
+        let rows = sqlx::query(AssertSqlSafe(self.dialect.in_byte_order(SQL)))
+            .bind(account)
+            .bind(container)
+            .bind(prefix)
+            .bind(after.unwrap_or_default())
+            .bind(i64::try_from(limit).unwrap_or(i64::MAX))
+            .fetch_all(self.connection())
+            .await?;
         let items = rows.iter().map(blob).collect::<Result<Vec<_>>>()?;
         Ok(page(items, prefix, limit, |item| &item.name))
     }
@@ -256,60 +256,6 @@ impl Tx {
         Ok(())
     }
 
-    /// Removes a container; whether it was there.
-    pub async fn delete_container(&mut self, account: &str, name: &str) -> Result<bool> {
-        let done = sqlx::query("DELETE FROM containers WHERE account = $1 AND name = $2")
-            .bind(account)
-            .bind(name)
-            .execute(self.connection())
-            .await?;
-        Ok(done.rows_affected() > 0)
-    }
-
-    /// Stores a blob in place of what is there.
-    pub async fn put_blob(&mut self, blob: &Blob) -> Result<()> {
-        const SQL: &str = "INSERT INTO blobs (account, container, name, kind, size_bytes, etag, created_ms, modified_ms, \
-             metadata, headers, layer, region, sequence) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13) \
-             ON CONFLICT (account, container, name) DO UPDATE SET kind = excluded.kind, size_bytes = excluded.size_bytes, \
-             etag = excluded.etag, created_ms = excluded.created_ms, modified_ms = excluded.modified_ms, \
-             metadata = excluded.metadata, headers = excluded.headers, layer = excluded.layer, \
-             region = excluded.region, sequence = excluded.sequence";
-        sqlx::query(SQL)
-            .bind(blob.account.clone())
-            .bind(blob.container.clone())
-            .bind(blob.name.clone())
-            .bind(blob.kind.as_str())
-            .bind(blob.size_bytes)
-            .bind(blob.etag.clone())
-            .bind(blob.created_ms)
-            .bind(blob.modified_ms)
-            .bind(text(&blob.metadata))
-            .bind(text(&blob.headers))
-            .bind(blob.layer.to_string())
-            .bind(blob.region.clone())
-            .bind(blob.sequence)
-            .execute(self.connection())
-            .await?;
-        Ok(())
-    }
-
-    /// Removes a blob; whether it was there.
-    pub async fn delete_blob(
-        &mut self,
-        account: &str,
-        container: &str,
-        name: &str,
-    ) -> Result<bool> {
-        let done =
-            sqlx::query("DELETE FROM blobs WHERE account = $1 AND container = $2 AND name = $3")
-                .bind(account)
-                .bind(container)
-                .bind(name)
-                .execute(self.connection())
-                .await?;
-        Ok(done.rows_affected() > 0)
-    }
-
     /// Stores a staged block in place of one with its id.
     pub async fn put_staged_block(&mut self, block: &StagedBlock) -> Result<()> {
         const SQL: &str = "INSERT INTO staged_blocks (account, container, blob, block_id, layer, start, length, created_ms) \
@@ -386,7 +332,7 @@ fn page<T>(mut items: Vec<T>, prefix: &str, limit: usize, name: impl Fn(&T) -> &
     Page { items, next }
 }
 
-fn text(document: &Document) -> String {
+pub(crate) fn text(document: &Document) -> String {
     Value::Object(document.clone()).to_string()
 }
 
@@ -395,7 +341,7 @@ fn document(table: &'static str, row: &AnyRow, column: &str) -> Result<Document>
     serde_json::from_str(&text).map_err(|error| corrupt(table, row, error.to_string()))
 }
 
-fn layer(table: &'static str, row: &AnyRow) -> Result<Uuid> {
+pub(crate) fn layer(table: &'static str, row: &AnyRow) -> Result<Uuid> {
     let text: String = row.try_get("layer")?;
     Uuid::parse_str(&text).map_err(|error| corrupt(table, row, error.to_string()))
 }
@@ -437,7 +383,7 @@ fn blob(row: &AnyRow) -> Result<Blob> {
     })
 }
 
-fn staged_block(row: &AnyRow) -> Result<StagedBlock> {
+pub(crate) fn staged_block(row: &AnyRow) -> Result<StagedBlock> {
     Ok(StagedBlock {
         account: row.try_get("account")?,
         container: row.try_get("container")?,

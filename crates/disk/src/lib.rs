@@ -5,27 +5,17 @@
 //! length is checked against the file before it is used. The caller names the format; it is
 //! checked, never guessed.
 
+mod bytes;
+mod cache;
+mod decompress;
+mod format;
+pub mod memory;
+pub mod qcow2;
 pub mod raw;
 pub mod source;
 pub mod vhd;
+pub mod vmdk;
+mod walk;
 
-use std::sync::Arc;
-
-pub use source::{DiskError, Extent, ExtentKind, Source};
-
-/// The formats that can be read.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Format {
-    /// The bytes of the disk and nothing else.
-    Raw,
-    /// Fixed VHD: the bytes of the disk and a footer of 512 bytes.
-    Vhd,
-}
-
-/// Opens a disk in the named format.
-pub fn open(format: Format, inner: Arc<dyn Source>) -> Result<Arc<dyn Source>, DiskError> {
-    match format {
-        Format::Raw => Ok(inner),
-        Format::Vhd => Ok(Arc::new(vhd::FixedVhd::new(inner)?)),
-    }
-}
+pub use format::{Format, looks_like, open};
+pub use source::{DISK_BYTES_MAX, DiskError, Extent, ExtentKind, Source};

@@ -2,6 +2,9 @@
 
 use std::io;
 
+/// Largest disk that any reader opens; more is a lie or a mistake.
+pub const DISK_BYTES_MAX: u64 = 64 << 40;
+
 /// What a run of bytes holds.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ExtentKind {
@@ -22,7 +25,7 @@ pub struct Extent {
     pub kind: ExtentKind,
 }
 
-/// What can go wrong with a disk image; callers match on [`DiskError::kind`].
+/// What can go wrong with a disk image; callers match on it, people read it.
 #[derive(Debug, thiserror::Error)]
 pub enum DiskError {
     /// The bytes are not a valid image of the named format.
@@ -54,6 +57,22 @@ pub enum DiskError {
     /// The file below did not answer.
     #[error(transparent)]
     Io(#[from] io::Error),
+}
+
+impl DiskError {
+    pub(crate) fn malformed(format: &'static str, reason: impl Into<String>) -> Self {
+        Self::Malformed {
+            format,
+            reason: reason.into(),
+        }
+    }
+
+    pub(crate) fn refused(format: &'static str, reason: impl Into<String>) -> Self {
+        Self::Refused {
+            format,
+            reason: reason.into(),
+        }
+    }
 }
 
 /// A disk that can be read at any position.

@@ -5,7 +5,10 @@ mod tier;
 
 use serde_json::{Value, json};
 
-use crate::plan::{PutContext, canonical, properties, same, start, take, text};
+use crate::plan::{
+    PutContext, canonical, drop_nothing, is_nothing, is_part, moment, properties, same, start,
+    take, text, word,
+};
 use crate::resource::Document;
 use crate::{Error, Kind, Resource, ResourceId, Result};
 
@@ -13,7 +16,7 @@ pub use access::{
     AccessLevel, AccessRequest, DiskState, begin_access, check_delete, closed_state, set_state,
 };
 
-const SKUS: [&str; 7] = [
+pub(crate) const SKUS: [&str; 7] = [
     "Standard_LRS",
     "Premium_LRS",
     "StandardSSD_LRS",
@@ -22,22 +25,33 @@ const SKUS: [&str; 7] = [
     "StandardSSD_ZRS",
     "PremiumV2_LRS",
 ];
+const ENCRYPTIONS: [&str; 3] = [
+    "EncryptionAtRestWithPlatformKey",
+    "EncryptionAtRestWithCustomerKey",
+    "EncryptionAtRestWithPlatformAndCustomerKeys",
+];
 const POLICIES: [&str; 3] = ["AllowAll", "AllowPrivate", "DenyAll"];
 /// Members that may change as sent.
-const MUTABLE: [&str; 10] = [
+const MUTABLE: [&str; 8] = [
     "osType",
     "supportsHibernation",
-    "purchasePlan",
-    "supportedCapabilities",
     "burstingEnabled",
     "maxShares",
     "optimizedForFrequentAttach",
-    "diskIOPSReadWrite",
-    "diskMBpsReadWrite",
     "dataAccessAuthMode",
+    "networkAccessPolicy",
+    "publicNetworkAccess",
 ];
+/// What a disk that is sold by its numbers may say; elsewhere they follow from size and sku.
+const PERFORMANCE: [&str; 2] = ["diskIOPSReadWrite", "diskMBpsReadWrite"];
+/// Objects that grow with the api-version: what is not named in them stays.
+const MERGED: [&str; 2] = ["purchasePlan", "supportedCapabilities"];
+/// Members that are said once, at first or later.
+const ONCE: [&str; 2] = ["hyperVGeneration", "securityProfile"];
 /// The largest disk: 32 TiB less one GiB. Source: `API.md` 12.
 const SIZE_GIB_MAX: u64 = 32_767;
+/// Ways to name the image that a disk is made from.
+const REFERENCES: [&str; 3] = ["id", "sharedGalleryImageId", "communityGalleryImageId"];
 const GIB: u64 = 1 << 30;
 /// Bytes of a VHD footer, part of what is uploaded.
 const FOOTER_BYTES: u64 = 512;
@@ -62,7 +76,9 @@ pub fn plan_put(
         if stored.is_some() && !same(row.top.get(name), value) {
             return Err(Error::change_not_allowed(format!("disk.{name}")));
         }
-        row.top.insert(name.to_owned(), value.clone());
+        if !is_nothing(value) {
+            row.top.insert(name.to_owned(), value.clone());
+        }
     }
     canonical(
         &mut sent,
@@ -90,20 +106,51 @@ pub fn plan_put(
     )?;
     plan_creation(ctx, &mut row, &sent, stored.is_none())?;
     plan_size(&mut row, &sent)?;
+    if let Some(bytes) = size_bytes(&row) {
+        tier::set_performance(&mut row, bytes.div_ceil(GIB).max(1));
+    }
+    if is_sold_by_numbers(&row) {
+        take(&mut row.properties, &sent, &PERFORMANCE);
+    }
     check_encryption(&sent)?;
-    take(&mut row.properties, &sent, &MUTABLE);
-    take(
-        &mut row.properties,
-        &sent,
-        &[
-            "hyperVGeneration",
-            "networkAccessPolicy",
-            "publicNetworkAccess",
-            "securityProfile",
-        ],
+    drop_nothing(
+        &mut sent,
+        &["purchasePlan", "supportedCapabilities", "securityProfile"],
     );
+    take(&mut row.properties, &sent, &MUTABLE);
+    merge(&mut row.properties, &sent, &MERGED);
+    for name in ONCE {
+        let Some(value) = sent.get(name) else {
+            continue;
+        };
+        let kept = row.properties.get(name);
+        if kept.is_some() && !is_part(kept, value) {
+            return Err(Error::change_not_allowed(format!("disk.properties.{name}")));
+        }
+        row.properties.entry(name).or_insert_with(|| value.clone());
+    }
     apply_defaults(&mut row);
     Ok(row)
+}
+
+fn merge(row: &mut Document, sent: &Document, names: &[&str]) {
+    for name in names {
+        let Some(members) = sent.get(*name).and_then(Value::as_object) else {
+            continue;
+        };
+        let kept = row.entry(*name).or_insert_with(|| json!({}));
+        if let Some(kept) = kept.as_object_mut() {
+            for (name, value) in members {
+                kept.insert(name.clone(), value.clone());
+            }
+        }
+    }
+}
+
+fn is_sold_by_numbers(row: &Resource) -> bool {
+    let sku = row.top.get("sku").and_then(|s| s.get("name"));
+    sku.and_then(Value::as_str)
+        .is_some_and(|sku| sku.starts_with("Ultra") || sku.starts_with("PremiumV2"))
 }
 
 fn check_name(name: &str) -> Result<()> {
@@ -133,10 +180,12 @@ fn plan_sku(row: &mut Resource, body: &Value) -> Result<()> {
         .and_then(|s| s.get("name"))
         .and_then(Value::as_str);
     let name = text(&sku, "name").or(held).unwrap_or("Standard_LRS");
-    let tier = name.split('_').next().unwrap_or_default();
-    let sku =
-        json!({ "name": name, "tier": if tier.starts_with("Ultra") { "Ultra" } else { tier } });
-    row.top.insert("sku".to_owned(), sku);
+    let tier = ["Ultra", "Premium"]
+        .into_iter()
+        .find(|tier| name.starts_with(tier))
+        .unwrap_or("Standard");
+    row.top
+        .insert("sku".to_owned(), json!({ "name": name, "tier": tier }));
     Ok(())
 }
 
@@ -152,7 +201,10 @@ fn plan_creation(
     if !is_new {
         let stored = row.properties.get("creationData");
         for (name, value) in creation.into_iter().flatten() {
-            if !same(stored.and_then(|s| s.get(name)), value) {
+            // What was not said is off.
+            let held = stored.and_then(|s| s.get(name));
+            let is_off = held.is_none() && value == &Value::Bool(false);
+            if !is_off && !is_part(held, value) {
                 return Err(Error::change_not_allowed(format!("{TARGET}.{name}")));
             }
         }
@@ -180,9 +232,8 @@ fn plan_creation(
         .ok_or_else(|| Error::required(format!("{TARGET}.createOption")))?
         .to_owned();
     check_creation(&creation, &option, sent)?;
-    let now = jiff::Timestamp::from_millisecond(ctx.now_ms).map_err(|_| Error::internal())?;
     row.properties
-        .insert("timeCreated".to_owned(), json!(now.to_string()));
+        .insert("timeCreated".to_owned(), moment(ctx.now_ms)?);
     row.properties
         .insert("uniqueId".to_owned(), json!((ctx.fresh)().to_string()));
     let state = if option == "Upload" {
@@ -205,31 +256,13 @@ fn check_creation(creation: &Document, option: &str, sent: &Document) -> Result<
             Err(Error::required("disk.properties.diskSizeGB"))
         }
         "Empty" => Ok(()),
-        "FromImage" => {
-            let reference = creation.get("galleryImageReference");
-            let reference = reference
-                .ok_or_else(|| Error::required(format!("{TARGET}.galleryImageReference")))?;
-            let id = reference
-                .get("id")
-                .and_then(Value::as_str)
-                .filter(|id| !id.is_empty());
-            let id =
-                id.ok_or_else(|| Error::required(format!("{TARGET}.galleryImageReference.id")))?;
-            let kind = ResourceId::parse(id)?.kind();
-            if matches!(kind, Some(Kind::Image | Kind::ImageVersion)) {
-                return Ok(());
-            }
-            Err(Error::invalid_parameter(
-                "imageReference",
-                "The value of parameter imageReference is invalid.",
-            ))
-        }
+        "FromImage" => check_image(creation),
         "Import" if !says("sourceUri") => Err(Error::required(format!("{TARGET}.sourceUri"))),
         "Import" => Ok(()),
         "Copy" if !says("sourceResourceId") => {
             Err(Error::required(format!("{TARGET}.sourceResourceId")))
         }
-        "Copy" => Ok(()),
+        "Copy" => check_copy(creation),
         "Upload" => check_upload(creation),
         other => Err(Error::invalid_parameter(
             format!("{TARGET}.createOption"),
@@ -238,6 +271,59 @@ fn check_creation(creation: &Document, option: &str, sent: &Document) -> Result<
             ),
         )),
     }
+}
+
+/// One of three forms names the image; images of others are not known to this installation's disks yet.
+fn check_image(creation: &Document) -> Result<()> {
+    const TARGET: &str = "disk.properties.creationData.galleryImageReference";
+    let reference = creation
+        .get("galleryImageReference")
+        .and_then(Value::as_object)
+        .ok_or_else(|| Error::required(TARGET))?;
+    let invalid = || {
+        Error::invalid_parameter(
+            "imageReference",
+            "The value of parameter imageReference is invalid.",
+        )
+    };
+    let says = |name: &&&str| text(reference, name).is_some_and(|t| !t.is_empty());
+    let forms: Vec<&&str> = REFERENCES.iter().filter(says).collect();
+    let id = match forms.as_slice() {
+        [] => return Err(Error::required(format!("{TARGET}.id"))),
+        [form] => text(reference, form).unwrap_or_default(),
+        _ => return Err(invalid()),
+    };
+    let lun = reference.get("lun").and_then(Value::as_i64);
+    if lun.is_some_and(|lun| lun < 0) {
+        return Err(invalid());
+    }
+    if *forms[0] != "id" {
+        return Err(
+            Error::not_found("NotFound", format!("Resource {id} is not found."))
+                .at("imageReference"),
+        );
+    }
+    let kind = ResourceId::parse(id).map_err(|_| invalid())?.kind();
+    if matches!(kind, Some(Kind::Image | Kind::ImageVersion)) {
+        Ok(())
+    } else {
+        Err(invalid())
+    }
+}
+
+fn check_copy(creation: &Document) -> Result<()> {
+    const TARGET: &str = "disk.properties.creationData.sourceResourceId";
+    let id = text(creation, "sourceResourceId").unwrap_or_default();
+    let kinds = ["microsoft.compute/disks", "microsoft.compute/snapshots"];
+    let is_disk = ResourceId::parse(id)
+        .is_ok_and(|id| kinds.contains(&id.type_name().to_ascii_lowercase().as_str()));
+    if is_disk {
+        return Ok(());
+    }
+    Err(Error::invalid_parameter(
+        TARGET,
+        format!("The source id: {id} must be a managed disk or snapshot."),
+    ))
 }
 
 fn check_upload(creation: &Document) -> Result<()> {
@@ -278,7 +364,18 @@ fn plan_size(row: &mut Resource, sent: &Document) -> Result<()> {
             format!("The value {gib} of parameter diskSizeGB is out of range. The value must be between 1 and {SIZE_GIB_MAX}, inclusive."),
         )
     })?;
+    if let Some(bytes) = upload.filter(|_| !row.properties.contains_key("diskSizeBytes")) {
+        set_size(row, bytes - FOOTER_BYTES);
+    }
     match size_bytes(row) {
+        Some(held) if gib > held.div_ceil(GIB) && is_waiting(row) => Err(Error::conflict(
+            "OperationNotAllowed",
+            format!(
+                "The disk {} waits for its content. Its size follows from uploadSizeBytes until the upload ends.",
+                row.id.name()
+            ),
+        )
+        .at(TARGET)),
         Some(held) if gib < held.div_ceil(GIB) => Err(Error::invalid_parameter(
             TARGET,
             "Disks or snapshot cannot be resized down.",
@@ -290,6 +387,13 @@ fn plan_size(row: &mut Resource, sent: &Document) -> Result<()> {
             Ok(())
         }
     }
+}
+
+fn is_waiting(row: &Resource) -> bool {
+    matches!(
+        DiskState::of(row),
+        DiskState::ReadyToUpload | DiskState::ActiveUpload
+    )
 }
 
 /// Returns the size in bytes, if it is known yet.
@@ -325,11 +429,19 @@ pub fn inherit(row: &mut Resource, definition: &Resource) {
 }
 
 fn check_encryption(sent: &Document) -> Result<()> {
-    let id = sent
-        .get("encryption")
-        .and_then(|e| e.get("diskEncryptionSetId"))
-        .and_then(Value::as_str);
-    match id {
+    let word_of = |name: &str| {
+        sent.get("encryption")
+            .and_then(|e| e.get(name))
+            .and_then(Value::as_str)
+            .filter(|t| !t.is_empty())
+    };
+    let kind = word_of("type")
+        .map(|kind| word(kind, &ENCRYPTIONS, "disk.properties.encryption.type"))
+        .transpose()?;
+    match word_of("diskEncryptionSetId") {
+        None if kind.is_some_and(|kind| kind != ENCRYPTIONS[0]) => Err(Error::required(
+            "disk.properties.encryption.diskEncryptionSetId",
+        )),
         None => Ok(()),
         Some(id) => Err(Error::not_found(
             "NotFound",

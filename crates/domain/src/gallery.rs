@@ -9,6 +9,12 @@ use crate::plan::{
 use crate::resource::Document;
 use crate::{Error, Kind, Resource, ResourceId, Result};
 
+const IDENTITIES: [&str; 4] = [
+    "SystemAssigned",
+    "UserAssigned",
+    "SystemAssigned, UserAssigned",
+    "None",
+];
 const PERMISSIONS: [&str; 3] = ["Private", "Groups", "Community"];
 const INFO: [&str; 4] = [
     "publisherUri",
@@ -65,9 +71,7 @@ pub fn plan_put(
     let mut row = start(ctx, Kind::Gallery, id, body, stored)?;
     let sent = properties(body);
     take(&mut row.properties, &sent, &["description"]);
-    if let Some(identity) = body.get("identity") {
-        row.top.insert("identity".to_owned(), identity.clone());
-    }
+    plan_identity(&mut row, body)?;
     if stored.is_none() {
         let unique = format!("{}-{}", id.subscription(), id.name().to_ascii_uppercase());
         row.properties
@@ -76,7 +80,8 @@ pub fn plan_put(
     if let Some(profile) = sent.get("sharingProfile").and_then(Value::as_object) {
         plan_sharing(ctx, &mut row, profile)?;
     }
-    if let Some(policy) = sent.get("softDeletePolicy").and_then(Value::as_object) {
+    let policy = sent.get("softDeletePolicy").and_then(Value::as_object);
+    if let Some(policy) = policy.filter(|p| !p.is_empty()) {
         let kept = row
             .properties
             .entry("softDeletePolicy")
@@ -95,6 +100,28 @@ pub fn plan_put(
         }
     }
     Ok(row)
+}
+
+/// The kinds of identity are kept as asked; ids of principals are the server's to say.
+fn plan_identity(row: &mut Resource, body: &Value) -> Result<()> {
+    let Some(mut identity) = body.get("identity").and_then(Value::as_object).cloned() else {
+        return Ok(());
+    };
+    canonical(&mut identity, "type", &IDENTITIES, "gallery.identity.type")?;
+    for name in ["principalId", "tenantId"] {
+        identity.shift_remove(name);
+    }
+    match text(&identity, "type") {
+        Some("None") => {
+            row.top.shift_remove("identity");
+        }
+        Some(_) => {
+            row.top
+                .insert("identity".to_owned(), Value::Object(identity));
+        }
+        None => {}
+    }
+    Ok(())
 }
 
 fn check_name(name: &str) -> Result<()> {
@@ -148,6 +175,7 @@ fn plan_sharing(ctx: &mut PutContext<'_>, row: &mut Resource, sent: &Document) -
         .and_then(Value::as_object)
         .cloned()
         .unwrap_or_default();
+    let was_public = text(&kept, "permissions") == Some("Community");
     if let Some(wanted) = sent.get("permissions") {
         let is_free = matches!(text(&kept, "permissions"), None | Some("Private"));
         if !is_free && !same(kept.get("permissions"), wanted) {
@@ -161,17 +189,21 @@ fn plan_sharing(ctx: &mut PutContext<'_>, row: &mut Resource, sent: &Document) -
             .and_then(Value::as_object)
             .cloned()
             .unwrap_or_default();
+        // After a reset the gallery becomes public under a new name.
         let old = kept
             .get("communityGalleryInfo")
             .and_then(Value::as_object)
+            .filter(|_| was_public)
             .cloned();
         kept.insert(
             "communityGalleryInfo".to_owned(),
             Value::Object(plan_community(ctx, old, &info)?),
         );
     }
-    row.properties
-        .insert("sharingProfile".to_owned(), Value::Object(kept));
+    if !kept.is_empty() {
+        row.properties
+            .insert("sharingProfile".to_owned(), Value::Object(kept));
+    }
     Ok(())
 }
 

@@ -3,11 +3,11 @@
 use serde_json::{Value, json};
 
 use crate::plan::{
-    Claim, PutContext, canonical, check_end_of_life, invalid_entity_name, is_entity_name,
-    properties, same, since, start, take, take_once, text,
+    Claim, PutContext, canonical, check_end_of_life, drop_nothing, invalid_entity_name,
+    is_entity_name, is_nothing, properties, same, since, start, take, take_once, text, word,
 };
 use crate::resource::Document;
-use crate::{Error, Kind, Resource, ResourceId, Result, features, gallery};
+use crate::{Error, Kind, Resource, ResourceId, Result, disk, features, gallery};
 
 const WIRE: &str = "galleryImage";
 /// From this api-version on a definition is generation 2 and supports Trusted Launch unless it says otherwise.
@@ -33,13 +33,23 @@ pub fn plan_put(
     }
     let mut row = start(ctx, Kind::Image, id, body, stored)?;
     let mut sent = properties(body);
+    drop_nothing(
+        &mut sent,
+        &[
+            "purchasePlan",
+            "recommended",
+            "hyperVGeneration",
+            "architecture",
+        ],
+    );
     canonical_words(&mut sent)?;
     let is_new = stored.is_none();
     if is_new {
         check_required(&sent)?;
+        check_identifier(&sent)?;
         apply_defaults(ctx.api_version, &mut sent);
+        check_generation(&sent)?;
     }
-    check_identifier(&sent)?;
     take_once(
         &mut row.properties,
         &sent,
@@ -56,31 +66,60 @@ pub fn plan_put(
         WIRE,
     )?;
     plan_identifier(&mut row, &sent, is_new)?;
+    check_plan(ctx, &sent, is_new)?;
     take_once(&mut row.properties, &sent, &["purchasePlan"], is_new, WIRE)?;
-    check_end_of_life(&sent, ctx.now_ms, "galleryImage.properties.endOfLifeDate").or_else(
-        |error| {
-            // Sent back as it is stored, a date that is over since changes nothing.
-            if same(row.properties.get("endOfLifeDate"), &sent["endOfLifeDate"]) {
-                Ok(())
-            } else {
-                Err(error)
-            }
-        },
-    )?;
+    // Sent back as it is stored, a date that is over since changes nothing.
+    if !sent
+        .get("endOfLifeDate")
+        .is_some_and(|ends| same(row.properties.get("endOfLifeDate"), ends))
+    {
+        check_end_of_life(&sent, ctx.now_ms, "galleryImage.properties.endOfLifeDate")?;
+    }
     check_recommended(&sent)?;
     take(&mut row.properties, &sent, &MUTABLE);
-    if let Some(disallowed) = sent.get("disallowed") {
-        // `disallowed: {}` says nothing and is not shown.
-        if disallowed
-            .get("diskTypes")
-            .and_then(Value::as_array)
-            .is_some_and(|types| !types.is_empty())
-        {
-            row.properties
-                .insert("disallowed".to_owned(), disallowed.clone());
+    plan_disallowed(&mut row, &sent)?;
+    Ok(row)
+}
+
+/// `disallowed: {}` says nothing and is not shown; an empty list takes back what was there.
+fn plan_disallowed(row: &mut Resource, sent: &Document) -> Result<()> {
+    let types = sent
+        .get("disallowed")
+        .and_then(|d| d.get("diskTypes"))
+        .and_then(Value::as_array);
+    let Some(types) = types else { return Ok(()) };
+    let mut known: Vec<&str> = Vec::new();
+    for name in types.iter().filter_map(Value::as_str) {
+        let name = word(
+            name,
+            &disk::SKUS,
+            "galleryImage.properties.disallowed.diskTypes",
+        )?;
+        if !known.contains(&name) {
+            known.push(name);
         }
     }
-    Ok(row)
+    if known.is_empty() {
+        row.properties.shift_remove("disallowed");
+    } else {
+        row.properties
+            .insert("disallowed".to_owned(), json!({ "diskTypes": known }));
+    }
+    Ok(())
+}
+
+/// Images with a Marketplace plan are not for everyone. Source: `API.md` 4.
+fn check_plan(ctx: &PutContext<'_>, sent: &Document, is_new: bool) -> Result<()> {
+    let is_public = ctx
+        .parent
+        .is_some_and(|g| gallery::permissions(g) == "Community");
+    if is_new && is_public && sent.contains_key("purchasePlan") {
+        return Err(Error::invalid_parameter(
+            "galleryImage.properties.purchasePlan",
+            "A purchase plan is not supported for images in a community gallery.",
+        ));
+    }
+    Ok(())
 }
 
 /// A PATCH of properties must repeat the type of system. Source: `API.md` 3.2.
@@ -90,6 +129,29 @@ pub(crate) fn check_patch(body: &Value) -> Result<()> {
         return Err(Error::change_not_allowed("galleryImage.properties.osType"));
     }
     Ok(())
+}
+
+/// A PATCH that names one bound of a recommendation leaves the others.
+pub(crate) fn complete_patch(body: &mut Value, stored: &Resource) {
+    let Some(sent) = body
+        .pointer_mut("/properties/recommended")
+        .and_then(Value::as_object_mut)
+    else {
+        return;
+    };
+    let kept = stored
+        .properties
+        .get("recommended")
+        .and_then(Value::as_object);
+    for (name, bounds) in kept.into_iter().flatten() {
+        let now = sent.entry(name.clone()).or_insert_with(|| json!({}));
+        let (Some(now), Some(bounds)) = (now.as_object_mut(), bounds.as_object()) else {
+            continue;
+        };
+        for (bound, value) in bounds {
+            now.entry(bound.clone()).or_insert_with(|| value.clone());
+        }
+    }
 }
 
 fn canonical_words(sent: &mut Document) -> Result<()> {
@@ -128,20 +190,19 @@ fn check_required(sent: &Document) -> Result<()> {
     Ok(())
 }
 
+/// Generation 1 and x64, unless something sent needs more; generation 2 and Trusted Launch since 2025.
 fn apply_defaults(api_version: &str, sent: &mut Document) {
     let is_new_style = since(api_version, NEW_DEFAULTS);
-    let has_security =
-        features::security_type(sent.get("features")) != "Standard" || names_security(sent);
-    let generation =
-        if is_new_style && !names_security(sent) || has_security && !names_standard(sent) {
-            "V2"
-        } else {
-            "V1"
-        };
-    let generation = text(sent, "hyperVGeneration")
-        .unwrap_or(generation)
-        .to_owned();
-    if is_new_style && generation == "V2" && !names_security(sent) {
+    let security = security_sent(sent);
+    let needs_second = security.is_some_and(|s| !s.eq_ignore_ascii_case("Standard"))
+        || text(sent, "architecture") == Some("Arm64");
+    let is_silent = security.is_none();
+    let generation = match text(sent, "hyperVGeneration") {
+        Some(sent) => sent.to_owned(),
+        None if is_new_style || needs_second => "V2".to_owned(),
+        None => "V1".to_owned(),
+    };
+    if is_new_style && is_silent && generation == "V2" {
         let added = json!({ "name": "SecurityType", "value": "TrustedLaunchSupported" });
         let features = sent.entry("features").or_insert_with(|| json!([]));
         if let Some(features) = features.as_array_mut() {
@@ -165,12 +226,14 @@ fn security_sent(sent: &Document) -> Option<&str> {
         .and_then(|f| f.get("value").and_then(Value::as_str))
 }
 
-fn names_security(sent: &Document) -> bool {
-    security_sent(sent).is_some()
-}
-
-fn names_standard(sent: &Document) -> bool {
-    security_sent(sent).is_some_and(|value| value.eq_ignore_ascii_case("Standard"))
+fn check_generation(sent: &Document) -> Result<()> {
+    if text(sent, "architecture") == Some("Arm64") && text(sent, "hyperVGeneration") == Some("V1") {
+        return Err(Error::invalid_parameter(
+            "galleryImage.properties.hyperVGeneration",
+            "The architecture 'Arm64' is only supported for images of Hypervisor generation 'V2'.",
+        ));
+    }
+    Ok(())
 }
 
 fn check_identifier(sent: &Document) -> Result<()> {
@@ -234,23 +297,31 @@ fn plan_features(
         return Ok(());
     };
     let permissions = ctx.parent.map_or("Private", gallery::permissions);
-    let generation = text(&row.properties, "hyperVGeneration").unwrap_or("V1");
-    let checked = features::check(features, permissions, generation)?;
-    if is_new {
-        if checked.as_array().is_some_and(|list| !list.is_empty()) {
-            row.properties.insert("features".to_owned(), checked);
+    let generation = text(&row.properties, "hyperVGeneration")
+        .unwrap_or("V1")
+        .to_owned();
+    let kept = row
+        .properties
+        .get("features")
+        .cloned()
+        .unwrap_or_else(|| json!([]));
+    let checked = features::parse(features, &kept)?;
+    if !is_new {
+        if features::are_same(&kept, &checked) {
+            return Ok(());
         }
-        return Ok(());
+        if sent.get("allowUpdateImage").and_then(Value::as_bool) != Some(true) {
+            return Err(Error::change_not_allowed(
+                "galleryImage.properties.features",
+            ));
+        }
     }
-    if same(row.properties.get("features"), &checked) {
-        return Ok(());
+    features::check(&checked, permissions, &generation)?;
+    if is_nothing(&checked) {
+        row.properties.shift_remove("features");
+    } else {
+        row.properties.insert("features".to_owned(), checked);
     }
-    if sent.get("allowUpdateImage").and_then(Value::as_bool) != Some(true) {
-        return Err(Error::change_not_allowed(
-            "galleryImage.properties.features",
-        ));
-    }
-    row.properties.insert("features".to_owned(), checked);
     Ok(())
 }
 

@@ -3,6 +3,7 @@
 mod encryption;
 mod profile;
 mod regions;
+mod security;
 mod source;
 mod storage;
 
@@ -11,12 +12,16 @@ use std::str::FromStr;
 
 use serde_json::Value;
 
-use crate::plan::{PutContext, properties, same, start, take, text};
+use crate::plan::{PutContext, is_nothing, properties, start, take, text};
 use crate::resource::Document;
-use crate::{Error, ErrorKind, Kind, ProvisioningState, Resource, ResourceId, Result, gallery};
+use crate::{
+    Error, ErrorKind, Kind, ProvisioningState, Resource, ResourceId, Result, gallery,
+    plan::location_required,
+};
 
+pub use regions::{is_excluded_in, target_regions};
 pub use source::{SourceFacts, check_source_matches};
-pub use storage::source_ids;
+pub use storage::{source_ids, was_published};
 
 const WIRE: &str = "galleryImageVersion.properties";
 /// What a safety profile lets a caller set.
@@ -24,8 +29,6 @@ const SAFETY: [&str; 2] = [
     "allowDeletionOfReplicatedLocations",
     "blockDeletionBeforeEndOfLife",
 ];
-/// Members that are set once and stored as sent.
-const ONCE: [&str; 1] = ["securityProfile"];
 const DAY_MS: i64 = 24 * 60 * 60 * 1000;
 
 /// Major, minor and patch; ordered as numbers.
@@ -81,26 +84,25 @@ pub fn plan_put(
     id.name().parse::<VersionNumber>()?;
     let mut row = start(ctx, Kind::ImageVersion, id, body, stored)?;
     let sent = properties(body);
-    check_gallery(ctx, &row, &sent)?;
-    // A version that failed holds nothing yet: a new PUT may say everything anew.
-    let is_new = stored.is_none_or(|s| s.state == ProvisioningState::Failed);
+    // A version that failed before it was ever published holds nothing: a new PUT may say everything anew.
+    // One that was published keeps its content, whatever a later update came to.
+    let is_new =
+        stored.is_none_or(|s| s.state == ProvisioningState::Failed && !storage::was_published(s));
+    check_gallery(ctx, &row, &sent, is_new)?;
     profile::plan(ctx, &mut row, &sent, is_new)?;
     storage::plan(ctx, &mut row, &sent, is_new)?;
     plan_safety(&mut row, &sent);
-    for name in ONCE {
-        let Some(value) = sent.get(name) else {
-            continue;
-        };
-        if !is_new && !same(row.properties.get(name), value) {
-            return Err(Error::change_not_allowed(format!("{WIRE}.{name}")));
-        }
-        row.properties.insert(name.to_owned(), value.clone());
-    }
+    security::plan(ctx, &mut row, &sent, is_new)?;
     Ok(row)
 }
 
 /// A gallery that others see keeps its versions at home and readable. Source: `API.md` 3.3, 4.
-fn check_gallery(ctx: &PutContext<'_>, row: &Resource, sent: &Document) -> Result<()> {
+fn check_gallery(
+    ctx: &PutContext<'_>,
+    row: &Resource,
+    sent: &Document,
+    is_new: bool,
+) -> Result<()> {
     let Some(gallery) = ctx.gallery else {
         return Ok(());
     };
@@ -108,7 +110,7 @@ fn check_gallery(ctx: &PutContext<'_>, row: &Resource, sent: &Document) -> Resul
     if permissions == "Private" {
         return Ok(());
     }
-    if row.location != gallery.location {
+    if is_new && row.location != gallery.location {
         return Err(Error::invalid_parameter(
             "galleryImageVersion.location",
             format!(
@@ -125,7 +127,7 @@ fn check_gallery(ctx: &PutContext<'_>, row: &Resource, sent: &Document) -> Resul
     if regions
         .into_iter()
         .flatten()
-        .any(|r| r.get("encryption").is_some())
+        .any(|r| r.get("encryption").is_some_and(|e| !is_nothing(e)))
     {
         return Err(Error::invalid_parameter(
             format!("{WIRE}.publishingProfile.targetRegions.encryption"),
@@ -186,7 +188,9 @@ pub fn plan_restore(
     hidden: &Resource,
     gallery: Option<&Resource>,
 ) -> Result<Resource> {
-    let sent = text_of(body, "location").unwrap_or_default();
+    let sent = text_of(body, "location")
+        .filter(|l| !l.is_empty())
+        .ok_or_else(|| location_required(hidden.id.name()))?;
     if crate::region::normalise(sent) != hidden.location {
         return Err(Error::invalid_parameter(
             "galleryImageVersion.location",

@@ -20,6 +20,7 @@ pub mod resource;
 pub mod resource_group;
 pub mod resource_id;
 pub mod role;
+pub mod sharing;
 pub mod storage_account;
 
 pub use error::{Error, ErrorKind, Result};

@@ -65,10 +65,11 @@ pub fn plan_patch(
     body: &Value,
     stored: &Resource,
 ) -> Result<Resource> {
-    if kind == Kind::Image {
-        image::check_patch(body)?;
-    }
     let mut body = body.clone();
+    if kind == Kind::Image {
+        image::check_patch(&body)?;
+        image::complete_patch(&mut body, stored);
+    }
     if let Some(members) = body.as_object_mut()
         && !members.contains_key("location")
     {
@@ -111,21 +112,21 @@ pub(crate) fn start(
         .get("location")
         .and_then(Value::as_str)
         .filter(|l| !l.is_empty());
-    let sent = sent.ok_or_else(|| {
-        Error::new(
-            ErrorKind::Invalid,
-            "LocationRequired",
-            format!(
-                "The location property is required for this definition. Resource: '{}'.",
-                id.name()
-            ),
-        )
-    })?;
+    let sent = sent.ok_or_else(|| location_required(id.name()))?;
     let region = ctx
         .regions
         .find(sent)
         .ok_or_else(|| unknown_location(ctx, kind, sent))?;
     let mut row = match stored {
+        Some(stored) if stored.location != region.name && kind == Kind::ResourceGroup => {
+            return Err(Error::conflict(
+                "InvalidResourceGroupLocation",
+                format!(
+                    "Invalid resource group location '{}'. The Resource group already exists in location '{}'.",
+                    region.name, stored.location
+                ),
+            ));
+        }
         Some(stored) if stored.location != region.name => {
             return Err(Error::conflict(
                 "InvalidResourceLocation",
@@ -150,6 +151,15 @@ pub(crate) fn start(
         row.tags = Some(tags.clone());
     }
     Ok(row)
+}
+
+/// 400 for a body without a location.
+pub(crate) fn location_required(name: &str) -> Error {
+    Error::new(
+        ErrorKind::Invalid,
+        "LocationRequired",
+        format!("The location property is required for this definition. Resource: '{name}'."),
+    )
 }
 
 fn unknown_location(ctx: &PutContext<'_>, kind: Kind, sent: &str) -> Error {
@@ -211,14 +221,50 @@ pub(crate) fn take_once(
     Ok(())
 }
 
-/// Whether a sent value is what is stored; enum words compare without case.
+/// Whether a sent value is what is stored; words and ids compare without case.
 pub(crate) fn same(stored: Option<&Value>, sent: &Value) -> bool {
     match (stored, sent) {
         (Some(Value::String(a)), Value::String(b)) => a.eq_ignore_ascii_case(b),
+        (Some(Value::Array(a)), Value::Array(b)) => {
+            a.len() == b.len() && a.iter().zip(b).all(|(a, b)| same(Some(a), b))
+        }
+        (Some(Value::Object(a)), Value::Object(b)) => {
+            b.iter().all(|(name, sent)| same(a.get(name), sent))
+                && a.iter()
+                    .all(|(name, stored)| b.contains_key(name) || is_nothing(stored))
+        }
         (Some(stored), sent) => stored == sent,
-        (None, Value::Object(members)) => members.is_empty(),
-        (None, Value::Array(items)) => items.is_empty(),
-        (None, _) => false,
+        (None, sent) => is_nothing(sent),
+    }
+}
+
+/// Whether what is sent adds nothing to what is stored: members that are not named may be there.
+pub(crate) fn is_part(stored: Option<&Value>, sent: &Value) -> bool {
+    match (stored, sent) {
+        (Some(Value::Object(stored)), Value::Object(sent)) => sent
+            .iter()
+            .all(|(name, sent)| is_part(stored.get(name), sent)),
+        _ => same(stored, sent),
+    }
+}
+
+/// Whether a value says nothing: an empty text, list or object, and objects of such.
+pub(crate) fn is_nothing(value: &Value) -> bool {
+    match value {
+        Value::Null => true,
+        Value::String(text) => text.is_empty(),
+        Value::Array(items) => items.is_empty(),
+        Value::Object(members) => members.values().all(is_nothing),
+        Value::Bool(_) | Value::Number(_) => false,
+    }
+}
+
+/// Removes members that say nothing.
+pub(crate) fn drop_nothing(members: &mut Document, names: &[&str]) {
+    for name in names {
+        if members.get(*name).is_some_and(is_nothing) {
+            members.shift_remove(*name);
+        }
     }
 }
 
@@ -240,6 +286,10 @@ pub(crate) fn canonical(
     allowed: &[&'static str],
     target: &str,
 ) -> Result<()> {
+    if text(members, name) == Some("") {
+        // Some clients write what they do not know as an empty text.
+        members.shift_remove(name);
+    }
     if let Some(value) = text(members, name) {
         let known = word(value, allowed, target)?;
         members.insert(name.to_owned(), Value::String(known.to_owned()));
@@ -264,6 +314,13 @@ pub(crate) fn check_end_of_life(members: &Document, now_ms: i64, target: &str) -
         ));
     }
     Ok(())
+}
+
+/// Returns a moment as the service writes it: seven digits of fraction and an offset. Source: `API.md` 2.4.
+pub(crate) fn moment(ms: i64) -> Result<Value> {
+    let at = jiff::Timestamp::from_millisecond(ms).map_err(|_| Error::internal())?;
+    let text = at.strftime("%Y-%m-%dT%H:%M:%S%.7f+00:00").to_string();
+    Ok(Value::String(text))
 }
 
 /// Whether `api_version` is `first` or newer; versions are dates.

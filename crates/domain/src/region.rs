@@ -22,9 +22,22 @@ impl Regions {
     }
 
     /// Returns the region called `name`, short or display form, whatever its case and spaces.
+    ///
+    /// Short names win: a display name is free text and may look like another region's short name.
     pub fn find(&self, name: &str) -> Option<&Region> {
         let wanted = normalise(name);
-        self.0.iter().find(|region| region.name == wanted)
+        let by_name = self.0.iter().find(|region| region.name == wanted);
+        by_name.or_else(|| {
+            self.0
+                .iter()
+                .find(|region| normalise(&region.display_name) == wanted)
+        })
+    }
+
+    /// Returns the short name of a region in either form; of one that is not configured any more, what it looks like.
+    pub fn short(&self, name: &str) -> String {
+        self.find(name)
+            .map_or_else(|| normalise(name), |region| region.name.clone())
     }
 
     /// Returns all regions.

@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 
-use crate::plan::{Claim, PutContext, properties, start, take};
+use crate::plan::{Claim, PutContext, properties, start, take, word};
 use crate::{Error, ErrorKind, Kind, ProvisioningState, Resource, ResourceId, Result};
 
 const SKUS: [&str; 8] = [
@@ -14,6 +14,34 @@ const SKUS: [&str; 8] = [
     "Premium_ZRS",
     "Standard_GZRS",
     "Standard_RAGZRS",
+];
+
+const KINDS: [&str; 5] = [
+    "StorageV2",
+    "Storage",
+    "BlobStorage",
+    "FileStorage",
+    "BlockBlobStorage",
+];
+/// What only the server says; sent back, it is ignored.
+const READ_ONLY: [&str; 17] = [
+    "provisioningState",
+    "primaryEndpoints",
+    "primaryLocation",
+    "statusOfPrimary",
+    "secondaryEndpoints",
+    "secondaryLocation",
+    "statusOfSecondary",
+    "lastGeoFailoverTime",
+    "creationTime",
+    "keyCreationTime",
+    "failoverInProgress",
+    "geoReplicationStats",
+    "privateEndpointConnections",
+    "blobRestoreStatus",
+    "accountMigrationInProgress",
+    "storageAccountSkuConversionStatus",
+    "isSkuConversionBlocked",
 ];
 
 /// Checks an account's name: part of a host name, so 3 to 24 lower-case letters and digits.
@@ -47,7 +75,7 @@ pub fn plan_put(
         .pointer("/sku/name")
         .and_then(Value::as_str)
         .unwrap_or("Standard_LRS");
-    let sku = crate::plan::word(sku, &SKUS, "sku.name")?;
+    let sku = word(sku, &SKUS, "sku.name")?;
     let tier = if sku.starts_with("Premium") {
         "Premium"
     } else {
@@ -57,31 +85,41 @@ pub fn plan_put(
         row.top
             .insert("sku".to_owned(), json!({ "name": sku, "tier": tier }));
     }
-    let kind = body
-        .get("kind")
-        .and_then(Value::as_str)
-        .unwrap_or("StorageV2");
-    row.top
-        .entry("kind")
-        .or_insert_with(|| Value::String(kind.to_owned()));
-    let sent = properties(body);
-    let names: Vec<&str> = sent
-        .keys()
-        .map(String::as_str)
-        .filter(|name| {
-            !matches!(
-                *name,
-                "primaryEndpoints"
-                    | "provisioningState"
-                    | "creationTime"
-                    | "statusOfPrimary"
-                    | "primaryLocation"
-            )
-        })
-        .collect();
+    plan_kind(&mut row, body)?;
+    let mut sent = properties(body);
+    for name in READ_ONLY {
+        sent.shift_remove(name);
+    }
+    let names: Vec<&str> = sent.keys().map(String::as_str).collect();
     take(&mut row.properties, &sent, &names);
     row.state = ProvisioningState::Succeeded;
     Ok(row)
+}
+
+/// The kind is said once; the oldest may become the newest.
+fn plan_kind(row: &mut Resource, body: &Value) -> Result<()> {
+    let held = row
+        .top
+        .get("kind")
+        .and_then(Value::as_str)
+        .map(str::to_owned);
+    let sent = body
+        .get("kind")
+        .and_then(Value::as_str)
+        .filter(|k| !k.is_empty());
+    let kind = match sent {
+        Some(sent) => word(sent, &KINDS, "kind")?,
+        None if held.is_some() => return Ok(()),
+        None => "StorageV2",
+    };
+    let may_become = |held: &str| {
+        held == kind || (kind == "StorageV2" && ["Storage", "BlobStorage"].contains(&held))
+    };
+    if held.as_deref().is_some_and(|held| !may_become(held)) {
+        return Err(Error::change_not_allowed("kind"));
+    }
+    row.top.insert("kind".to_owned(), json!(kind));
+    Ok(())
 }
 
 /// Account names are unique in the installation: they are host names.

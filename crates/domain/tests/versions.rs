@@ -1,245 +1,749 @@
-//! The rules of image versions as one table: what is sent, what the user reads. Source: `API.md` 5.3.
+//! The rules of image versions as tables: what is sent, what is stored. Source: `API.md` 3.3, 5.3, 6.
 
-use domain::plan::{PutContext, plan_put};
-use domain::region::known;
-use domain::{Kind, ProvisioningState, Regions, Resource, ResourceId, Result};
+mod common;
+
+use common::{
+    COMPUTE, Expect, World, check, done, fixed, invalid, missing, refused, regions, stored,
+};
+use domain::ErrorKind::{Conflict, Invalid};
+use domain::image_version::{is_excluded_in, target_regions};
+use domain::{ProvisioningState, Resource};
 use serde_json::{Value, json};
-use uuid::Uuid;
 
-const NOW_MS: i64 = 1_790_000_000_000;
-const GROUP: &str = "/subscriptions/11111111-1111-1111-1111-111111111111/resourceGroups/rg/providers/Microsoft.Compute";
+const P: &str = "galleryImageVersion.properties.publishingProfile";
 
-fn put(name: &str, properties: Value, stored: Option<&Resource>) -> Result<Resource> {
-    let regions = Regions::new(["eastus", "westus2", "westeurope"].map(known).into());
-    let id = ResourceId::parse(&format!("{GROUP}/galleries/g/images/d/versions/{name}")).unwrap();
-    let mut fresh = Uuid::nil;
-    let mut ctx = PutContext {
-        regions: &regions,
-        now_ms: NOW_MS,
-        api_version: "2024-03-03",
-        fresh: &mut fresh,
-        parent: None,
-        gallery: None,
+fn id(name: &str) -> String {
+    format!("{COMPUTE}/galleries/g/images/d/versions/{name}")
+}
+
+fn storage() -> Value {
+    json!({ "osDiskImage": { "source": { "uri": "https://localhost/a/c/os.vhd" } } })
+}
+
+/// A create with a publishing profile.
+fn with(publishing: Value) -> Value {
+    json!({ "location": "eastus", "properties": { "publishingProfile": publishing, "storageProfile": storage() } })
+}
+
+fn to(regions: Value) -> Value {
+    with(json!({ "targetRegions": regions }))
+}
+
+/// A change of the publishing profile alone.
+fn change(publishing: Value) -> Value {
+    json!({ "location": "eastus", "properties": { "publishingProfile": publishing } })
+}
+
+fn made(api_version: &str, body: &Value) -> Resource {
+    let world = World {
+        api_version,
+        ..World::default()
     };
-    plan_put(
-        Kind::ImageVersion,
-        &mut ctx,
-        &id,
-        &json!({ "location": "eastus", "properties": properties }),
-        stored,
-    )
-}
-
-fn blob(name: &str) -> Value {
-    json!({ "uri": format!("https://localhost/a/c/{name}.vhd") })
-}
-
-fn profile(publishing: Value) -> Value {
-    json!({ "publishingProfile": publishing, "storageProfile": { "osDiskImage": { "source": blob("os") } } })
-}
-
-fn stored() -> Resource {
-    let regions = json!([{ "name": "eastus" }, { "name": "West US 2", "regionalReplicaCount": 2 }]);
-    let mut row = put("1.0.0", profile(json!({ "targetRegions": regions })), None).unwrap();
-    row.state = ProvisioningState::Succeeded;
+    let mut row = done(world.put(&id("1.0.0"), body, None).unwrap());
+    row.properties["storageProfile"]["osDiskImage"]["sizeInGB"] = json!(30);
     row
 }
 
-#[test]
-fn defaults_are_shown_as_recorded() {
-    let row = stored();
-    let publishing = &row.properties["publishingProfile"];
-    let expected = json!([
-        { "name": "East US", "regionalReplicaCount": 1, "storageAccountType": "Standard_LRS" },
-        { "name": "West US 2", "regionalReplicaCount": 2, "storageAccountType": "Standard_LRS" },
-    ]);
-    assert_eq!(publishing["targetRegions"], expected);
-    assert_eq!(publishing["replicaCount"], 1);
-    assert_eq!(publishing["excludeFromLatest"], false);
-    assert_eq!(
-        row.properties["storageProfile"]["osDiskImage"]["hostCaching"],
-        "ReadWrite"
-    );
-    assert_eq!(
-        row.properties["safetyProfile"]["allowDeletionOfReplicatedLocations"],
-        false
-    );
-}
-
-#[test]
-fn a_count_that_was_not_said_follows_the_version() {
-    let changed = put(
-        "1.0.0",
-        json!({ "publishingProfile": { "replicaCount": 3 } }),
-        Some(&stored()),
+fn two() -> Resource {
+    made(
+        "2024-03-03",
+        &to(json!([{ "name": "eastus" }, { "name": "West US 2", "regionalReplicaCount": 2 }])),
     )
-    .unwrap();
-    let regions = &changed.properties["publishingProfile"]["targetRegions"];
-    assert_eq!(
-        (
-            &regions[0]["regionalReplicaCount"],
-            &regions[1]["regionalReplicaCount"]
-        ),
-        (&json!(3), &json!(2))
-    );
 }
 
+const REMOVAL: &str = "Complete set of target locations not specified while updating gallery artifact '1.0.0' and type 'GalleryImageVersion'. \
+    Deletion of previously replicated locations is not allowed, and you need to specify a complete set of target locations in the update \
+    request or specify null or empty set for target regions in the update request or set allow deletion of replicated locations under \
+    safety profile property. To figure out complete set of target locations, you can perform a get first on gallery artifact";
+
 #[test]
-fn wrong_creates_are_refused_in_the_services_words() {
-    let disk = format!("{GROUP}/disks/x");
-    let data = |luns: [i64; 2], names: [&str; 2]| {
-        let disks: Vec<Value> = (0..2)
-            .map(|i| json!({ "lun": luns[i], "source": blob(names[i]) }))
-            .collect();
-        json!({ "storageProfile": { "osDiskImage": { "source": blob("os") }, "dataDiskImages": disks } })
-    };
-    let past = "2020-01-01T00:00:00Z";
-    let table: Vec<(&str, Value, &str, &str)> = vec![
-        (
-            "1.0",
-            profile(json!({})),
-            "InvalidParameter",
-            "The image version name is invalid.",
-        ),
-        (
-            "1.0.0",
-            json!({}),
-            "InvalidParameter",
-            "Required parameter 'storageProfile' is missing (null).",
-        ),
-        (
-            "1.0.0",
-            json!({ "storageProfile": {} }),
-            "InvalidParameter",
-            "The gallery artifact version source can only be specified",
-        ),
-        (
-            "1.0.0",
-            json!({ "storageProfile": { "source": { "id": disk } } }),
-            "InvalidParameter",
-            "The source id: /subscriptions/11111111-1111-1111-1111-111111111111/resourceGroups/rg/providers/Microsoft.Compute/disks/x must either be",
-        ),
-        (
-            "1.0.0",
-            json!({ "storageProfile": { "source": { "id": "x" } } }),
-            "LinkedInvalidPropertyId",
-            "Property id 'x' at path",
-        ),
-        (
-            "1.0.0",
-            profile(json!({ "targetRegions": [{ "name": "westus2" }] })),
-            "InvalidParameter",
-            "Gallery image version publishing profile regions West US 2 must contain the location of image version East US",
-        ),
-        (
-            "1.0.0",
-            profile(json!({ "targetRegions": [{ "name": "eastus" }, { "name": "East US" }] })),
-            "InvalidParameter",
-            "Duplicate regions are not allowed",
-        ),
-        (
-            "1.0.0",
-            profile(json!({ "replicaCount": 0 })),
-            "InvalidParameter",
-            "The value 0 of parameter replicaCount is out of range. The value must be between 1 and 100, inclusive.",
-        ),
-        (
-            "1.0.0",
-            profile(
-                json!({ "targetRegions": [{ "name": "eastus", "regionalReplicaCount": 101 }] }),
-            ),
-            "InvalidParameter",
-            "The value 101 of parameter regionalReplicaCount is out of range.",
-        ),
-        (
-            "1.0.0",
-            profile(json!({ "endOfLifeDate": past })),
-            "InvalidParameter",
-            "EndOfLifeDate must be set to a future date.",
-        ),
-        (
-            "1.0.0",
-            profile(json!({ "targetRegions": [{ "name": "mars" }] })),
-            "InvalidParameter",
-            "The target region 'mars' is not available.",
-        ),
-        (
-            "1.0.0",
-            data([0, 0], ["a", "b"]),
-            "InvalidParameter",
-            "Duplicated lun numbers have been detected",
-        ),
-        (
-            "1.0.0",
-            data([0, 1], ["a", "a"]),
-            "InvalidParameter",
-            "Duplicated source ids are found",
-        ),
-        (
-            "1.0.0",
-            data([0, 1], ["a", "os"]),
-            "InvalidParameter",
-            "OSDiskImage and DataDiskImage cannot point to same blob",
-        ),
-    ];
-    for (name, properties, code, message) in table {
-        let error = put(name, properties, None).unwrap_err();
-        assert_eq!(error.code, code, "{error}");
-        assert!(error.message.starts_with(message), "{error}");
+fn names() {
+    let text = "The image version name is invalid. The image version name should follow Major(int).Minor(int).Patch(int) format, for e.g: 1.0.0, 2018.12.1 etc.";
+    for (name, is_good) in [
+        ("1.0.0", true),
+        ("0.0.0", true),
+        ("2018.12.1", true),
+        ("2147483647.2147483647.2147483647", true),
+        ("0000000001.2.3", true),
+        ("1.0", false),
+        ("1.0.0.0", false),
+        ("2147483648.0.0", false),
+        ("00000000001.0.0", false),
+        ("1.0.x", false),
+        ("latest", false),
+        ("-1.0.0", false),
+        ("+1.0.0", false),
+        ("1.0.0-rc1", false),
+        ("٣.0.0", false),
+    ] {
+        let result = World::default().put(&id(name), &with(json!({})), None);
+        let expected = if is_good {
+            stored(json!({}))
+        } else {
+            invalid("galleryImageVersionName", text)
+        };
+        check(name, result, &expected);
     }
 }
 
 #[test]
-fn wrong_updates_are_refused_and_empty_regions_change_nothing() {
-    let row = stored();
-    let table = [
+fn creates() {
+    let region = |name: &str| json!({ "name": name });
+    let out = |name: &str, value: i64| {
+        format!(
+            "The value {value} of parameter {name} is out of range. The value must be between 1 and 100, inclusive."
+        )
+    };
+    let lrs = |name: &str, count: i64| json!({ "name": name, "regionalReplicaCount": count, "storageAccountType": "Standard_LRS" });
+    let table: Vec<(&str, Value, Expect)> = vec![
         (
-            profile(json!({ "targetRegions": [{ "name": "eastus" }] })),
-            "BadRequest",
+            "recorded defaults",
+            to(json!([region("eastus")])),
+            stored(json!({
+            "/publishingProfile": { "targetRegions": [lrs("East US", 1)], "replicaCount": 1, "excludeFromLatest": false, "publishedDate": "2026-09-21T14:13:20.0000000+00:00", "storageAccountType": "Standard_LRS" },
+            "/safetyProfile": { "reportedForPolicyViolation": false, "allowDeletionOfReplicatedLocations": false } })),
         ),
         (
-            profile(json!({ "storageAccountType": "Premium_LRS" })),
-            "PropertyChangeNotAllowed",
+            "no profile: home alone",
+            json!({ "location": "eastus", "properties": { "storageProfile": storage() } }),
+            stored(json!({ "/publishingProfile/targetRegions": [lrs("East US", 1)] })),
         ),
         (
-            profile(json!({ "replicationMode": "Shallow" })),
-            "PropertyChangeNotAllowed",
+            "empty regions: home alone",
+            to(json!([])),
+            stored(json!({ "/publishingProfile/targetRegions": [lrs("East US", 1)] })),
         ),
         (
-            json!({ "storageProfile": { "osDiskImage": { "source": blob("other") } } }),
-            "PropertyChangeNotAllowed",
+            "either form of names, order kept",
+            to(json!([region("West US 2"), region("EAST US")])),
+            stored(
+                json!({ "/publishingProfile/targetRegions": [lrs("West US 2", 1), lrs("East US", 1)] }),
+            ),
         ),
         (
-            json!({ "storageProfile": { "dataDiskImages": [{ "lun": 1 }] } }),
-            "PropertyChangeNotAllowed",
+            "display name of its own",
+            to(json!([region("lab1"), region("eastus")])),
+            stored(json!({ "/publishingProfile/targetRegions/0/name": "The Lab (Berlin)" })),
+        ),
+        (
+            "unsaid counts follow",
+            with(
+                json!({ "targetRegions": [region("eastus"), { "name": "westus2", "regionalReplicaCount": 1 }], "replicaCount": 2 }),
+            ),
+            stored(json!({
+            "/publishingProfile/targetRegions": [lrs("East US", 2), lrs("West US 2", 1)] })),
+        ),
+        (
+            "home is missing",
+            to(json!([region("westus2"), region("West Europe")])),
+            invalid(
+                &format!("{P}.targetRegions"),
+                "Gallery image version publishing profile regions West US 2, West Europe must contain the location of image version East US",
+            ),
+        ),
+        (
+            "twice by two forms",
+            to(json!([region("eastus"), region("East US")])),
+            invalid(
+                &format!("{P}.targetRegions"),
+                "Duplicate regions are not allowed in target publishing regions.",
+            ),
+        ),
+        (
+            "twice by own display name",
+            to(json!([
+                region("eastus"),
+                region("lab1"),
+                region("The Lab (Berlin)")
+            ])),
+            invalid(&format!("{P}.targetRegions"), "Duplicate regions"),
+        ),
+        (
+            "region without a name",
+            to(json!([{}])),
+            missing(&format!("{P}.targetRegions.name")),
+        ),
+        (
+            "unknown region",
+            to(json!([region("mars")])),
+            invalid(
+                &format!("{P}.targetRegions.name"),
+                "The target region 'mars' is not available.",
+            ),
+        ),
+        (
+            "no replicas",
+            with(json!({ "replicaCount": 0 })),
+            invalid(&format!("{P}.replicaCount"), &out("replicaCount", 0)),
+        ),
+        (
+            "negative replicas",
+            with(json!({ "replicaCount": -1 })),
+            invalid(&format!("{P}.replicaCount"), &out("replicaCount", -1)),
+        ),
+        (
+            "most replicas",
+            with(json!({ "replicaCount": 100 })),
+            stored(json!({ "/publishingProfile/targetRegions/0/regionalReplicaCount": 100 })),
+        ),
+        (
+            "too many replicas",
+            with(json!({ "replicaCount": 101 })),
+            invalid(&format!("{P}.replicaCount"), &out("replicaCount", 101)),
+        ),
+        (
+            "no regional replicas",
+            to(json!([{ "name": "eastus", "regionalReplicaCount": 0 }])),
+            invalid(
+                &format!("{P}.targetRegions.regionalReplicaCount"),
+                &out("regionalReplicaCount", 0),
+            ),
+        ),
+        (
+            "too many regional replicas",
+            to(json!([{ "name": "eastus", "regionalReplicaCount": 101 }])),
+            invalid(
+                &format!("{P}.targetRegions.regionalReplicaCount"),
+                &out("regionalReplicaCount", 101),
+            ),
+        ),
+        (
+            "too many in all",
+            with(
+                json!({ "replicaCount": 51, "targetRegions": [region("eastus"), region("westus2")] }),
+            ),
+            refused(
+                Conflict,
+                "OperationNotAllowed",
+                "The image version would have 102 replicas",
+                Some(&format!("{P}.targetRegions")),
+            ),
+        ),
+        (
+            "storage words are canonical",
+            with(
+                json!({ "storageAccountType": "standard_zrs", "targetRegions": [{ "name": "eastus", "storageAccountType": "premium_lrs" }] }),
+            ),
+            stored(json!({
+            "/publishingProfile/storageAccountType": "Standard_ZRS", "/publishingProfile/targetRegions/0/storageAccountType": "Premium_LRS" })),
+        ),
+        (
+            "regions take the version's storage",
+            with(json!({ "storageAccountType": "Premium_LRS" })),
+            stored(
+                json!({ "/publishingProfile/targetRegions/0/storageAccountType": "Premium_LRS" }),
+            ),
+        ),
+        (
+            "unknown storage",
+            with(json!({ "storageAccountType": "Tape" })),
+            invalid(&format!("{P}.storageAccountType"), "The value 'Tape'"),
+        ),
+        (
+            "unknown regional storage",
+            to(json!([{ "name": "eastus", "storageAccountType": "Tape" }])),
+            invalid(
+                &format!("{P}.targetRegions.storageAccountType"),
+                "The value 'Tape'",
+            ),
+        ),
+        (
+            "no zones there",
+            to(
+                json!([region("eastus"), { "name": "northcentralus", "storageAccountType": "Standard_ZRS" }]),
+            ),
+            invalid(
+                &format!("{P}.targetRegions.storageAccountType"),
+                "ZRS storage account type is not supported in this region.",
+            ),
+        ),
+        (
+            "no zones there, by the version's word",
+            with(
+                json!({ "storageAccountType": "Standard_ZRS", "targetRegions": [region("eastus"), region("northcentralus")] }),
+            ),
+            invalid(
+                &format!("{P}.targetRegions.storageAccountType"),
+                "ZRS storage",
+            ),
+        ),
+        (
+            "no zones for the additional set",
+            to(
+                json!([region("eastus"), { "name": "northcentralus", "additionalReplicaSets": [{ "storageAccountType": "standard_zrs", "regionalReplicaCount": 1 }] }]),
+            ),
+            invalid(
+                &format!("{P}.targetRegions.storageAccountType"),
+                "ZRS storage",
+            ),
+        ),
+        (
+            "additional set",
+            to(
+                json!([{ "name": "eastus", "additionalReplicaSets": [{ "storageAccountType": "premium_lrs", "regionalReplicaCount": 2 }] }]),
+            ),
+            stored(json!({
+            "/publishingProfile/targetRegions/0/additionalReplicaSets": [{ "storageAccountType": "Premium_LRS", "regionalReplicaCount": 2 }] })),
+        ),
+        (
+            "additional set of none",
+            to(
+                json!([{ "name": "eastus", "additionalReplicaSets": [{ "regionalReplicaCount": 0 }] }]),
+            ),
+            invalid(
+                &format!("{P}.targetRegions.additionalReplicaSets.regionalReplicaCount"),
+                &out("regionalReplicaCount", 0),
+            ),
+        ),
+        (
+            "mode is echoed when said",
+            with(json!({ "replicationMode": "full" })),
+            stored(json!({ "/publishingProfile/replicationMode": "Full" })),
+        ),
+        (
+            "unknown mode",
+            with(json!({ "replicationMode": "Half" })),
+            invalid(&format!("{P}.replicationMode"), "The value 'Half'"),
+        ),
+        (
+            "shallow at home",
+            with(json!({ "replicationMode": "Shallow" })),
+            stored(json!({ "/publishingProfile/replicationMode": "Shallow" })),
+        ),
+        (
+            "shallow in two regions",
+            with(
+                json!({ "replicationMode": "Shallow", "targetRegions": [region("eastus"), region("westus2")] }),
+            ),
+            invalid(
+                &format!("{P}.replicationMode"),
+                "The replication mode 'Shallow' keeps a single replica in the home region 'eastus'.",
+            ),
+        ),
+        (
+            "shallow in two copies",
+            with(json!({ "replicationMode": "Shallow", "replicaCount": 2 })),
+            invalid(
+                &format!("{P}.replicationMode"),
+                "The replication mode 'Shallow'",
+            ),
+        ),
+        (
+            "shallow with a set",
+            with(
+                json!({ "replicationMode": "Shallow", "targetRegions": [{ "name": "eastus", "additionalReplicaSets": [{ "regionalReplicaCount": 1 }] }] }),
+            ),
+            invalid(
+                &format!("{P}.replicationMode"),
+                "The replication mode 'Shallow'",
+            ),
+        ),
+        (
+            "end of life is over",
+            with(json!({ "endOfLifeDate": "2020-01-01T00:00:00+00:00" })),
+            invalid(
+                &format!("{P}.endOfLifeDate"),
+                "EndOfLifeDate must be set to a future date.",
+            ),
+        ),
+        (
+            "published date is the server's",
+            with(json!({ "publishedDate": "2001-01-01T00:00:00Z" })),
+            stored(
+                json!({ "/publishingProfile/publishedDate": "2026-09-21T14:13:20.0000000+00:00" }),
+            ),
+        ),
+        (
+            "edge zone",
+            with(
+                json!({ "targetExtendedLocations": [{ "name": "w", "extendedLocation": { "name": "edge1", "type": "EdgeZone" } }] }),
+            ),
+            invalid(
+                &format!("{P}.targetExtendedLocations"),
+                "The extended location 'edge1' is not available.",
+            ),
+        ),
+        (
+            "no edge zones",
+            with(json!({ "targetExtendedLocations": [] })),
+            stored(json!({ "/publishingProfile/targetExtendedLocations": null })),
+        ),
+        (
+            "unknown location",
+            json!({ "location": "mars", "properties": { "storageProfile": storage() } }),
+            refused(
+                Invalid,
+                "LocationNotAvailableForResourceType",
+                "The provided location 'mars'",
+                None,
+            ),
         ),
     ];
-    for (properties, code) in table {
-        assert_eq!(
-            put("1.0.0", properties.clone(), Some(&row))
-                .unwrap_err()
-                .code,
-            code,
-            "{properties}"
+    for (name, body, expected) in table {
+        check(
+            name,
+            World::default().put(&id("1.0.0"), &body, None),
+            &expected,
         );
     }
-    let same = put(
-        "1.0.0",
-        json!({ "publishingProfile": { "targetRegions": [] } }),
-        Some(&row),
-    )
-    .unwrap();
-    assert_eq!(same.properties, row.properties);
-    let allowed = json!({
-        "publishingProfile": { "targetRegions": [{ "name": "eastus" }] },
-        "safetyProfile": { "allowDeletionOfReplicatedLocations": true },
-    });
-    let smaller = put("1.0.0", allowed, Some(&row)).unwrap();
+}
+
+#[test]
+fn the_strategy_is_zones_first_since_2025() {
+    let both = with(
+        json!({ "storageAccountType": "Premium_LRS", "storageAccountStrategy": "DefaultStandard_LRS" }),
+    );
+    let three = json!([{ "name": "eastus" }, { "name": "northcentralus" }, { "name": "westus2", "storageAccountType": "Premium_LRS" }]);
+    let table: Vec<(&str, &str, Value, Expect)> = vec![
+        (
+            "old",
+            "2024-03-03",
+            to(three.clone()),
+            stored(
+                json!({ "/publishingProfile/storageAccountStrategy": null, "/publishingProfile/targetRegions/0/storageAccountType": "Standard_LRS" }),
+            ),
+        ),
+        (
+            "new",
+            "2025-03-03",
+            to(three.clone()),
+            stored(json!({
+            "/publishingProfile/storageAccountStrategy": "PreferStandard_ZRS", "/publishingProfile/targetRegions/0/storageAccountType": "Standard_ZRS",
+            "/publishingProfile/targetRegions/1/storageAccountType": "Standard_LRS", "/publishingProfile/targetRegions/2/storageAccountType": "Premium_LRS" })),
+        ),
+        (
+            "new, locally",
+            "2025-03-03",
+            with(
+                json!({ "storageAccountStrategy": "defaultstandard_lrs", "targetRegions": three }),
+            ),
+            stored(json!({
+            "/publishingProfile/storageAccountStrategy": "DefaultStandard_LRS", "/publishingProfile/targetRegions/0/storageAccountType": "Standard_LRS" })),
+        ),
+        (
+            "new, with a type",
+            "2025-03-03",
+            with(json!({ "storageAccountType": "Premium_LRS" })),
+            stored(json!({ "/publishingProfile/storageAccountStrategy": null })),
+        ),
+        (
+            "both",
+            "2025-03-03",
+            both,
+            invalid(
+                &format!("{P}.storageAccountStrategy"),
+                "Only one of storageAccountType and storageAccountStrategy can be specified.",
+            ),
+        ),
+    ];
+    for (name, api_version, body, expected) in table {
+        let world = World {
+            api_version,
+            ..World::default()
+        };
+        check(name, world.put(&id("1.0.0"), &body, None), &expected);
+    }
+}
+
+#[test]
+fn updates() {
+    let row = two();
+    let east = json!({ "name": "eastus" });
+    let west = json!({ "name": "westus2", "regionalReplicaCount": 2 });
+    let regions = |list: Value| change(json!({ "targetRegions": list }));
+    let removal = || refused(Invalid, "BadRequest", REMOVAL, None);
+    let allowing = json!({ "location": "eastus", "properties": { "publishingProfile": { "targetRegions": [east] }, "safetyProfile": { "allowDeletionOfReplicatedLocations": true } } });
+    let table: Vec<(&str, Value, Expect)> = vec![
+        (
+            "nothing",
+            change(json!({})),
+            stored(json!({ "/publishingProfile/targetRegions/1/regionalReplicaCount": 2 })),
+        ),
+        (
+            "empty regions change nothing",
+            regions(json!([])),
+            stored(
+                json!({ "/publishingProfile/targetRegions": row.properties["publishingProfile"]["targetRegions"] }),
+            ),
+        ),
+        (
+            "recorded: the unsaid count follows",
+            change(json!({ "targetRegions": [west, east], "replicaCount": 2 })),
+            stored(json!({
+            "/publishingProfile/targetRegions/1": { "name": "East US", "regionalReplicaCount": 2, "storageAccountType": "Standard_LRS" } })),
+        ),
+        (
+            "the unsaid count follows without a list",
+            change(json!({ "replicaCount": 3 })),
+            stored(json!({
+            "/publishingProfile/targetRegions/0/regionalReplicaCount": 3, "/publishingProfile/targetRegions/1/regionalReplicaCount": 2 })),
+        ),
+        (
+            "a region more",
+            regions(json!([east, west, { "name": "westeurope" }])),
+            stored(json!({ "/publishingProfile/targetRegions/2/name": "West Europe" })),
+        ),
+        ("a region less", regions(json!([east])), removal()),
+        (
+            "a region less, allowed",
+            allowing,
+            stored(
+                json!({ "/publishingProfile/targetRegions/1": null, "/safetyProfile/allowDeletionOfReplicatedLocations": true }),
+            ),
+        ),
+        (
+            "home less",
+            regions(json!([west])),
+            invalid(
+                &format!("{P}.targetRegions"),
+                "Gallery image version publishing profile regions West US 2 must contain",
+            ),
+        ),
+        (
+            "regional storage",
+            regions(json!([{ "name": "eastus", "storageAccountType": "Premium_LRS" }, west])),
+            fixed(&format!("{P}.targetRegions.storageAccountType")),
+        ),
+        (
+            "the same regional storage",
+            regions(json!([{ "name": "eastus", "storageAccountType": "standard_lrs" }, west])),
+            stored(json!({})),
+        ),
+        (
+            "storage",
+            change(json!({ "storageAccountType": "Premium_LRS" })),
+            fixed(&format!("{P}.storageAccountType")),
+        ),
+        (
+            "strategy",
+            change(json!({ "storageAccountStrategy": "PreferStandard_ZRS" })),
+            fixed(&format!("{P}.storageAccountStrategy")),
+        ),
+        (
+            "the strategy that it has",
+            change(json!({ "storageAccountStrategy": "DefaultStandard_LRS" })),
+            stored(json!({ "/publishingProfile/storageAccountStrategy": null })),
+        ),
+        (
+            "mode",
+            change(json!({ "replicationMode": "Shallow" })),
+            fixed(&format!("{P}.replicationMode")),
+        ),
+        (
+            "the mode that it has",
+            change(json!({ "replicationMode": "Full" })),
+            stored(json!({ "/publishingProfile/replicationMode": null })),
+        ),
+        (
+            "published date",
+            change(json!({ "publishedDate": "2001-01-01T00:00:00Z" })),
+            stored(
+                json!({ "/publishingProfile/publishedDate": "2026-09-21T14:13:20.0000000+00:00" }),
+            ),
+        ),
+        (
+            "excluded",
+            change(json!({ "excludeFromLatest": true })),
+            stored(json!({ "/publishingProfile/excludeFromLatest": true })),
+        ),
+        (
+            "end of life",
+            change(json!({ "endOfLifeDate": "2030-01-01T00:00:00+00:00" })),
+            stored(json!({ "/publishingProfile/endOfLifeDate": "2030-01-01T00:00:00+00:00" })),
+        ),
+        (
+            "encryption later",
+            regions(
+                json!([{ "name": "eastus", "encryption": { "osDiskImage": { "diskEncryptionSetId": "/x" } } }, west]),
+            ),
+            fixed(&format!("{P}.targetRegions.encryption")),
+        ),
+        (
+            "empty encryption",
+            regions(json!([{ "name": "eastus", "encryption": {} }, west])),
+            stored(json!({})),
+        ),
+        (
+            "location",
+            json!({ "location": "westus2" }),
+            refused(
+                Conflict,
+                "InvalidResourceLocation",
+                "The resource '1.0.0' already exists in location 'eastus'",
+                None,
+            ),
+        ),
+        (
+            "safety of tf",
+            json!({ "location": "eastus", "properties": { "safetyProfile": {} } }),
+            stored(json!({ "/safetyProfile/reportedForPolicyViolation": false })),
+        ),
+        (
+            "what only the server reports",
+            json!({ "location": "eastus", "properties": { "safetyProfile": { "reportedForPolicyViolation": true } } }),
+            stored(json!({ "/safetyProfile/reportedForPolicyViolation": false })),
+        ),
+        (
+            "restore of what is there",
+            json!({ "location": "eastus", "properties": { "restore": true } }),
+            stored(json!({ "/restore": null })),
+        ),
+    ];
+    for (name, body, expected) in table {
+        check(
+            name,
+            World::default().put(&id("1.0.0"), &body, Some(&row)),
+            &expected,
+        );
+        check(
+            name,
+            World::default().patch(&id("1.0.0"), &body, &row),
+            &expected,
+        );
+    }
+}
+
+#[test]
+fn a_count_that_is_only_sent_back_goes_on_to_follow() {
+    let row = two();
+    let shown = change(row.properties["publishingProfile"].clone());
+    let same = World::default()
+        .put(&id("1.0.0"), &shown, Some(&row))
+        .unwrap();
     assert_eq!(
-        smaller.properties["publishingProfile"]["targetRegions"]
-            .as_array()
-            .unwrap()
-            .len(),
-        1
+        (&same.properties, &same.internal),
+        (&row.properties, &row.internal)
+    );
+    check(
+        "follows",
+        World::default().put(
+            &id("1.0.0"),
+            &change(json!({ "replicaCount": 4 })),
+            Some(&same),
+        ),
+        &stored(json!({
+        "/publishingProfile/targetRegions/0/regionalReplicaCount": 4, "/publishingProfile/targetRegions/1/regionalReplicaCount": 2 })),
+    );
+}
+
+#[test]
+fn an_older_client_does_not_erase_what_it_cannot_say() {
+    let sets = json!([{ "storageAccountType": "Premium_LRS", "regionalReplicaCount": 1 }]);
+    let row = made(
+        "2024-03-03",
+        &to(
+            json!([{ "name": "eastus", "excludeFromLatest": true, "additionalReplicaSets": sets }]),
+        ),
+    );
+    let body = change(json!({ "targetRegions": [{ "name": "eastus" }] }));
+    for (api_version, excluded, set) in [
+        ("2021-10-01", json!(true), sets.clone()),
+        ("2023-07-03", json!(null), sets),
+        ("2024-03-03", json!(null), json!(null)),
+    ] {
+        let world = World {
+            api_version,
+            ..World::default()
+        };
+        check(
+            api_version,
+            world.put(&id("1.0.0"), &body, Some(&row)),
+            &stored(json!({
+            "/publishingProfile/targetRegions/0/excludeFromLatest": excluded, "/publishingProfile/targetRegions/0/additionalReplicaSets": set })),
+        );
+    }
+}
+
+#[test]
+fn regions_are_found_by_either_name() {
+    let row = made(
+        "2024-03-03",
+        &to(
+            json!([{ "name": "eastus", "excludeFromLatest": true }, { "name": "lab1", "excludeFromLatest": false }, { "name": "westus2" }]),
+        ),
+    );
+    let all = regions();
+    assert_eq!(target_regions(&row, &all), ["eastus", "lab1", "westus2"]);
+    let excluded = ["eastus", "lab1", "westus2", "westeurope"]
+        .map(|region| is_excluded_in(&row, region, &all));
+    assert_eq!(excluded, [Some(true), Some(false), None, None]);
+}
+
+#[test]
+fn a_version_that_never_was_may_be_written_anew_one_that_was_may_not() {
+    let other = json!({ "location": "eastus", "properties": {
+        "publishingProfile": { "targetRegions": [{ "name": "eastus" }], "storageAccountType": "Premium_LRS", "replicationMode": "Shallow" },
+        "storageProfile": { "osDiskImage": { "source": { "uri": "https://localhost/a/c/other.vhd" } } } } });
+    let mut never = World::default()
+        .put(&id("1.0.0"), &with(json!({})), None)
+        .unwrap();
+    never.state = ProvisioningState::Failed;
+    never
+        .internal
+        .insert("images".to_owned(), json!([{ "slot": "os" }]));
+    let anew = World::default()
+        .put(&id("1.0.0"), &other, Some(&never))
+        .unwrap();
+    assert_eq!(anew.internal.get("images"), None);
+    check(
+        "anew",
+        Ok(anew),
+        &stored(
+            json!({ "/storageProfile/osDiskImage/source/uri": "https://localhost/a/c/other.vhd", "/publishingProfile/replicationMode": "Shallow" }),
+        ),
+    );
+    let again = World::default()
+        .put(&id("1.0.0"), &json!({ "location": "eastus" }), Some(&never))
+        .unwrap();
+    assert_eq!(
+        (
+            &again.properties["storageProfile"],
+            again.internal.get("images")
+        ),
+        (
+            &never.properties["storageProfile"],
+            never.internal.get("images")
+        )
+    );
+    let mut was = made("2024-03-03", &with(json!({})));
+    was.state = ProvisioningState::Failed;
+    check(
+        "was",
+        World::default().put(&id("1.0.0"), &other, Some(&was)),
+        &fixed(&format!("{P}.storageAccountType")),
+    );
+    for state in [ProvisioningState::Creating, ProvisioningState::Updating] {
+        never.state = state;
+        check(
+            "busy",
+            World::default().put(&id("1.0.0"), &other, Some(&never)),
+            &fixed(&format!("{P}.storageAccountType")),
+        );
+    }
+}
+
+#[test]
+fn the_answer_of_a_failed_create_may_be_sent_back() {
+    let world = World {
+        api_version: "2025-03-03",
+        ..World::default()
+    };
+    let mut row = world
+        .put(
+            &id("1.0.0"),
+            &with(json!({ "endOfLifeDate": "2030-01-01T00:00:00+00:00" })),
+            None,
+        )
+        .unwrap();
+    row.state = ProvisioningState::Failed;
+    let later = World {
+        now_ms: 2_000_000_000_000,
+        ..world
+    };
+    let again = later.put(&id("1.0.0"), &common::shown(&row), Some(&row));
+    check(
+        "again",
+        again,
+        &stored(json!({ "/publishingProfile/storageAccountStrategy": "PreferStandard_ZRS" })),
     );
 }

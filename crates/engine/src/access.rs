@@ -1,23 +1,215 @@
 //! Who may do what: role assignments, asked by every use case.
+//!
+//! A subscription of another tenant is as good as none: the caller hears that it could not be
+//! found, whatever roles stand in the catalog. Scopes and ids compare in lower case.
 
-use domain::{Error, ResourceId, Result};
+use domain::{Error, ErrorKind, ResourceId, Result};
 use serde_json::Value;
+use std::collections::BTreeMap;
 
+use crate::identity::no_subscription;
 use crate::{Ctx, Engine};
+
+/// Links of one body; each costs a decision.
+const LINKS_MAX: usize = 1000;
 
 impl Engine {
     /// Refuses unless a role of the caller allows `action` at `scope` or above it.
-    pub(crate) async fn authorize(&self, _ctx: &Ctx, _action: &str, _scope: &str) -> Result<()> {
-        Err(Error::internal())
+    pub(crate) async fn authorize(&self, ctx: &Ctx, action: &str, scope: &str) -> Result<()> {
+        if let Some(id) = subscription_in(scope) {
+            let known = self.known_subscription(id).await?;
+            let own = known
+                .filter(|s| s.tenant == ctx.caller.tenant)
+                .ok_or_else(|| no_subscription(id))?;
+            if own.state == "Disabled" && !is_read(action) {
+                return Err(read_only(&own.id));
+            }
+        }
+        if self.may(ctx, action, scope).await? {
+            return Ok(());
+        }
+        tracing::info!(principal.id = %ctx.caller.object_id, action, scope, "refused");
+        Err(Error::new(
+            ErrorKind::Forbidden,
+            "AuthorizationFailed",
+            format!(
+                "The client '{}' with object id '{}' does not have authorization to perform action '{action}' over \
+                 scope '{scope}' or the scope is invalid. If access was recently granted, please refresh your credentials.",
+                ctx.caller.name, ctx.caller.object_id
+            ),
+        ))
     }
 
     /// Refuses a body that refers to resources that the caller may not read.
+    ///
+    /// Every string that is the id of a resource counts, wherever it stands, so no property can be
+    /// forgotten. Ids below the written resource itself are covered by the right to write it.
     pub(crate) async fn authorize_links(
         &self,
-        _ctx: &Ctx,
-        _id: &ResourceId,
-        _body: &Value,
+        ctx: &Ctx,
+        id: &ResourceId,
+        body: &Value,
     ) -> Result<()> {
-        Err(Error::internal())
+        let mut links = BTreeMap::new();
+        collect(body, &id.key(), &mut links);
+        if links.len() > LINKS_MAX {
+            return Err(Error::bad_request(format!(
+                "The body refers to more than {LINKS_MAX} resources."
+            )));
+        }
+        for link in links.values() {
+            self.authorize_link(ctx, id, link).await?;
+        }
+        Ok(())
+    }
+
+    async fn authorize_link(&self, ctx: &Ctx, id: &ResourceId, link: &ResourceId) -> Result<()> {
+        let action = format!("{}/read", link.type_name());
+        let known = self.known_subscription(link.subscription()).await?;
+        if known.is_none_or(|s| s.tenant != ctx.caller.tenant) {
+            return Err(linked_failed(format!(
+                "The client has permission to perform action '{action}' on scope '{id}', however the current tenant \
+                 '{}' is not authorized to access linked subscription '{}'.",
+                ctx.caller.tenant,
+                link.subscription()
+            )));
+        }
+        if self.may(ctx, &action, &link.key()).await? {
+            return Ok(());
+        }
+        Err(linked_failed(format!(
+            "The client '{}' with object id '{}' has permission to perform action '{}/write' on scope '{id}'; however, \
+             it does not have permission to perform action '{action}' on the linked scope(s) '{link}' or the linked \
+             scope(s) are invalid.",
+            ctx.caller.name,
+            ctx.caller.object_id,
+            id.type_name()
+        )))
+    }
+
+    /// Whether a role of the caller allows `action` at `scope` or above it; the tenant is not asked.
+    async fn may(&self, ctx: &Ctx, action: &str, scope: &str) -> Result<bool> {
+        let Some(standing) = self.standing(&ctx.caller.object_id).await? else {
+            return Ok(false);
+        };
+        let scope = scope.to_ascii_lowercase();
+        Ok(standing
+            .assignments
+            .iter()
+            .filter(|a| covers(&a.scope, &scope))
+            .any(|a| {
+                domain::role::find(&a.role_definition).is_some_and(|role| role.allows(action))
+            }))
+    }
+}
+
+/// Whether `scope` is `above` or below it; both in lower case.
+fn covers(above: &str, scope: &str) -> bool {
+    let above = above.trim_end_matches('/');
+    scope
+        .strip_prefix(above)
+        .is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
+}
+
+fn subscription_in(scope: &str) -> Option<&str> {
+    let mut segments = scope.split('/').filter(|s| !s.is_empty());
+    segments
+        .next()
+        .filter(|first| first.eq_ignore_ascii_case("subscriptions"))?;
+    segments.next()
+}
+
+fn is_read(action: &str) -> bool {
+    action.to_ascii_lowercase().ends_with("/read")
+}
+
+fn read_only(subscription: &str) -> Error {
+    Error::conflict(
+        "ReadOnlyDisabledSubscription",
+        format!(
+            "The subscription '{subscription}' is disabled and therefore marked as read only. You cannot perform any \
+             write actions on this subscription until it is re-enabled."
+        ),
+    )
+}
+
+fn linked_failed(message: String) -> Error {
+    Error::new(ErrorKind::Forbidden, "LinkedAuthorizationFailed", message)
+}
+
+/// Collects the ids in a body, by key, that are not `own` or below it.
+fn collect(value: &Value, own: &str, links: &mut BTreeMap<String, ResourceId>) {
+    match value {
+        Value::String(text) => {
+            let Ok(link) = ResourceId::parse(text.trim()) else {
+                return;
+            };
+            let key = link.key();
+            if link.kind().is_some() && !covers(own, &key) {
+                links.insert(key, link);
+            }
+        }
+        Value::Array(items) => items.iter().for_each(|item| collect(item, own, links)),
+        Value::Object(members) => members
+            .values()
+            .for_each(|member| collect(member, own, links)),
+        Value::Null | Value::Bool(_) | Value::Number(_) => {}
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    #[test]
+    fn a_scope_covers_itself_and_what_is_below_and_nothing_beside() {
+        for (above, scope, is_covered) in [
+            ("/", "/subscriptions/s", true),
+            ("/", "/", true),
+            ("/subscriptions/s", "/subscriptions/s", true),
+            (
+                "/subscriptions/s",
+                "/subscriptions/s/resourcegroups/g",
+                true,
+            ),
+            ("/subscriptions/s", "/subscriptions/s2", false),
+            (
+                "/subscriptions/s/resourcegroups/g",
+                "/subscriptions/s",
+                false,
+            ),
+            (
+                "/subscriptions/s/resourcegroups/g",
+                "/subscriptions/s/resourcegroups/gg",
+                false,
+            ),
+            (
+                "/subscriptions/s/resourcegroups/g",
+                "/subscriptions/s/resourcegroups/g/providers/x",
+                true,
+            ),
+        ] {
+            assert_eq!(covers(above, scope), is_covered, "{above} {scope}");
+        }
+    }
+
+    #[test]
+    fn links_are_found_wherever_they_stand_and_however_they_are_written() {
+        let own = "/subscriptions/s/resourceGroups/g/providers/Microsoft.Compute/galleries/x/images/d/versions/1.0.0";
+        let other = "/SUBSCRIPTIONS/t//resourcegroups/g/providers/microsoft.compute/DISKS/d";
+        let body = json!({
+            "id": own.to_uppercase(),
+            "deep": [{ "source": { "id": other } }, { "again": other.to_lowercase() }],
+            "tags": { "note": "/subscriptions/s" },
+            "url": "https://h/subscriptions/t/resourceGroups/g/providers/Microsoft.Compute/disks/d",
+        });
+        let mut links = BTreeMap::new();
+        collect(&body, &own.to_ascii_lowercase(), &mut links);
+        let keys: Vec<_> = links.keys().map(String::as_str).collect();
+        assert_eq!(
+            keys,
+            ["/subscriptions/t/resourcegroups/g/providers/microsoft.compute/disks/d"]
+        );
     }
 }

@@ -21,6 +21,7 @@ pub mod publish;
 mod resources;
 mod rules;
 pub mod settings;
+mod sharing;
 mod state;
 mod storage_account;
 mod subscription;

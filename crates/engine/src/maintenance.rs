@@ -63,6 +63,7 @@ impl Engine {
             .await
             .map_err(db)?;
         tx.commit().await.map_err(db)?;
+        self.forget_stale_blocks().await?;
         self.sweep(SWEEP_GRACE_MS).await?;
         Ok(())
     }

@@ -157,7 +157,7 @@ impl Engine {
             (_, Work::Delete) => self.delete_one(operation).await,
             (Kind::Disk, Work::BeginAccess) => self.begin_access_work(operation).await,
             (Kind::Disk, Work::EndAccess) => self.end_access_work(operation).await,
-            (_, Work::Put) => self.settle(operation).await,
+            (_, Work::Put | Work::Share) => self.settle(operation).await,
             _ => Err(Error::internal()),
         }
     }

@@ -191,6 +191,7 @@ pub(crate) async fn reserve_quota(tx: &mut Tx, row: &Resource) -> Result<()> {
 pub(crate) async fn check_delete(tx: &mut Tx, row: &Resource, now_ms: i64) -> Result<()> {
     check_protected(row, now_ms)?;
     domain::plan::check_delete(row)?;
+    check_pins(tx, row).await?;
     let mut nested = tx
         .children(&row.id, NESTED_SHOWN_MAX, false)
         .await
@@ -218,6 +219,27 @@ pub(crate) async fn check_delete(tx: &mut Tx, row: &Resource, now_ms: i64) -> Re
             "Cannot delete resource while nested resources exist. Some existing nested resource IDs include: '{}'. \
              Please delete all nested resources before deleting this resource.",
             shown.join(", ")
+        ),
+    ))
+}
+
+/// Returns the scope in which shallow versions pin a source.
+pub(crate) fn pin_scope(source: &ResourceId) -> String {
+    format!("pin:{}", source.key())
+}
+
+/// Refuses to delete what a shallow version was made from. Source: `API.md` 6.
+async fn check_pins(tx: &mut Tx, row: &Resource) -> Result<()> {
+    let held = tx.claimants(&pin_scope(&row.id), 1).await.map_err(db)?;
+    let Some(version) = held.first() else {
+        return Ok(());
+    };
+    Err(Error::conflict(
+        "OperationNotAllowed",
+        format!(
+            "The resource '{}' is the source of the shallow image version '{version}'. Delete that version first, or publish \
+             it with replication mode 'Full'.",
+            row.id.name()
         ),
     ))
 }

@@ -8,6 +8,7 @@ use catalog::Catalog;
 use domain::{Error, Regions, Result};
 use tokio::sync::{Notify, OnceCell};
 
+use crate::blob::locks::BlobLocks;
 use crate::error::catalog as db;
 use crate::settings::RegionSettings;
 use crate::{Clock, Settings};
@@ -24,8 +25,10 @@ struct Inner {
     regions: Regions,
     clock: Clock,
     bell: Notify,
+    identity: crate::identity::State,
     /// Layers that a sweep found without an owner, and when.
     ownerless: Mutex<HashMap<LayerId, i64>>,
+    blob_locks: BlobLocks,
 }
 
 /// A region's store; one that could not be opened is tried again when it is needed.
@@ -56,8 +59,15 @@ impl Engine {
             regions: Regions::new(regions),
             clock,
             bell: Notify::new(),
+            identity: crate::identity::State::default(),
             ownerless: Mutex::default(),
+            blob_locks: BlobLocks::default(),
         })))
+    }
+
+    /// Returns what this node remembers about sign-in.
+    pub(crate) fn identity(&self) -> &crate::identity::State {
+        &self.0.identity
     }
 
     /// Returns the metadata store.
@@ -100,6 +110,11 @@ impl Engine {
     /// Returns the regions.
     pub fn regions(&self) -> &Regions {
         &self.0.regions
+    }
+
+    /// Returns who uses which blob now.
+    pub(crate) fn blob_locks(&self) -> &BlobLocks {
+        &self.0.blob_locks
     }
 
     /// Returns the time in milliseconds since the epoch, UTC.

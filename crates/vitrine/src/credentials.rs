@@ -19,13 +19,19 @@ pub struct Credentials {
     pub client_id: String,
     /// Its secret.
     pub client_secret: String,
+    /// What local programs show to the identity endpoint.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub identity_secret: Option<String>,
 }
 
 impl Credentials {
     /// Reads the file.
     pub fn load(path: &Path) -> anyhow::Result<Self> {
         let text = std::fs::read_to_string(path).with_context(|| {
-            format!("no gallery at {}: start one with 'vitrine up'", path.display())
+            format!(
+                "no gallery at {}: start one with 'vitrine up'",
+                path.display()
+            )
         })?;
         serde_json::from_str(&text).with_context(|| format!("{} cannot be read", path.display()))
     }

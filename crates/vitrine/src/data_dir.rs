@@ -51,13 +51,21 @@ impl DataDir {
 impl DataDir {
     /// Opens the gallery in this directory with the regions of its first start.
     pub async fn open_engine(&self) -> anyhow::Result<Engine> {
-        let regions = fs::read_to_string(self.join("regions.txt"))
-            .with_context(|| format!("no gallery at {}: start one with 'vitrine up'", self.0.display()))?;
+        let regions = fs::read_to_string(self.join("regions.txt")).with_context(|| {
+            format!(
+                "no gallery at {}: start one with 'vitrine up'",
+                self.0.display()
+            )
+        })?;
         self.open_engine_with(&regions, None).await
     }
 
     /// Opens the gallery; `regions` is a comma-separated list of short names.
-    pub async fn open_engine_with(&self, regions: &str, database: Option<&str>) -> anyhow::Result<Engine> {
+    pub async fn open_engine_with(
+        &self,
+        regions: &str,
+        database: Option<&str>,
+    ) -> anyhow::Result<Engine> {
         self.create()?;
         let mut settings = Settings {
             data: self.0.clone(),
@@ -67,13 +75,22 @@ impl DataDir {
             },
             regions: Vec::new(),
         };
-        for name in regions.split(',').map(str::trim).filter(|name| !name.is_empty()) {
+        for name in regions
+            .split(',')
+            .map(str::trim)
+            .filter(|name| !name.is_empty())
+        {
             settings.regions.push(RegionSettings {
                 region: domain::region::known(name),
-                store: engine::Location::Directory(self.join("regions").join(domain::region::normalise(name))),
+                store: engine::Location::Directory(
+                    self.join("regions").join(domain::region::normalise(name)),
+                ),
             });
         }
-        anyhow::ensure!(!settings.regions.is_empty(), "at least one region is needed");
+        anyhow::ensure!(
+            !settings.regions.is_empty(),
+            "at least one region is needed"
+        );
         fs::write(self.join("regions.txt"), regions)?;
         Ok(Engine::open(settings, Clock::System).await?)
     }

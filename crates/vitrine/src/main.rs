@@ -17,7 +17,9 @@ use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
 
-use commands::{care, connect, doctor, export, principal, publish, routes, serve, subscription, tenant, up};
+use commands::{
+    care, connect, doctor, export, principal, publish, routes, serve, subscription, tenant, up,
+};
 
 /// A compute gallery that anyone can run
 #[derive(Parser)]
@@ -33,7 +35,7 @@ struct Cli {
 #[derive(Subcommand)]
 enum Command {
     /// Start a complete gallery on this machine
-    Up(up::Args),
+    Up(serve::Args),
     /// Run the server alone
     Serve(serve::Args),
     /// Print the lines that point a client at this gallery
@@ -64,7 +66,10 @@ enum Command {
 
 fn main() -> ExitCode {
     let cli = Cli::parse();
-    let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
+    let runtime = match tokio::runtime::Builder::new_multi_thread()
+        .enable_all()
+        .build()
+    {
         Ok(runtime) => runtime,
         Err(error) => {
             eprintln!("error: no threads to run on: {error}");

@@ -24,11 +24,15 @@ impl FromStr for VersionName {
 
     fn from_str(text: &str) -> Result<Self, String> {
         match text.split('/').collect::<Vec<_>>().as_slice() {
-            [gallery, image, version] if [gallery, image, version].iter().all(|p| !p.is_empty()) => Ok(Self {
-                gallery: (*gallery).to_owned(),
-                image: (*image).to_owned(),
-                version: (*version).to_owned(),
-            }),
+            [gallery, image, version]
+                if [gallery, image, version].iter().all(|p| !p.is_empty()) =>
+            {
+                Ok(Self {
+                    gallery: (*gallery).to_owned(),
+                    image: (*image).to_owned(),
+                    version: (*version).to_owned(),
+                })
+            }
             _ => Err("expected GALLERY/IMAGE/VERSION, for example web/debian/1.0.0".to_owned()),
         }
     }
@@ -46,22 +50,47 @@ pub struct FoundGallery {
 
 /// Returns the gallery of this name; names are unique in a subscription.
 pub async fn find_gallery(client: &Client, name: &str) -> anyhow::Result<Option<FoundGallery>> {
-    let mut path = format!("/subscriptions/{}/providers/Microsoft.Compute/galleries", client.subscription());
+    let mut path = format!(
+        "/subscriptions/{}/providers/Microsoft.Compute/galleries",
+        client.subscription()
+    );
     loop {
         let page = client.get(&path, API_VERSION).await?;
         let items = page["value"].as_array().cloned().unwrap_or_default();
-        let found = items.iter().find(|g| g["name"].as_str().is_some_and(|n| n.eq_ignore_ascii_case(name)));
+        let found = items.iter().find(|g| {
+            g["name"]
+                .as_str()
+                .is_some_and(|n| n.eq_ignore_ascii_case(name))
+        });
         if let Some(found) = found {
             let id = found["id"].as_str().unwrap_or_default().to_owned();
-            let group_id = id.split("/providers/").next().unwrap_or_default().to_owned();
+            let group_id = id
+                .split("/providers/")
+                .next()
+                .unwrap_or_default()
+                .to_owned();
             let location = found["location"].as_str().unwrap_or_default().to_owned();
-            return Ok(Some(FoundGallery { id, location, group_id }));
+            return Ok(Some(FoundGallery {
+                id,
+                location,
+                group_id,
+            }));
         }
-        let Some(next) = page["nextLink"].as_str() else { return Ok(None) };
+        let Some(next) = page["nextLink"].as_str() else {
+            return Ok(None);
+        };
         let rest = next.strip_prefix(client.endpoint()).unwrap_or(next);
-        path = rest.split("api-version=").next().unwrap_or(rest).trim_end_matches(['?', '&']).to_owned();
+        path = rest
+            .split("api-version=")
+            .next()
+            .unwrap_or(rest)
+            .trim_end_matches(['?', '&'])
+            .to_owned();
         if let Some((_, token)) = rest.split_once("skiptoken=") {
-            path = format!("/subscriptions/{}/providers/Microsoft.Compute/galleries?%24skiptoken={token}", client.subscription());
+            path = format!(
+                "/subscriptions/{}/providers/Microsoft.Compute/galleries?%24skiptoken={token}",
+                client.subscription()
+            );
         }
     }
 }
@@ -73,18 +102,42 @@ pub async fn require_gallery(client: &Client, name: &str) -> anyhow::Result<Foun
 }
 
 /// Returns the gallery, made in `group` and `location` if it is not there.
-pub async fn ensure_gallery(client: &Client, name: &str, group: &str, location: &str) -> anyhow::Result<FoundGallery> {
+pub async fn ensure_gallery(
+    client: &Client,
+    name: &str,
+    group: &str,
+    location: &str,
+) -> anyhow::Result<FoundGallery> {
     if let Some(found) = find_gallery(client, name).await? {
         return Ok(found);
     }
-    let group_id = format!("/subscriptions/{}/resourceGroups/{group}", client.subscription());
-    if client.arm(Method::GET, &group_id, GROUP_API_VERSION, None).await?.is_none() {
-        client.put(&group_id, GROUP_API_VERSION, &json!({ "location": location })).await?;
+    let group_id = format!(
+        "/subscriptions/{}/resourceGroups/{group}",
+        client.subscription()
+    );
+    if client
+        .arm(Method::GET, &group_id, GROUP_API_VERSION, None)
+        .await?
+        .is_none()
+    {
+        client
+            .put(
+                &group_id,
+                GROUP_API_VERSION,
+                &json!({ "location": location }),
+            )
+            .await?;
     }
     let id = format!("{group_id}/providers/Microsoft.Compute/galleries/{name}");
-    client.put(&id, API_VERSION, &json!({ "location": location })).await?;
+    client
+        .put(&id, API_VERSION, &json!({ "location": location }))
+        .await?;
     eprintln!("Created gallery {name} in {location}");
-    Ok(FoundGallery { id, location: location.to_owned(), group_id })
+    Ok(FoundGallery {
+        id,
+        location: location.to_owned(),
+        group_id,
+    })
 }
 
 #[cfg(test)]
@@ -94,7 +147,14 @@ mod tests {
     #[test]
     fn a_version_has_three_parts() {
         let name: VersionName = "web/debian/1.0.0".parse().unwrap();
-        assert_eq!((name.gallery.as_str(), name.image.as_str(), name.version.as_str()), ("web", "debian", "1.0.0"));
+        assert_eq!(
+            (
+                name.gallery.as_str(),
+                name.image.as_str(),
+                name.version.as_str()
+            ),
+            ("web", "debian", "1.0.0")
+        );
         for bad in ["web", "web/debian", "web//1.0.0", "a/b/c/d", ""] {
             assert!(bad.parse::<VersionName>().is_err(), "{bad}");
         }

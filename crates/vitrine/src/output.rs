@@ -51,7 +51,11 @@ fn lines(value: &Value, is_table: bool) -> String {
         &single
     };
     let mut names: Vec<&str> = Vec::new();
-    for name in rows.iter().filter_map(Value::as_object).flat_map(|row| row.keys()) {
+    for name in rows
+        .iter()
+        .filter_map(Value::as_object)
+        .flat_map(|row| row.keys())
+    {
         if !names.contains(&name.as_str()) {
             names.push(name);
         }
@@ -60,16 +64,31 @@ fn lines(value: &Value, is_table: bool) -> String {
     if is_table {
         cells.push(names.iter().map(|n| (*n).to_owned()).collect());
     }
-    cells.extend(rows.iter().map(|row| names.iter().map(|name| cell(row.get(name))).collect()));
+    cells.extend(
+        rows.iter()
+            .map(|row| names.iter().map(|name| cell(row.get(name))).collect()),
+    );
     let widths: Vec<usize> = (0..names.len())
-        .map(|column| cells.iter().map(|row| row[column].chars().count()).max().unwrap_or(0))
+        .map(|column| {
+            cells
+                .iter()
+                .map(|row| row[column].chars().count())
+                .max()
+                .unwrap_or(0)
+        })
         .collect();
     let mut out = String::new();
     for row in cells {
         let shown: Vec<String> = row
             .into_iter()
             .zip(&widths)
-            .map(|(cell, width)| if is_table { format!("{cell:width$}") } else { cell })
+            .map(|(cell, width)| {
+                if is_table {
+                    format!("{cell:width$}")
+                } else {
+                    cell
+                }
+            })
             .collect();
         out.push_str(shown.join(if is_table { "  " } else { "\t" }).trim_end());
         out.push('\n');

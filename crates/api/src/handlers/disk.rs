@@ -9,7 +9,11 @@ use crate::request::Request;
 /// POST …/beginGetAccess: 202; the result is `{"accessSAS": url}`.
 pub(crate) async fn begin_access(request: Request) -> Result<Reply> {
     let id = request.id_before_verb()?;
-    let body = request.json_body()?;
+    let body = arm::schema::check_request_bytes(
+        arm::schema::Shape::GrantAccess,
+        &request.ctx.api_version,
+        &request.body,
+    )?;
     let accepted = request
         .engine
         .begin_access(&request.ctx, &id, &body)

@@ -3,9 +3,24 @@
 use domain::{Kind, ResourceId, Result};
 use engine::ListFilter;
 
-use super::resource::list_reply;
+use super::resource::{deleted_reply, list_reply};
 use crate::reply::Reply;
 use crate::request::Request;
+
+/// POST …/share: 202 with both poll headers and no body.
+pub(crate) async fn share(request: Request) -> Result<Reply> {
+    let id = request.id_before_verb()?;
+    let body = arm::schema::check_request_bytes(
+        arm::schema::Shape::SharingUpdate,
+        &request.ctx.api_version,
+        &request.body,
+    )?;
+    let accepted = request
+        .engine
+        .share_gallery(&request.ctx, &id, &body)
+        .await?;
+    Ok(deleted_reply(&request, &accepted))
+}
 
 /// GET …/softDeletedArtifactTypes/{type}/artifacts/{name}/versions. Source: `API.md` 8.
 pub(crate) async fn soft_deleted(request: Request) -> Result<Reply> {

@@ -78,6 +78,26 @@ impl AccessRequest {
         let seconds = body.get("durationInSeconds").and_then(Value::as_i64);
         let duration_seconds =
             seconds.ok_or_else(|| Error::required("grantAccessData.durationInSeconds"))?;
+        let asks = |name: &str| body.get(name).and_then(Value::as_str);
+        if let Some(format) = asks("fileFormat").filter(|f| !f.is_empty()) {
+            let format = word(format, &["VHD", "VHDX"], "grantAccessData.fileFormat")?;
+            if format != "VHD" {
+                return Err(Error::invalid_parameter(
+                    "grantAccessData.fileFormat",
+                    "Disks are read and written as fixed VHDs here. Leave fileFormat out, or ask for 'VHD'.",
+                ));
+            }
+        }
+        if body
+            .get("getSecureVMGuestStateSAS")
+            .and_then(Value::as_bool)
+            == Some(true)
+        {
+            return Err(Error::invalid_parameter(
+                "grantAccessData.getSecureVMGuestStateSAS",
+                "The disk has no guest state to read.",
+            ));
+        }
         if !(1..=SECONDS_MAX).contains(&duration_seconds) {
             return Err(Error::invalid_parameter(
                 "grantAccessData.durationInSeconds",
@@ -95,6 +115,21 @@ impl AccessRequest {
 
 /// Opens a disk for a URL.
 pub fn begin_access(row: &mut Resource, request: &AccessRequest) -> Result<()> {
+    if row
+        .properties
+        .get("networkAccessPolicy")
+        .and_then(Value::as_str)
+        == Some("DenyAll")
+    {
+        return Err(Error::conflict(
+            "OperationNotAllowed",
+            format!(
+                "The disk {} has the network access policy 'DenyAll': it can be neither downloaded nor uploaded. Change the \
+                 policy first.",
+                row.id.name()
+            ),
+        ));
+    }
     let state = match (DiskState::of(row), request.access) {
         (DiskState::Unattached | DiskState::ActiveSas, AccessLevel::Read) => DiskState::ActiveSas,
         (DiskState::ReadyToUpload | DiskState::ActiveUpload, AccessLevel::Write) => {

@@ -3,61 +3,147 @@
 use serde_json::Value;
 
 use super::profile::TARGET;
+use crate::plan::word;
+use crate::resource::Document;
 use crate::{Error, Resource, Result};
+
+const CONFIDENTIAL: [&str; 5] = [
+    "EncryptedVMGuestStateOnlyWithPmk",
+    "EncryptedWithPmk",
+    "EncryptedWithCmk",
+    "NonPersistedTPM",
+    "DataDiskEncryptedWithCmk",
+];
+
+/// A disk of a version that a region encrypts with a key of the customer.
+#[derive(Clone, Debug, PartialEq, Eq)]
+enum Disk {
+    Os,
+    Data(i64),
+}
 
 /// Checks the disk encryption sets of all target regions.
 ///
 /// No kind of resource holds disk encryption sets yet, so none is ever found: a version that asks
 /// for one is refused and never stored without it.
-pub(super) fn check(row: &Resource, regions: &[Value]) -> Result<()> {
+pub(super) fn check(row: &Resource, sent: &Document, regions: &[Value]) -> Result<()> {
+    let known_luns = luns_sent(sent);
+    let mut all: Vec<(&str, Vec<(Disk, &str)>)> = Vec::new();
     for region in regions {
-        let Some(encryption) = region.get("encryption") else {
-            continue;
-        };
-        if let Some(id) = encryption
-            .pointer("/osDiskImage/diskEncryptionSetId")
+        let name = region
+            .get("name")
             .and_then(Value::as_str)
-        {
-            check_set(row, id, "osDiskImage")?;
+            .unwrap_or_default();
+        let sets = match region.get("encryption") {
+            Some(encryption) => check_region(row, name, encryption, known_luns.as_deref())?,
+            None => Vec::new(),
+        };
+        all.push((name, sets));
+    }
+    check_all_or_none(&all)?;
+    match all.iter().flat_map(|(_, sets)| sets).next() {
+        None => Ok(()),
+        Some((disk, id)) => Err(Error::not_found(
+            "NotFound",
+            format!("The disk encryption set {id} was not found."),
+        )
+        .at(target_of(disk))),
+    }
+}
+
+/// The numbers of the data disks, where the request says them itself.
+fn luns_sent(sent: &Document) -> Option<Vec<i64>> {
+    let profile = sent.get("storageProfile")?;
+    if profile.get("source").is_some() {
+        return None;
+    }
+    let disks = profile.get("dataDiskImages").and_then(Value::as_array);
+    let luns = disks.into_iter().flatten();
+    Some(
+        luns.filter_map(|d| d.get("lun").and_then(Value::as_i64))
+            .collect(),
+    )
+}
+
+fn check_region<'a>(
+    row: &Resource,
+    region: &str,
+    encryption: &'a Value,
+    known_luns: Option<&[i64]>,
+) -> Result<Vec<(Disk, &'a str)>> {
+    let mut sets = Vec::new();
+    if let Some(os) = encryption.get("osDiskImage") {
+        let kind = os.pointer("/securityProfile/confidentialVMEncryptionType");
+        if let Some(kind) = kind.and_then(Value::as_str) {
+            word(
+                kind,
+                &CONFIDENTIAL,
+                &format!(
+                    "{TARGET}.targetRegions.encryption.osDiskImage.securityProfile.confidentialVMEncryptionType"
+                ),
+            )?;
         }
-        let disks = encryption
-            .get("dataDiskImages")
-            .and_then(Value::as_array)
-            .map_or(&[][..], Vec::as_slice);
-        let luns: Vec<i64> = disks
-            .iter()
-            .filter_map(|d| d.get("lun").and_then(Value::as_i64))
-            .collect();
-        if let Some(twice) = luns
-            .iter()
-            .enumerate()
-            .find(|(at, lun)| luns[..*at].contains(lun))
-        {
-            let name = region
-                .get("name")
-                .and_then(Value::as_str)
-                .unwrap_or_default();
+        let secure = os.pointer("/securityProfile/secureVMDiskEncryptionSetId");
+        let ids = [os.get("diskEncryptionSetId"), secure];
+        sets.extend(texts(&ids).map(|id| (Disk::Os, id)));
+    }
+    let disks = encryption.get("dataDiskImages").and_then(Value::as_array);
+    let mut luns = Vec::new();
+    for disk in disks.into_iter().flatten() {
+        let target = format!("{TARGET}.targetRegions.encryption.dataDiskImages");
+        let lun = disk
+            .get("lun")
+            .and_then(Value::as_i64)
+            .ok_or_else(|| Error::required(format!("{target}.lun")))?;
+        if luns.contains(&lun) {
             return Err(Error::invalid_parameter(
-                format!("{TARGET}.targetRegions.encryption.dataDiskImages"),
+                target,
                 format!(
-                    "Duplicate luns '{}' were specified in target region '{name}' encryption.dataDiskImages.",
-                    twice.1
+                    "Duplicate luns '{lun}' were specified in target region '{region}' encryption.dataDiskImages."
                 ),
             ));
         }
-        for disk in disks {
-            if let Some(id) = disk.get("diskEncryptionSetId").and_then(Value::as_str) {
-                check_set(row, id, "dataDiskImages")?;
-            }
+        luns.push(lun);
+        if let Some(known) = known_luns.filter(|known| !known.contains(&lun)) {
+            let known: Vec<String> = known.iter().map(i64::to_string).collect();
+            return Err(Error::invalid_parameter(
+                target,
+                format!(
+                    "An invalid lun [{lun}] was specified in encryption.dataDiskImages. The lun must be one of the following values ['{}'].",
+                    known.join(",")
+                ),
+            ));
         }
+        let ids = [disk.get("diskEncryptionSetId")];
+        sets.extend(texts(&ids).map(|id| (Disk::Data(lun), id)));
     }
-    Ok(())
+    for (disk, id) in &sets {
+        check_id(row, id, target_of(disk))?;
+    }
+    Ok(sets)
 }
 
-fn check_set(row: &Resource, id: &str, of: &str) -> Result<()> {
-    let target = format!(
+fn texts<'a>(values: &[Option<&'a Value>]) -> impl Iterator<Item = &'a str> {
+    let texts: Vec<&str> = values
+        .iter()
+        .flatten()
+        .filter_map(|v| v.as_str())
+        .filter(|t| !t.is_empty())
+        .collect();
+    texts.into_iter()
+}
+
+fn target_of(disk: &Disk) -> String {
+    let of = match disk {
+        Disk::Os => "osDiskImage",
+        Disk::Data(_) => "dataDiskImages",
+    };
+    format!(
         "galleryArtifactVersion.properties.publishingProfile.targetRegions.encryption.{of}.diskEncryptionSetId"
-    );
+    )
+}
+
+fn check_id(row: &Resource, id: &str, target: String) -> Result<()> {
     let parts: Vec<&str> = id.split('/').collect();
     let is_set = parts.len() == 9
         && parts[1].eq_ignore_ascii_case("subscriptions")
@@ -71,17 +157,37 @@ fn check_set(row: &Resource, id: &str, of: &str) -> Result<()> {
         ));
     }
     let subscription = row.id.subscription();
-    if !parts[2].eq_ignore_ascii_case(subscription) {
-        return Err(Error::invalid_parameter(
-            target,
-            format!(
-                "The disk encryption set '{id}' must be in the same subscription '{subscription}' as the gallery resource."
-            ),
-        ));
+    if parts[2].eq_ignore_ascii_case(subscription) {
+        return Ok(());
     }
-    Err(Error::not_found(
-        "NotFound",
-        format!("The disk encryption set {id} was not found."),
-    )
-    .at(target))
+    Err(Error::invalid_parameter(
+        target,
+        format!(
+            "The disk encryption set '{id}' must be in the same subscription '{subscription}' as the gallery resource."
+        ),
+    ))
+}
+
+/// What one region encrypts with a key, every region does.
+fn check_all_or_none(all: &[(&str, Vec<(Disk, &str)>)]) -> Result<()> {
+    for (with, sets) in all {
+        for (disk, id) in sets {
+            let lacks = |sets: &Vec<(Disk, &str)>| !sets.iter().any(|(other, _)| other == disk);
+            let Some((without, _)) = all.iter().find(|(_, sets)| lacks(sets)) else {
+                continue;
+            };
+            let shown = match disk {
+                Disk::Os => "osDiskImage.diskEncryptionSetId".to_owned(),
+                Disk::Data(lun) => format!("LUN {lun}"),
+            };
+            return Err(Error::invalid_parameter(
+                target_of(disk),
+                format!(
+                    "A disk encryption set is required for disk '{shown}' in target region '{without}' since disk encryption \
+                     set '{id}' is used for the corresponding disk in region '{with}'"
+                ),
+            ));
+        }
+    }
+    Ok(())
 }

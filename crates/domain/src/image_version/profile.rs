@@ -1,10 +1,9 @@
 //! The publishing profile: regions, replica counts, storage types, dates. Source: `API.md` 3.3, 5.3.
 
-use jiff::Timestamp;
 use serde_json::{Value, json};
 
-use super::{out_of_range, regions};
-use crate::plan::{PutContext, canonical, check_end_of_life, same, since, take, text};
+use super::{encryption, out_of_range, regions};
+use crate::plan::{PutContext, canonical, check_end_of_life, moment, same, since, take, text};
 use crate::resource::Document;
 use crate::{Error, Resource, Result};
 
@@ -55,11 +54,18 @@ pub(super) fn plan(
         _ => Document::new(),
     };
     refuse_edge_zones(&profile)?;
-    plan_words(ctx, &mut kept, &mut profile, is_new)?;
+    let shown = row
+        .properties
+        .get("publishingProfile")
+        .and_then(Value::as_object);
+    plan_words(ctx, &mut kept, &mut profile, shown, is_new)?;
     if let Some(count) = profile.get("replicaCount").and_then(Value::as_i64) {
         check_count(&format!("{TARGET}.replicaCount"), count)?;
     }
-    plan_dates(ctx, &mut kept, &profile)?;
+    plan_dates(ctx, row, &mut kept, &profile)?;
+    let is_count_kept = profile
+        .get("replicaCount")
+        .is_none_or(|count| kept.get("replicaCount") == Some(count));
     take(&mut kept, &profile, &["replicaCount", "excludeFromLatest"]);
     kept.entry("replicaCount").or_insert_with(|| json!(1));
     kept.entry("excludeFromLatest")
@@ -70,8 +76,14 @@ pub(super) fn plan(
         row,
         &mut kept,
         &profile,
-        regions::Change { is_new, may_remove },
+        regions::Change {
+            is_new,
+            may_remove,
+            is_count_kept,
+        },
     )?;
+    let regions = kept.get("targetRegions").and_then(Value::as_array);
+    encryption::check(row, sent, regions.map_or(&[][..], Vec::as_slice))?;
     check_shallow(row, &kept)?;
     row.properties.insert(
         "publishingProfile".to_owned(),
@@ -105,6 +117,7 @@ fn plan_words(
     ctx: &PutContext<'_>,
     kept: &mut Document,
     sent: &mut Document,
+    shown: Option<&Document>,
     is_new: bool,
 ) -> Result<()> {
     canonical(
@@ -125,9 +138,14 @@ fn plan_words(
         &MODES,
         &format!("{TARGET}.replicationMode"),
     )?;
+    // The answer of a create that failed shows both, and may be sent back.
+    let is_sent_back = ["storageAccountType", "storageAccountStrategy"]
+        .iter()
+        .all(|name| shown.is_some_and(|s| sent.get(*name) == s.get(*name)));
     if is_new
         && sent.contains_key("storageAccountType")
         && sent.contains_key("storageAccountStrategy")
+        && !is_sent_back
     {
         return Err(Error::invalid_parameter(
             format!("{TARGET}.storageAccountStrategy"),
@@ -143,8 +161,9 @@ fn plan_words(
             continue;
         };
         if !is_new && !same(kept.get(name), value) {
-            // What is the default anyway may be said later.
-            if name == "replicationMode" && value == "Full" && !kept.contains_key(name) {
+            // What is so anyway may be said later.
+            let is_default = value == "Full" || value == "DefaultStandard_LRS";
+            if is_default && !kept.contains_key(name) {
                 continue;
             }
             return Err(Error::change_not_allowed(format!("{TARGET}.{name}")));
@@ -161,19 +180,24 @@ fn plan_words(
     Ok(())
 }
 
-fn plan_dates(ctx: &PutContext<'_>, kept: &mut Document, sent: &Document) -> Result<()> {
+fn plan_dates(
+    ctx: &PutContext<'_>,
+    row: &Resource,
+    kept: &mut Document,
+    sent: &Document,
+) -> Result<()> {
     if !kept.contains_key("publishedDate") {
-        let now = Timestamp::from_millisecond(ctx.now_ms).map_err(|_| Error::internal())?;
-        kept.insert("publishedDate".to_owned(), json!(now.to_string()));
+        kept.insert("publishedDate".to_owned(), moment(ctx.now_ms)?);
     }
     let Some(ends) = sent.get("endOfLifeDate") else {
         return Ok(());
     };
     // Sent back as it is stored, a date that is over since changes nothing.
-    if !same(kept.get("endOfLifeDate"), ends) {
+    let stored = row.properties.get("publishingProfile");
+    if !same(stored.and_then(|p| p.get("endOfLifeDate")), ends) {
         check_end_of_life(sent, ctx.now_ms, &format!("{TARGET}.endOfLifeDate"))?;
-        kept.insert("endOfLifeDate".to_owned(), ends.clone());
     }
+    kept.insert("endOfLifeDate".to_owned(), ends.clone());
     Ok(())
 }
 
@@ -203,7 +227,8 @@ fn check_shallow(row: &Resource, kept: &Document) -> Result<()> {
             .and_then(Value::as_i64)
             .unwrap_or(1)
     };
-    if regions.len() == 1 && regions.iter().all(|r| count(r) == 1) {
+    let has_more = |r: &Value| r.get("additionalReplicaSets").is_some();
+    if regions.len() == 1 && regions.iter().all(|r| count(r) == 1 && !has_more(r)) {
         return Ok(());
     }
     Err(Error::invalid_parameter(

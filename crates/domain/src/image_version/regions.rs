@@ -2,12 +2,10 @@
 
 use serde_json::{Value, json};
 
-use super::encryption;
 use super::profile::{REPLICAS_MAX, STORAGE_TYPES, TARGET, check_count};
-use crate::plan::{PutContext, canonical, same, take, text};
-use crate::region::normalise;
+use crate::plan::{PutContext, canonical, drop_nothing, is_nothing, is_part, since, text};
 use crate::resource::Document;
-use crate::{Error, Region, Resource, Result};
+use crate::{Error, Region, Regions, Resource, Result};
 
 /// What a change of regions may do.
 #[derive(Clone, Copy)]
@@ -16,6 +14,8 @@ pub(super) struct Change {
     pub is_new: bool,
     /// Whether regions may go.
     pub may_remove: bool,
+    /// Whether the version's own replica count stays as it is.
+    pub is_count_kept: bool,
 }
 
 /// Fills in `targetRegions` and remembers which counts were not said, so that they follow `replicaCount`.
@@ -35,32 +35,68 @@ pub(super) fn plan(
         .get("targetRegions")
         .and_then(Value::as_array)
         .filter(|list| !list.is_empty());
-    let mut implied = implied_counts(row);
+    let mut plan = Plan {
+        ctx,
+        profile: kept,
+        old: &old,
+        was_implied: implied_counts(row),
+        implied: Vec::new(),
+        is_count_kept: change.is_count_kept,
+    };
     let mut regions = match listed {
         Some(list) => {
-            implied.clear();
-            let mut out = Vec::new();
-            for item in list {
-                out.push(plan_region(ctx, kept, item, &old, &mut implied)?);
-            }
-            out
+            let regions = list.iter().map(|item| plan.region(item));
+            regions.collect::<Result<Vec<Value>>>()?
         }
-        None if change.is_new => {
-            implied.clear();
-            let home = json!({ "name": row.location });
-            vec![plan_region(ctx, kept, &home, &old, &mut implied)?]
+        None if change.is_new => vec![plan.region(&json!({ "name": row.location }))?],
+        None => {
+            plan.implied.clone_from(&plan.was_implied);
+            old.clone()
         }
-        None => old.clone(),
     };
+    let implied = plan.implied;
     check_list(ctx, row, &regions)?;
-    check_removal(row, &old, &regions, change)?;
-    follow_count(kept, &mut regions, &implied);
+    check_removal(ctx, row, &old, &regions, change)?;
+    follow_count(ctx, kept, &mut regions, &implied);
     check_total(&regions)?;
-    encryption::check(row, &regions)?;
     kept.insert("targetRegions".to_owned(), Value::Array(regions));
     row.internal
         .insert("impliedCounts".to_owned(), json!(implied));
     Ok(())
+}
+
+/// Returns the short names of the regions that a version is to be in; its home when it names none.
+pub fn target_regions(row: &Resource, regions: &Regions) -> Vec<String> {
+    let names: Vec<String> = listed(row)
+        .filter_map(|r| r.get("name").and_then(Value::as_str))
+        .map(|name| regions.short(name))
+        .collect();
+    if names.is_empty() {
+        vec![row.location.clone()]
+    } else {
+        names
+    }
+}
+
+/// Returns what a region says of `excludeFromLatest`, which wins over the version's own word.
+pub fn is_excluded_in(row: &Resource, region: &str, regions: &Regions) -> Option<bool> {
+    listed(row)
+        .find(|r| {
+            r.get("name")
+                .and_then(Value::as_str)
+                .is_some_and(|name| regions.short(name) == region)
+        })?
+        .get("excludeFromLatest")?
+        .as_bool()
+}
+
+fn listed(row: &Resource) -> impl Iterator<Item = &Value> {
+    row.properties
+        .get("publishingProfile")
+        .and_then(|p| p.get("targetRegions"))
+        .and_then(Value::as_array)
+        .into_iter()
+        .flatten()
 }
 
 fn implied_counts(row: &Resource) -> Vec<String> {
@@ -73,69 +109,114 @@ fn implied_counts(row: &Resource) -> Vec<String> {
         .collect()
 }
 
-fn plan_region(
-    ctx: &PutContext<'_>,
-    profile: &Document,
-    item: &Value,
-    old: &[Value],
-    implied: &mut Vec<String>,
-) -> Result<Value> {
-    let target = format!("{TARGET}.targetRegions");
-    let mut sent = item.as_object().cloned().unwrap_or_default();
-    let name = text(&sent, "name")
-        .filter(|n| !n.is_empty())
-        .ok_or_else(|| Error::required(format!("{target}.name")))?;
-    let region = ctx
-        .regions
-        .find(name)
-        .ok_or_else(|| unknown_region(ctx, name, &target))?;
-    let stored = old
-        .iter()
-        .find(|r| name_of(r) == region.name)
-        .and_then(Value::as_object);
-    canonical(
-        &mut sent,
-        "storageAccountType",
-        &STORAGE_TYPES,
-        &format!("{target}.storageAccountType"),
-    )?;
-    let mut out = Document::new();
-    out.insert("name".to_owned(), json!(region.display_name));
-    match sent.get("regionalReplicaCount").and_then(Value::as_i64) {
-        Some(count) => {
-            check_count(&format!("{target}.regionalReplicaCount"), count)?;
-            out.insert("regionalReplicaCount".to_owned(), json!(count));
-        }
-        None => {
-            implied.push(region.name.clone());
-            out.insert("regionalReplicaCount".to_owned(), json!(1));
-        }
-    }
-    let storage = storage_type(profile, &sent, stored, region)?;
-    out.insert("storageAccountType".to_owned(), json!(storage));
-    if let Some(value) = sent
-        .get("encryption")
-        .or_else(|| stored.and_then(|s| s.get("encryption")))
-    {
-        if let Some(stored) = stored
-            && !same(stored.get("encryption"), value)
-        {
-            return Err(Error::change_not_allowed(format!("{target}.encryption")));
-        }
-        out.insert("encryption".to_owned(), value.clone());
-    }
-    take(&mut out, &sent, &["excludeFromLatest"]);
-    if let Some(sets) = sent
-        .get("additionalReplicaSets")
-        .and_then(Value::as_array)
-        .filter(|s| !s.is_empty())
-    {
+/// What all regions of one request are planned with.
+struct Plan<'a, 'c> {
+    ctx: &'a PutContext<'c>,
+    profile: &'a Document,
+    old: &'a [Value],
+    /// Regions whose stored count follows the version's.
+    was_implied: Vec<String>,
+    /// Regions whose count follows from now on.
+    implied: Vec<String>,
+    /// Whether the version's own count stays as it is.
+    is_count_kept: bool,
+}
+
+impl Plan<'_, '_> {
+    fn region(&mut self, item: &Value) -> Result<Value> {
+        let target = format!("{TARGET}.targetRegions");
+        let mut sent = item.as_object().cloned().unwrap_or_default();
+        drop_nothing(&mut sent, &["encryption"]);
+        let name = text(&sent, "name")
+            .filter(|n| !n.is_empty())
+            .ok_or_else(|| Error::required(format!("{target}.name")))?;
+        let region = self
+            .ctx
+            .regions
+            .find(name)
+            .ok_or_else(|| unknown_region(self.ctx, name, &target))?;
+        let stored = self
+            .old
+            .iter()
+            .find(|r| name_of(self.ctx, r) == region.name)
+            .and_then(Value::as_object);
+        canonical(
+            &mut sent,
+            "storageAccountType",
+            &STORAGE_TYPES,
+            &format!("{target}.storageAccountType"),
+        )?;
+        let mut out = Document::new();
+        out.insert("name".to_owned(), json!(region.display_name));
         out.insert(
-            "additionalReplicaSets".to_owned(),
-            replica_sets(sets, region)?,
+            "regionalReplicaCount".to_owned(),
+            json!(self.count(&sent, stored, region)?),
         );
+        let storage = storage_type(self.profile, &sent, stored, region)?;
+        out.insert("storageAccountType".to_owned(), json!(storage));
+        if let Some(encryption) = encryption_of(&sent, stored, &target)? {
+            out.insert("encryption".to_owned(), encryption);
+        }
+        // What an older client cannot say stays as it is.
+        for (name, first) in [
+            ("excludeFromLatest", "2022-03-03"),
+            ("additionalReplicaSets", "2024-03-03"),
+        ] {
+            let unsaid = stored
+                .filter(|_| !since(self.ctx.api_version, first))
+                .and_then(|s| s.get(name));
+            if let Some(value) = sent.get(name).or(unsaid).filter(|v| !is_nothing(v)) {
+                out.insert(name.to_owned(), value.clone());
+            }
+        }
+        if let Some(sets) = out.get("additionalReplicaSets").and_then(Value::as_array) {
+            let sets = replica_sets(sets, region)?;
+            out.insert("additionalReplicaSets".to_owned(), sets);
+        }
+        Ok(Value::Object(out))
     }
-    Ok(Value::Object(out))
+
+    /// The region's own count; one that was not said, or is only sent back, follows the version's.
+    fn count(
+        &mut self,
+        sent: &Document,
+        stored: Option<&Document>,
+        region: &Region,
+    ) -> Result<i64> {
+        let said = sent.get("regionalReplicaCount").and_then(Value::as_i64);
+        let shown = stored.and_then(|s| s.get("regionalReplicaCount")?.as_i64());
+        let is_sent_back =
+            self.is_count_kept && said == shown && self.was_implied.contains(&region.name);
+        match said {
+            Some(count) if !is_sent_back => {
+                check_count(
+                    &format!("{TARGET}.targetRegions.regionalReplicaCount"),
+                    count,
+                )?;
+                Ok(count)
+            }
+            _ => {
+                self.implied.push(region.name.clone());
+                Ok(1)
+            }
+        }
+    }
+}
+
+/// A region's encryption is said once.
+fn encryption_of(
+    sent: &Document,
+    stored: Option<&Document>,
+    target: &str,
+) -> Result<Option<Value>> {
+    let held = stored.and_then(|s| s.get("encryption"));
+    match (sent.get("encryption"), stored) {
+        (Some(value), Some(_)) if !is_part(held, value) => {
+            Err(Error::change_not_allowed(format!("{target}.encryption")))
+        }
+        (Some(value), None) => Ok(Some(value.clone())),
+        _ => Ok(held.cloned()),
+    }
 }
 
 fn unknown_region(ctx: &PutContext<'_>, name: &str, target: &str) -> Error {
@@ -207,17 +288,13 @@ fn replica_sets(sets: &[Value], region: &Region) -> Result<Value> {
     Ok(Value::Array(out))
 }
 
-fn name_of(region: &Value) -> String {
-    normalise(
-        region
-            .get("name")
-            .and_then(Value::as_str)
-            .unwrap_or_default(),
-    )
+fn name_of(ctx: &PutContext<'_>, region: &Value) -> String {
+    let name = region.get("name").and_then(Value::as_str);
+    ctx.regions.short(name.unwrap_or_default())
 }
 
 fn check_list(ctx: &PutContext<'_>, row: &Resource, regions: &[Value]) -> Result<()> {
-    let names: Vec<String> = regions.iter().map(name_of).collect();
+    let names: Vec<String> = regions.iter().map(|r| name_of(ctx, r)).collect();
     let shown = |n: &String| {
         ctx.regions
             .find(n)
@@ -247,8 +324,14 @@ fn check_list(ctx: &PutContext<'_>, row: &Resource, regions: &[Value]) -> Result
     ))
 }
 
-fn check_removal(row: &Resource, old: &[Value], regions: &[Value], change: Change) -> Result<()> {
-    let is_gone = |o: &Value| !regions.iter().any(|r| name_of(r) == name_of(o));
+fn check_removal(
+    ctx: &PutContext<'_>,
+    row: &Resource,
+    old: &[Value],
+    regions: &[Value],
+    change: Change,
+) -> Result<()> {
+    let is_gone = |o: &Value| !regions.iter().any(|r| name_of(ctx, r) == name_of(ctx, o));
     if change.is_new || change.may_remove || !old.iter().any(is_gone) {
         return Ok(());
     }
@@ -263,13 +346,18 @@ fn check_removal(row: &Resource, old: &[Value], regions: &[Value], change: Chang
 }
 
 /// A count that was not said is the version's.
-fn follow_count(profile: &Document, regions: &mut [Value], implied: &[String]) {
+fn follow_count(
+    ctx: &PutContext<'_>,
+    profile: &Document,
+    regions: &mut [Value],
+    implied: &[String],
+) {
     let count = profile
         .get("replicaCount")
         .cloned()
         .unwrap_or_else(|| json!(1));
     for region in regions {
-        if implied.contains(&name_of(region))
+        if implied.contains(&name_of(ctx, region))
             && let Some(members) = region.as_object_mut()
         {
             members.insert("regionalReplicaCount".to_owned(), count.clone());

@@ -20,6 +20,7 @@ pub struct SourceFacts {
     plan: Option<Value>,
     architecture: Option<String>,
     security: Option<String>,
+    controllers: Option<String>,
     size_bytes: u64,
 }
 
@@ -45,6 +46,7 @@ impl SourceFacts {
             security: ["TrustedLaunch", "ConfidentialVM"]
                 .contains(&security)
                 .then(|| security.to_owned()),
+            controllers: None,
             size_bytes,
         }
     }
@@ -65,6 +67,16 @@ impl SourceFacts {
             plan: disk.properties.get("purchasePlan").cloned(),
             architecture: capabilities
                 .and_then(|c| c.get("architecture"))
+                .and_then(Value::as_str)
+                .map(str::to_owned),
+            security: disk
+                .properties
+                .get("securityProfile")
+                .and_then(|s| s.get("securityType"))
+                .and_then(Value::as_str)
+                .map(|s| s.split('_').next().unwrap_or(s).to_owned()),
+            controllers: capabilities
+                .and_then(|c| c.get("diskControllerTypes"))
                 .and_then(Value::as_str)
                 .map(str::to_owned),
             size_bytes: disk
@@ -141,7 +153,27 @@ pub fn check_source_matches(
              ['{parent}']."
         )));
     }
+    check_controllers(definition, facts)?;
     check_size(version, facts.size_bytes)
+}
+
+/// A source that needs NVMe makes images that say so. Source: `API.md` 4.
+fn check_controllers(definition: &Resource, facts: &SourceFacts) -> Result<()> {
+    let names = |types: &str, name: &str| types.to_ascii_lowercase().contains(name);
+    let needs_nvme = |types: &&str| names(types, "nvme") && !names(types, "scsi");
+    let Some(mine) = facts.controllers.as_deref().filter(needs_nvme) else {
+        return Ok(());
+    };
+    let parent = features::value(definition.properties.get("features"), "DiskControllerTypes")
+        .unwrap_or("SCSI");
+    if names(parent, "nvme") {
+        return Ok(());
+    }
+    Err(mismatch(format!(
+        "The resource with id '{}' has a different Disk controller type ['{mine}'] than the parent gallery image Disk controller \
+         type ['{parent}'].",
+        facts.shown
+    )))
 }
 
 fn mismatch(message: String) -> Error {

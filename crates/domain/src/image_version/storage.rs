@@ -3,7 +3,7 @@
 use serde_json::{Value, json};
 
 use super::WIRE;
-use crate::plan::{PutContext, canonical, same, text};
+use crate::plan::{PutContext, canonical, is_nothing, same, text};
 use crate::resource::Document;
 use crate::{Error, Resource, ResourceId, Result, features};
 
@@ -26,6 +26,7 @@ pub(super) fn plan(
     }
     let stored = row.properties.get("storageProfile").cloned();
     let profile = match (sent, &stored) {
+        (Some(sent), Some(_)) if names_no_source(sent) => return check_unchanged(row, sent),
         (Some(sent), _) => shape(sent)?,
         // Sent again without a source, a failed version tries the source that it has.
         (None, Some(_)) => return Ok(()),
@@ -40,6 +41,14 @@ pub(super) fn plan(
     }
     row.properties.insert("storageProfile".to_owned(), profile);
     Ok(())
+}
+
+/// Whether a version was complete once: from then on its content stays what it is.
+pub fn was_published(row: &Resource) -> bool {
+    row.properties
+        .get("storageProfile")
+        .and_then(|p| p.pointer("/osDiskImage/sizeInGB"))
+        .is_some()
 }
 
 /// Returns the ids of the resources that a version is made from; blobs are not among them.
@@ -68,6 +77,11 @@ fn disks(profile: &Value) -> impl Iterator<Item = &Value> {
         .get("osDiskImage")
         .into_iter()
         .chain(data.into_iter().flatten())
+}
+
+fn names_no_source(sent: &Document) -> bool {
+    let sent = Value::Object(sent.clone());
+    sources(&sent).iter().all(is_nothing)
 }
 
 fn sources(profile: &Value) -> Vec<Value> {
@@ -102,7 +116,11 @@ fn shape(sent: &Document) -> Result<Document> {
     if let Some(data) = data {
         let mut list = Vec::new();
         for disk in data.iter().filter_map(Value::as_object) {
-            list.push(Value::Object(shape_disk(disk, "None", "dataDiskImages")?));
+            list.push(Value::Object(shape_disk(
+                disk,
+                "ReadOnly",
+                "dataDiskImages",
+            )?));
         }
         out.insert("dataDiskImages".to_owned(), Value::Array(list));
     }

@@ -1,9 +1,52 @@
 //! The blob plane: containers, page blobs, block blobs, and URLs that read or write disks.
+//!
+//! A blob is a layer in the store of its account's region and a row in the catalog. What is
+//! answered is durable: bytes are flushed before the answer. The order of a write is bytes, row,
+//! flush: after a crash a blob may have a new etag over old bytes, never an old etag over new
+//! ones that a client was shown. Removing goes the other way: rows first, then layers; a layer
+//! that a crash or a reader leaves behind is found by the sweep.
+
+mod block;
+mod conditions;
+mod container;
+mod crc64;
+pub mod failure;
+mod grant;
+pub(crate) mod locks;
+mod names;
+mod object;
+mod page;
+mod session;
+mod upload;
+mod uri;
+mod view;
 
 use blocks::LayerId;
-use domain::{Error, ResourceId, Result};
+use catalog::Container;
+use domain::{Error, ErrorKind, ResourceId, Result};
+use uuid::Uuid;
+
+pub use block::{BlockChoice, BlockList};
+pub use catalog::{Blob, BlobKind, Container as BlobContainer};
+pub use conditions::Conditions;
+pub use container::{ListItem, ListOptions, Listing};
+pub use grant::{DiskAccess, GRANT_ACCOUNT};
+pub use names::{BlobPath, check_container};
+pub use object::PutBlob;
+pub use page::{PAGE_BYTES_MAX, SequenceChange};
+pub use session::{Level, SasRights, Session};
+pub use upload::Upload;
+pub use view::{PageRange, View};
 
 use crate::Engine;
+use crate::error::{blocks as store_error, catalog as db};
+
+/// Containers looked at in one go.
+const CONTAINERS_PAGE_ITEMS: usize = 100;
+/// How long a block waits for the list that commits it.
+const STAGED_KEPT_MS: i64 = 7 * 24 * 60 * 60 * 1000;
+/// Blocks forgotten in one round.
+const STALE_BLOCKS_MAX: usize = 1000;
 
 /// A blob that a version or disk is made from.
 pub(crate) struct OpenedBlob {
@@ -17,27 +60,133 @@ pub(crate) struct OpenedBlob {
 
 impl Engine {
     /// Returns the blob behind a URL of this gallery; `account` must be its account when given.
+    ///
+    /// Nothing is fetched: a URL of another server names no blob.
     pub(crate) async fn open_blob_by_uri(
         &self,
-        _uri: &str,
-        _account: Option<&ResourceId>,
+        uri: &str,
+        account: Option<&ResourceId>,
     ) -> Result<OpenedBlob> {
-        Err(Error::internal())
-    }
-
-    /// Returns a URL below `base_url` that reads or writes a disk until `expires_ms`.
-    pub(crate) async fn grant_disk_access(
-        &self,
-        _disk: &ResourceId,
-        _base_url: &str,
-        _write: bool,
-        _expires_ms: i64,
-    ) -> Result<String> {
-        Err(Error::internal())
+        let shown: String = uri
+            .split('?')
+            .next()
+            .unwrap_or_default()
+            .chars()
+            .take(300)
+            .collect();
+        let missing = |what: &str| {
+            Error::new(
+                ErrorKind::NotFound,
+                "NotFound",
+                format!(
+                    "Source was not found: {shown}. {what} Upload the VHD to a storage account of this server and use that blob's URL."
+                ),
+            )
+        };
+        let Some(at) = uri::parse(uri) else {
+            return Err(missing("It is not the https URL of a blob of this server."));
+        };
+        let row = match self.load_account(&at.account).await {
+            Err(error) if error.kind == ErrorKind::NotFound => {
+                return Err(missing("There is no storage account of that name."));
+            }
+            other => other?,
+        };
+        if account.is_some_and(|id| *id != row.id) {
+            return Err(Error::bad_request(format!(
+                "The source blob {shown} does not belong to the storage account that storageAccountId names. Give the id of the account '{}'.",
+                row.id.name()
+            )));
+        }
+        let mut read = self.catalog().read().await.map_err(db)?;
+        let blob = read
+            .load_blob(&row.id.key(), &at.container, &at.blob)
+            .await
+            .map_err(db)?;
+        let blob = blob.ok_or_else(|| missing("The container or blob does not exist."))?;
+        Ok(OpenedBlob {
+            region: blob.region.clone(),
+            layer: blob.layer.into(),
+            size_bytes: bytes(blob.size_bytes)?,
+        })
     }
 
     /// Removes every container and blob of an account.
-    pub(crate) async fn empty_storage_account(&self, _account: &ResourceId) -> Result<()> {
-        Err(Error::internal())
+    pub(crate) async fn empty_storage_account(&self, account: &ResourceId) -> Result<()> {
+        let Some(row) = self.load_row(account).await? else {
+            return Ok(());
+        };
+        loop {
+            let mut read = self.catalog().read().await.map_err(db)?;
+            let page = read
+                .list_containers(&account.key(), "", None, CONTAINERS_PAGE_ITEMS)
+                .await
+                .map_err(db)?;
+            drop(read);
+            if page.items.is_empty() {
+                return Ok(());
+            }
+            for container in page.items {
+                self.remove_container(&row.location, &container).await?;
+            }
+        }
     }
+
+    /// Forgets blocks that no list committed for a week.
+    pub(crate) async fn forget_stale_blocks(&self) -> Result<()> {
+        let mut tx = self.catalog().write().await.map_err(db)?;
+        let before = self.now_ms() - STAGED_KEPT_MS;
+        // Their layers are without an owner from now on: the sweep removes them.
+        for block in tx
+            .stale_blocks(before, STALE_BLOCKS_MAX)
+            .await
+            .map_err(db)?
+        {
+            tx.delete_staged_block(&block).await.map_err(db)?;
+        }
+        tx.commit().await.map_err(db)
+    }
+
+    async fn remove_container(&self, region: &str, container: &Container) -> Result<()> {
+        let mut tx = self.catalog().write().await.map_err(db)?;
+        let layers = tx.delete_container(container).await.map_err(db)?;
+        tx.commit().await.map_err(db)?;
+        self.drop_layers(region, &layers).await;
+        Ok(())
+    }
+
+    /// Removes layers that nothing refers to any more; what fails is left to the sweep.
+    async fn drop_layers(&self, region: &str, layers: &[Uuid]) {
+        let store = match self.store(region).await {
+            Ok(store) => store,
+            Err(error) => {
+                tracing::warn!(%error, "layers of removed blobs are left to the sweep");
+                return;
+            }
+        };
+        for layer in layers {
+            if let Err(error) = store
+                .delete_layer((*layer).into())
+                .await
+                .map_err(store_error)
+            {
+                tracing::warn!(%error, layer.id = %layer, "a removed blob's layer is left to the sweep");
+            }
+        }
+    }
+}
+
+/// Returns an etag that was never used before, as it stands on the wire.
+fn fresh_etag() -> String {
+    format!("\"0x{:016X}\"", Uuid::new_v4().as_u64_pair().0)
+}
+
+/// Returns a size of the catalog as one of a layer.
+fn bytes(size: i64) -> Result<u64> {
+    u64::try_from(size).map_err(|_| Error::internal())
+}
+
+/// Returns a size of a layer as one of the catalog.
+fn signed(size: u64) -> Result<i64> {
+    i64::try_from(size).map_err(|_| Error::internal())
 }

@@ -1,33 +1,93 @@
 //! Who signs in: tenants, principals, secrets, tokens.
+//!
+//! A client proves who it is ([`grants`]), gets a token that this installation signed ([`tokens`]),
+//! and shows it with every request ([`authenticate`]). What a token says about rights is nothing:
+//! the principal's row and role assignments are read again at most [`PRINCIPAL_FRESH_MS`] later.
 
-use domain::{Error, Result};
+mod accounts;
+mod assertion;
+mod audience;
+mod authenticate;
+mod bootstrap;
+mod client;
+mod device;
+mod error;
+mod grants;
+mod keys;
+mod local;
+mod principals;
+mod refresh;
+mod secrets;
+mod throttle;
+mod tokens;
+mod user;
 
-use crate::{Caller, Engine};
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-/// What the first start makes.
-#[derive(Clone, Debug, Default)]
-pub struct BootstrapOptions {}
+use tokio::sync::{OnceCell, Semaphore};
 
-/// What the first start made; the secret is shown once.
-pub struct Bootstrapped {
-    /// The first tenant.
-    pub tenant_id: String,
-    /// The first subscription.
-    pub subscription_id: String,
-    /// The first principal's application id.
-    pub client_id: String,
-    /// Its secret.
-    pub client_secret: String,
+pub(crate) use accounts::no_subscription;
+pub use accounts::{NewSubscription, NewTenant};
+pub use audience::{Asked, AudienceClass, SCOPE_BYTES_MAX, is_loopback};
+pub use bootstrap::{BootstrapOptions, Bootstrapped};
+pub use catalog::{Principal, PrincipalKind, RoleAssignment, Subscription, Tenant};
+pub use device::DeviceFlow;
+pub use error::{SignInError, SignInResult};
+pub use grants::{Grant, Issued, TokenRequest};
+pub use local::{LocalIdentity, LocalRequest};
+pub use principals::{Created, NewPrincipal};
+pub use secrecy::SecretString;
+
+use authenticate::Standing;
+
+/// How long a node acts on what it has read about a principal or a subscription.
+pub(crate) const PRINCIPAL_FRESH_MS: i64 = 1000;
+/// Entries of each cache.
+const CACHE_ITEMS_MAX: usize = 10_000;
+
+/// What a node remembers about sign-in; all of it can be lost.
+pub(crate) struct State {
+    keyring: Mutex<Option<Arc<keys::Keyring>>>,
+    reread_ms: Mutex<i64>,
+    tokens: Mutex<HashMap<[u8; 32], Arc<tokens::Claims>>>,
+    standings: Mutex<HashMap<String, Arc<Standing>>>,
+    subscriptions: Mutex<HashMap<String, (i64, catalog::Subscription)>>,
+    failures: Mutex<HashMap<String, throttle::Failures>>,
+    hashing: Semaphore,
+    issuer: OnceCell<String>,
 }
 
-impl Engine {
-    /// Makes the first tenant, subscription and principal in an empty catalog; `None` when there are some.
-    pub async fn bootstrap(&self, _options: &BootstrapOptions) -> Result<Option<Bootstrapped>> {
-        Err(Error::internal())
+impl Default for State {
+    fn default() -> Self {
+        Self {
+            keyring: Mutex::default(),
+            reread_ms: Mutex::new(i64::MIN),
+            tokens: Mutex::default(),
+            standings: Mutex::default(),
+            subscriptions: Mutex::default(),
+            failures: Mutex::default(),
+            hashing: Semaphore::new(secrets::HASHES_AT_ONCE),
+            issuer: OnceCell::new(),
+        }
     }
+}
 
-    /// Returns who a bearer token of this gallery's own audience speaks for.
-    pub async fn authenticate(&self, _token: &str) -> Result<Caller> {
-        Err(Error::internal())
+/// Locks a cache; a panic elsewhere left it whole, because entries are put in one step.
+fn lock<T>(cache: &Mutex<T>) -> MutexGuard<'_, T> {
+    cache.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// Whether something read at `read_ms` may still be used; a clock that went back makes it stale.
+fn is_fresh(read_ms: i64, now_ms: i64, fresh_ms: i64) -> bool {
+    (0..fresh_ms).contains(&now_ms.saturating_sub(read_ms))
+}
+
+/// Puts an entry into a cache and keeps the cache within its limit.
+fn remember<K: Eq + std::hash::Hash, V>(cache: &Mutex<HashMap<K, V>>, key: K, value: V) {
+    let mut cache = lock(cache);
+    if cache.len() >= CACHE_ITEMS_MAX {
+        cache.clear();
     }
+    cache.insert(key, value);
 }

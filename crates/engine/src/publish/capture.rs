@@ -13,6 +13,7 @@ use serde_json::{Value, json};
 use super::{CapturedDisk, captured};
 use crate::Engine;
 use crate::error::{blocks as store_error, catalog as db};
+use crate::rules::pin_scope;
 
 /// One GiB, the unit of `sizeInGB`.
 const GIB: u64 = 1 << 30;
@@ -172,8 +173,24 @@ impl Engine {
             .await
             .map_err(db)?;
         }
+        if is_shallow(version) {
+            for source in domain::image_version::source_ids(version) {
+                let claimed = tx
+                    .claim(&pin_scope(&source), &version.id.key(), &version.id)
+                    .await;
+                claimed.map_err(db)?;
+            }
+        }
         tx.commit().await.map_err(db)
     }
+}
+
+fn is_shallow(version: &Resource) -> bool {
+    let profile = version.properties.get("publishingProfile");
+    profile
+        .and_then(|p| p.get("replicationMode"))
+        .and_then(Value::as_str)
+        == Some("Shallow")
 }
 
 fn replica(owner: &str, disk: &CapturedDisk, region: &str, now_ms: i64) -> Result<Replica> {

@@ -1,7 +1,7 @@
 //! `replicationStatus`, from replicas that really exist. Source: `API.md` 6.
 
 use catalog::{Replica, ReplicaState};
-use domain::{Resource, Result};
+use domain::{ProvisioningState, Resource, Result};
 use serde_json::{Value, json};
 
 use super::replicate::target_regions;
@@ -18,51 +18,66 @@ impl Engine {
 }
 
 fn status_of(version: &Resource, replicas: &[Replica]) -> Value {
-    let summary: Vec<(ReplicaState, Value)> = target_regions(version)
+    let summary: Vec<Regional> = target_regions(version)
         .iter()
-        .map(|region| regional(region, replicas))
+        .map(|region| regional(version, region, replicas))
         .collect();
-    let aggregated = if summary
-        .iter()
-        .any(|(state, _)| *state == ReplicaState::Failed)
-    {
+    let any = |state: &str| summary.iter().any(|region| region.state == state);
+    let aggregated = if any("Failed") || any("Unknown") {
         "Failed"
-    } else if summary
-        .iter()
-        .all(|(state, _)| *state == ReplicaState::Completed)
-    {
-        "Completed"
-    } else {
+    } else if any("Replicating") {
         "InProgress"
+    } else {
+        "Completed"
     };
-    let summary: Vec<Value> = summary.into_iter().map(|(_, shown)| shown).collect();
+    let summary: Vec<Value> = summary.into_iter().map(|region| region.shown).collect();
     json!({ "aggregatedState": aggregated, "summary": summary })
 }
 
-fn regional(region: &str, replicas: &[Replica]) -> (ReplicaState, Value) {
+struct Regional {
+    state: &'static str,
+    shown: Value,
+}
+
+fn regional(version: &Resource, region: &str, replicas: &[Replica]) -> Regional {
     let here: Vec<&Replica> = replicas.iter().filter(|r| r.region == region).collect();
+    let (done, total) = bytes(&here);
     let failed = here.iter().find(|r| r.state == ReplicaState::Failed);
     let is_complete = !here.is_empty() && here.iter().all(|r| r.state == ReplicaState::Completed);
-    if let Some(failed) = failed {
-        let shown = json!({
-            "region": region, "state": "Failed", "details": failed.details, "progress": percent(&here),
-        });
-        return (ReplicaState::Failed, shown);
+    let (state, details) = match failed {
+        Some(failed) => ("Failed", failed.details.clone()),
+        None if is_complete => ("Completed", physical_copies(version, region)),
+        // Given up before anything was copied: the operation says why.
+        None if version.state == ProvisioningState::Failed => ("Unknown", None),
+        None => ("Replicating", Some(format!("{done} of {total} bytes"))),
+    };
+    let mut shown = json!({ "region": region, "state": state });
+    if let Some(details) = details {
+        shown["details"] = json!(details);
     }
-    if is_complete {
-        return (
-            ReplicaState::Completed,
-            json!({ "region": region, "state": "Completed", "progress": 100 }),
-        );
-    }
-    let (done, total) = bytes(&here);
-    let shown = json!({
-        "region": region,
-        "state": "Replicating",
-        "details": format!("{done} of {total} bytes"),
-        "progress": percent(&here),
+    shown["progress"] = json!(if is_complete {
+        100
+    } else {
+        percent(done, total)
     });
-    (ReplicaState::Replicating, shown)
+    Regional { state, shown }
+}
+
+/// Says so where fewer copies exist than were asked for: a region has one store.
+fn physical_copies(version: &Resource, region: &str) -> Option<String> {
+    let profile = version.properties.get("publishingProfile")?;
+    let regions = profile.get("targetRegions").and_then(Value::as_array)?;
+    let named = |r: &&Value| {
+        r["name"]
+            .as_str()
+            .is_some_and(|n| domain::region::normalise(n) == region)
+    };
+    let asked = regions
+        .iter()
+        .find(named)?
+        .get("regionalReplicaCount")?
+        .as_i64()?;
+    (asked > 1).then(|| format!("1 physical copy of {asked} replicas: the region has 1 store"))
 }
 
 fn bytes(here: &[&Replica]) -> (i64, i64) {
@@ -73,8 +88,7 @@ fn bytes(here: &[&Replica]) -> (i64, i64) {
 }
 
 /// Whole percents, 100 only when complete.
-fn percent(here: &[&Replica]) -> i64 {
-    let (done, total) = bytes(here);
+fn percent(done: i64, total: i64) -> i64 {
     if total <= 0 {
         0
     } else {

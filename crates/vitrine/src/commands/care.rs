@@ -57,7 +57,9 @@ pub struct SweepArgs {
 /// Shows what is stored.
 pub async fn stat(args: StatArgs) -> anyhow::Result<Value> {
     if let Ok(client) = Client::login(&args.data).await {
-        return client.get("/providers/Vitrine.Gallery/stat", API_VERSION).await;
+        return client
+            .get("/providers/Vitrine.Gallery/stat", API_VERSION)
+            .await;
     }
     let engine = open(&args.data).await?;
     Ok(serde_json::to_value(engine.stat_now().await?)?)
@@ -70,7 +72,10 @@ pub async fn fsck(args: FsckArgs) -> anyhow::Result<Value> {
         eprintln!("{}: {}: {}", finding.region, finding.what, finding.reason);
     }
     if !findings.is_empty() {
-        bail!("{} findings; repair from another region by publishing the versions named above again", findings.len());
+        bail!(
+            "{} findings; repair from another region by publishing the versions named above again",
+            findings.len()
+        );
     }
     Ok(json!({ "findings": findings }))
 }
@@ -109,6 +114,11 @@ async fn open(data: &PathBuf) -> anyhow::Result<Engine> {
     if closed.is_empty() {
         return Ok(engine);
     }
-    Err(anyhow::anyhow!("the stores of {} cannot be opened", closed.join(", ")))
-        .context("a running gallery holds its stores and cares for them itself; stop it to do this by hand")
+    Err(anyhow::anyhow!(
+        "the stores of {} cannot be opened",
+        closed.join(", ")
+    ))
+    .context(
+        "a running gallery holds its stores and cares for them itself; stop it to do this by hand",
+    )
 }

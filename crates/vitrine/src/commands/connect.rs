@@ -49,7 +49,10 @@ pub fn az_lines(data: &Path, shell: &str) -> anyhow::Result<String> {
     let exports = exports(
         shell,
         &[
-            ("REQUESTS_CA_BUNDLE", data.join("ca.pem").display().to_string()),
+            (
+                "REQUESTS_CA_BUNDLE",
+                data.join("ca.pem").display().to_string(),
+            ),
             ("AZURE_CORE_INSTANCE_DISCOVERY", "false".to_owned()),
             ("AZURE_CORE_COLLECT_TELEMETRY", "no".to_owned()),
         ],
@@ -119,6 +122,12 @@ fn exports(shell: &str, variables: &[(&str, String)]) -> anyhow::Result<String> 
 
 /// Quotes for a shell where it is needed.
 fn quote(text: &str) -> String {
-    let is_plain = text.chars().all(|c| c.is_ascii_alphanumeric() || "-_./:~@%+=,".contains(c));
-    if is_plain && !text.is_empty() { text.to_owned() } else { format!("'{}'", text.replace('\'', "'\\''")) }
+    let is_plain = text
+        .chars()
+        .all(|c| c.is_ascii_alphanumeric() || "-_./:~@%+=,".contains(c));
+    if is_plain && !text.is_empty() {
+        text.to_owned()
+    } else {
+        format!("'{}'", text.replace('\'', "'\\''"))
+    }
 }

@@ -29,8 +29,14 @@ pub async fn run(args: Args, format: Format) -> anyhow::Result<()> {
         credentials(&args.data),
         server(&args.data).await,
         space(&args.data),
-        program("qemu-img", "converts images for comparison (Debian: qemu-utils)"),
-        program("qemu-system-x86_64", "boots machines (Debian: qemu-system-x86)"),
+        program(
+            "qemu-img",
+            "converts images for comparison (Debian: qemu-utils)",
+        ),
+        program(
+            "qemu-system-x86_64",
+            "boots machines (Debian: qemu-system-x86)",
+        ),
         program("az", "the Azure CLI"),
     ];
     let shown: Vec<Value> = checks
@@ -48,13 +54,24 @@ pub async fn run(args: Args, format: Format) -> anyhow::Result<()> {
 fn directory(data: &PathBuf) -> Check {
     use std::os::unix::fs::PermissionsExt as _;
     let (is_good, says) = match std::fs::metadata(data) {
-        Err(error) => (false, format!("{}: {error}; start a gallery with 'vitrine up'", data.display())),
-        Ok(meta) if meta.permissions().mode() & 0o077 != 0 => {
-            (false, format!("{} can be read by others: chmod 700 it", data.display()))
-        }
+        Err(error) => (
+            false,
+            format!(
+                "{}: {error}; start a gallery with 'vitrine up'",
+                data.display()
+            ),
+        ),
+        Ok(meta) if meta.permissions().mode() & 0o077 != 0 => (
+            false,
+            format!("{} can be read by others: chmod 700 it", data.display()),
+        ),
         Ok(_) => (true, data.display().to_string()),
     };
-    Check { name: "directory", is_good, says }
+    Check {
+        name: "directory",
+        is_good,
+        says,
+    }
 }
 
 fn credentials(data: &std::path::Path) -> Check {
@@ -63,15 +80,26 @@ fn credentials(data: &std::path::Path) -> Check {
         Ok(credentials) => (true, credentials.endpoint),
         Err(error) => (false, format!("{error:#}")),
     };
-    Check { name: "credentials", is_good, says }
+    Check {
+        name: "credentials",
+        is_good,
+        says,
+    }
 }
 
 async fn server(data: &std::path::Path) -> Check {
     let (is_good, says) = match Client::login(data).await {
-        Ok(client) => (true, format!("{} answers and accepts the credentials", client.endpoint())),
+        Ok(client) => (
+            true,
+            format!("{} answers and accepts the credentials", client.endpoint()),
+        ),
         Err(error) => (false, format!("{error:#}")),
     };
-    Check { name: "server", is_good, says }
+    Check {
+        name: "server",
+        is_good,
+        says,
+    }
 }
 
 /// The least free space that a gallery is started with, in bytes.
@@ -85,14 +113,28 @@ fn space(data: &std::path::Path) -> Check {
             (free >= FREE_BYTES_MIN, format!("{} MiB free", free >> 20))
         }
     };
-    Check { name: "space", is_good, says }
+    Check {
+        name: "space",
+        is_good,
+        says,
+    }
 }
 
 fn program(name: &'static str, what_for: &str) -> Check {
     let path = std::env::var_os("PATH").unwrap_or_default();
-    let found = std::env::split_paths(&path).map(|dir| dir.join(name)).find(|file| file.is_file());
+    let found = std::env::split_paths(&path)
+        .map(|dir| dir.join(name))
+        .find(|file| file.is_file());
     match found {
-        Some(file) => Check { name, is_good: true, says: file.display().to_string() },
-        None => Check { name, is_good: false, says: format!("not on PATH; {what_for}") },
+        Some(file) => Check {
+            name,
+            is_good: true,
+            says: file.display().to_string(),
+        },
+        None => Check {
+            name,
+            is_good: false,
+            says: format!("not on PATH; {what_for}"),
+        },
     }
 }

@@ -48,10 +48,19 @@ enum FileFormat {
 pub async fn run(args: Args) -> anyhow::Result<Value> {
     let client = Client::login(&args.data).await?;
     let gallery = require_gallery(&client, &args.version.gallery).await?;
-    let id = format!("{}/images/{}/versions/{}", gallery.id, args.version.image, args.version.version);
+    let id = format!(
+        "{}/images/{}/versions/{}",
+        gallery.id, args.version.image, args.version.version
+    );
     let version = client.get(&id, API_VERSION).await?;
-    let location = version["location"].as_str().context("the version has no location")?;
-    let disk = format!("{}/providers/Microsoft.Compute/disks/export-{}", gallery.group_id, uuid::Uuid::new_v4());
+    let location = version["location"]
+        .as_str()
+        .context("the version has no location")?;
+    let disk = format!(
+        "{}/providers/Microsoft.Compute/disks/export-{}",
+        gallery.group_id,
+        uuid::Uuid::new_v4()
+    );
     let mut reference = json!({ "id": id });
     if let Some(lun) = args.lun {
         reference["lun"] = json!(lun);
@@ -64,24 +73,42 @@ pub async fn run(args: Args) -> anyhow::Result<Value> {
     client.put(&disk, DISK_API_VERSION, &body).await?;
     let outcome = fetch(&client, &disk, &args).await;
     // The disk goes whether or not the download worked.
-    client.post(&format!("{disk}/endGetAccess"), DISK_API_VERSION, &json!({})).await?;
-    client.arm(Method::DELETE, &disk, DISK_API_VERSION, None).await?;
+    client
+        .post(
+            &format!("{disk}/endGetAccess"),
+            DISK_API_VERSION,
+            &json!({}),
+        )
+        .await?;
+    client
+        .arm(Method::DELETE, &disk, DISK_API_VERSION, None)
+        .await?;
     outcome
 }
 
 async fn fetch(client: &Client, disk: &str, args: &Args) -> anyhow::Result<Value> {
     let access = json!({ "access": "Read", "durationInSeconds": ACCESS_SECONDS });
-    let granted = client.post(&format!("{disk}/beginGetAccess"), DISK_API_VERSION, &access).await?;
-    let url = granted["accessSAS"].as_str().context("the server gave no download URL")?;
+    let granted = client
+        .post(&format!("{disk}/beginGetAccess"), DISK_API_VERSION, &access)
+        .await?;
+    let url = granted["accessSAS"]
+        .as_str()
+        .context("the server gave no download URL")?;
     let partial = args.file.with_extension("partial");
     let got = download(client.http(), url, &partial).await?;
     let (file, format) = (args.file.clone(), args.format);
-    let digest = tokio::task::spawn_blocking(move || finish(&partial, &file, format, &got)).await??;
+    let digest =
+        tokio::task::spawn_blocking(move || finish(&partial, &file, format, &got)).await??;
     Ok(digest)
 }
 
 /// Hashes the raw bytes, writes the wanted format, gives the file its name.
-fn finish(partial: &Path, file: &Path, format: FileFormat, got: &Downloaded) -> anyhow::Result<Value> {
+fn finish(
+    partial: &Path,
+    file: &Path,
+    format: FileFormat,
+    got: &Downloaded,
+) -> anyhow::Result<Value> {
     let raw = Arc::new(RawFile::open(partial)?);
     let digest = digest(raw.as_ref())?;
     match format {

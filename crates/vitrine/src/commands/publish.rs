@@ -67,18 +67,36 @@ pub async fn run(args: Args) -> anyhow::Result<Value> {
     let gallery = ensure_gallery(&client, &args.to.gallery, &args.resource_group, &home).await?;
     let definition = ensure_definition(&client, &gallery, &args).await?;
     let disk = upload_disk(&client, &gallery, &args.file, source).await?;
-    let version = publish_version(&client, &definition, &args.to.version, &gallery.location, &regions, &disk).await?;
-    client.arm(Method::DELETE, &disk, DISK_API_VERSION, None).await?;
+    let version = publish_version(
+        &client,
+        &definition,
+        &args.to.version,
+        &gallery.location,
+        &regions,
+        &disk,
+    )
+    .await?;
+    client
+        .arm(Method::DELETE, &disk, DISK_API_VERSION, None)
+        .await?;
     Ok(version)
 }
 
 fn open(file: &Path, format: Option<FileFormat>) -> anyhow::Result<Arc<dyn Source>> {
     let format = match format {
         Some(format) => format,
-        None => match file.extension().and_then(|e| e.to_str()).map(str::to_ascii_lowercase).as_deref() {
+        None => match file
+            .extension()
+            .and_then(|e| e.to_str())
+            .map(str::to_ascii_lowercase)
+            .as_deref()
+        {
             Some("raw" | "img") => FileFormat::Raw,
             Some("vhd") => FileFormat::Vhd,
-            _ => anyhow::bail!("the extension of {} names no format: say which with --format", file.display()),
+            _ => anyhow::bail!(
+                "the extension of {} names no format: say which with --format",
+                file.display()
+            ),
         },
     };
     let raw = RawFile::open(file).with_context(|| format!("cannot open {}", file.display()))?;
@@ -95,7 +113,9 @@ fn parse_regions(texts: &[String]) -> anyhow::Result<Vec<(String, Option<u32>)>>
         .map(|text| match text.split_once('=') {
             None => Ok((domain::region::normalise(text), None)),
             Some((name, count)) => {
-                let count = count.parse().with_context(|| format!("'{count}' in --region {text} is not a number"))?;
+                let count = count
+                    .parse()
+                    .with_context(|| format!("'{count}' in --region {text} is not a number"))?;
                 Ok((domain::region::normalise(name), Some(count)))
             }
         })
@@ -105,12 +125,23 @@ fn parse_regions(texts: &[String]) -> anyhow::Result<Vec<(String, Option<u32>)>>
 async fn first_region(client: &Client) -> anyhow::Result<String> {
     let path = format!("/subscriptions/{}/locations", client.subscription());
     let listed = client.get(&path, "2022-12-01").await?;
-    listed["value"][0]["name"].as_str().map(str::to_owned).context("the gallery has no regions")
+    listed["value"][0]["name"]
+        .as_str()
+        .map(str::to_owned)
+        .context("the gallery has no regions")
 }
 
-async fn ensure_definition(client: &Client, gallery: &FoundGallery, args: &Args) -> anyhow::Result<String> {
+async fn ensure_definition(
+    client: &Client,
+    gallery: &FoundGallery,
+    args: &Args,
+) -> anyhow::Result<String> {
     let id = format!("{}/images/{}", gallery.id, args.to.image);
-    if client.arm(Method::GET, &id, API_VERSION, None).await?.is_some() {
+    if client
+        .arm(Method::GET, &id, API_VERSION, None)
+        .await?
+        .is_some()
+    {
         return Ok(id);
     }
     let body = json!({
@@ -129,11 +160,23 @@ async fn ensure_definition(client: &Client, gallery: &FoundGallery, args: &Args)
 }
 
 /// Uploads into a disk whose name follows from the file, so that running again goes on.
-async fn upload_disk(client: &Client, gallery: &FoundGallery, file: &Path, source: Arc<dyn Source>) -> anyhow::Result<String> {
+async fn upload_disk(
+    client: &Client,
+    gallery: &FoundGallery,
+    file: &Path,
+    source: Arc<dyn Source>,
+) -> anyhow::Result<String> {
     let size = source.size_bytes();
     let name = format!("publish-{:016x}", file_identity(file)?);
-    let id = format!("{}/providers/Microsoft.Compute/disks/{name}", gallery.group_id);
-    if client.arm(Method::GET, &id, DISK_API_VERSION, None).await?.is_none() {
+    let id = format!(
+        "{}/providers/Microsoft.Compute/disks/{name}",
+        gallery.group_id
+    );
+    if client
+        .arm(Method::GET, &id, DISK_API_VERSION, None)
+        .await?
+        .is_none()
+    {
         let body = json!({
             "location": gallery.location,
             "sku": { "name": "Standard_LRS" },
@@ -142,11 +185,17 @@ async fn upload_disk(client: &Client, gallery: &FoundGallery, file: &Path, sourc
         client.put(&id, DISK_API_VERSION, &body).await?;
     }
     let access = json!({ "access": "Write", "durationInSeconds": ACCESS_SECONDS });
-    let granted = client.post(&format!("{id}/beginGetAccess"), DISK_API_VERSION, &access).await?;
-    let url = granted["accessSAS"].as_str().context("the server gave no upload URL")?;
+    let granted = client
+        .post(&format!("{id}/beginGetAccess"), DISK_API_VERSION, &access)
+        .await?;
+    let url = granted["accessSAS"]
+        .as_str()
+        .context("the server gave no upload URL")?;
     let footer = disk::vhd::footer(size, [0; 16], 0);
     let sent = upload(client.http(), url, source, footer).await?;
-    client.post(&format!("{id}/endGetAccess"), DISK_API_VERSION, &json!({})).await?;
+    client
+        .post(&format!("{id}/endGetAccess"), DISK_API_VERSION, &json!({}))
+        .await?;
     eprintln!("Uploaded {} MiB of {} MiB", sent >> 20, size >> 20);
     Ok(id)
 }
@@ -155,7 +204,13 @@ async fn upload_disk(client: &Client, gallery: &FoundGallery, file: &Path, sourc
 fn file_identity(file: &Path) -> anyhow::Result<u64> {
     let meta = std::fs::metadata(file)?;
     let mut hasher = DefaultHasher::new();
-    (std::fs::canonicalize(file)?, meta.size(), meta.mtime(), meta.mtime_nsec()).hash(&mut hasher);
+    (
+        std::fs::canonicalize(file)?,
+        meta.size(),
+        meta.mtime(),
+        meta.mtime_nsec(),
+    )
+        .hash(&mut hasher);
     Ok(hasher.finish())
 }
 
@@ -185,10 +240,14 @@ async fn publish_version(
             "storageProfile": { "osDiskImage": { "source": { "id": disk } } },
         },
     });
-    let answer = client.arm(Method::PUT, &id, API_VERSION, Some(&body)).await?;
+    let answer = client
+        .arm(Method::PUT, &id, API_VERSION, Some(&body))
+        .await?;
     let answer = answer.context("the image definition is gone")?;
     if let Some(poll) = &answer.poll {
         client.wait(poll, |_| {}).await?;
     }
-    client.get(&format!("{id}?$expand=ReplicationStatus"), API_VERSION).await
+    client
+        .get(&format!("{id}?$expand=ReplicationStatus"), API_VERSION)
+        .await
 }

@@ -40,14 +40,26 @@ pub async fn prepare(args: &Args) -> anyhow::Result<Prepared> {
     let data = DataDir::from(&args.data);
     data.create()?;
     let kept = std::fs::read_to_string(data.join("regions.txt")).ok();
-    let regions = args.regions.clone().or(kept).unwrap_or_else(|| REGIONS_DEFAULT.to_owned());
+    let regions = args
+        .regions
+        .clone()
+        .or(kept)
+        .unwrap_or_else(|| REGIONS_DEFAULT.to_owned());
     let (listener, address) = server::bind(&args.listen).await?;
     let endpoint = endpoint_of(address);
     tls::ensure(data.path())?;
-    let engine = data.open_engine_with(&regions, args.database.as_deref()).await?;
+    let engine = data
+        .open_engine_with(&regions, args.database.as_deref())
+        .await?;
     let is_first_start = bootstrap(&data, &engine, &endpoint).await?;
     std::fs::write(data.join("endpoint"), format!("{endpoint}\n"))?;
-    Ok(Prepared { data, engine, listener, endpoint, is_first_start })
+    Ok(Prepared {
+        data,
+        engine,
+        listener,
+        endpoint,
+        is_first_start,
+    })
 }
 
 impl Prepared {
@@ -74,7 +86,10 @@ pub async fn run(args: Args) -> anyhow::Result<()> {
 pub fn start_log() {
     let filter = tracing_subscriber::EnvFilter::try_from_env("VITRINE_LOG")
         .unwrap_or_else(|_| tracing_subscriber::EnvFilter::new("warn"));
-    tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).init();
+    tracing_subscriber::fmt()
+        .with_env_filter(filter)
+        .with_writer(std::io::stderr)
+        .init();
 }
 
 fn endpoint_of(address: SocketAddr) -> String {
@@ -87,15 +102,23 @@ fn endpoint_of(address: SocketAddr) -> String {
 }
 
 /// Makes the first tenant, subscription and principal, and tells the client where we are now.
-async fn bootstrap(data: &DataDir, engine: &engine::Engine, endpoint: &str) -> anyhow::Result<bool> {
+async fn bootstrap(
+    data: &DataDir,
+    engine: &engine::Engine,
+    endpoint: &str,
+) -> anyhow::Result<bool> {
     let path = data.join("credentials.json");
-    if let Some(first) = engine.bootstrap(&engine::identity::BootstrapOptions::default()).await? {
+    if let Some(first) = engine
+        .bootstrap(&engine::identity::BootstrapOptions::default())
+        .await?
+    {
         let credentials = Credentials {
             endpoint: endpoint.to_owned(),
             tenant_id: first.tenant_id,
             subscription_id: first.subscription_id,
             client_id: first.client_id,
             client_secret: first.client_secret,
+            identity_secret: Some(first.identity_secret),
         };
         credentials.save(&path)?;
         return Ok(true);

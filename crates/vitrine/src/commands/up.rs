@@ -4,18 +4,11 @@ use std::path::PathBuf;
 
 use super::{connect, serve};
 
-/// Where and how the gallery runs.
-#[derive(clap::Args)]
-pub struct Args {
-    #[command(flatten)]
-    serve: serve::Args,
-}
-
 /// Runs the verb.
-pub async fn run(args: Args) -> anyhow::Result<()> {
+pub async fn run(args: serve::Args) -> anyhow::Result<()> {
     serve::start_log();
-    let data = std::path::absolute(&args.serve.data)?;
-    let prepared = serve::prepare(&args.serve).await?;
+    let data = std::path::absolute(&args.data)?;
+    let prepared = serve::prepare(&args).await?;
     let is_first_start = prepared.is_first_start;
     prepared
         .serve(|endpoint| {
@@ -28,7 +21,11 @@ pub async fn run(args: Args) -> anyhow::Result<()> {
 
 fn screen(endpoint: &str, data: &PathBuf, is_first_start: bool) -> anyhow::Result<String> {
     let lines = connect::az_lines(data, "sh")?;
-    let state = if is_first_start { "A new gallery is ready" } else { "Your gallery is ready again" };
+    let state = if is_first_start {
+        "A new gallery is ready"
+    } else {
+        "Your gallery is ready again"
+    };
     Ok(format!(
         "\n  Vitrine: {state} at {endpoint}\n\n\
            Data      {data}\n\

@@ -22,16 +22,29 @@ pub struct Downloaded {
 }
 
 /// Downloads the disk behind `url` into `file` as raw bytes; holes stay holes.
-pub async fn download(http: &reqwest::Client, url: &str, file: &Path) -> anyhow::Result<Downloaded> {
-    let head = check(http.head(url).header("x-ms-version", STORAGE_VERSION).send().await?).await?;
+pub async fn download(
+    http: &reqwest::Client,
+    url: &str,
+    file: &Path,
+) -> anyhow::Result<Downloaded> {
+    let head = check(
+        http.head(url)
+            .header("x-ms-version", STORAGE_VERSION)
+            .send()
+            .await?,
+    )
+    .await?;
     let length: u64 = head
         .headers()
         .get("content-length")
         .and_then(|value| value.to_str().ok())
         .and_then(|value| value.parse().ok())
         .context("the server did not say how large the disk is")?;
-    let size = length.checked_sub(VHD_FOOTER_BYTES).context("the disk is shorter than its footer")?;
-    let out = Arc::new(File::create(file).with_context(|| format!("cannot write {}", file.display()))?);
+    let size = length
+        .checked_sub(VHD_FOOTER_BYTES)
+        .context("the disk is shorter than its footer")?;
+    let out =
+        Arc::new(File::create(file).with_context(|| format!("cannot write {}", file.display()))?);
     out.set_len(size)?;
     let ranges = split(&page_list(http, url).await?, size);
     let bar = progress("Downloading", ranges.iter().map(|(_, length)| length).sum());
@@ -40,7 +53,8 @@ pub async fn download(http: &reqwest::Client, url: &str, file: &Path) -> anyhow:
             let (out, bar) = (out.clone(), bar.clone());
             async move {
                 let bytes = get_range(http, url, offset, length).await?;
-                let written = tokio::task::spawn_blocking(move || out.write_all_at(&bytes, offset)).await?;
+                let written =
+                    tokio::task::spawn_blocking(move || out.write_all_at(&bytes, offset)).await?;
                 written.context("the file cannot be written")?;
                 bar.inc(length);
                 anyhow::Ok(length)
@@ -53,7 +67,11 @@ pub async fn download(http: &reqwest::Client, url: &str, file: &Path) -> anyhow:
     let end = get_range(http, url, size, VHD_FOOTER_BYTES).await?;
     let footer = <[u8; 512]>::try_from(end.as_ref()).context("the footer is not 512 bytes")?;
     out.sync_all()?;
-    Ok(Downloaded { size_bytes: size, received_bytes: received.iter().sum(), footer })
+    Ok(Downloaded {
+        size_bytes: size,
+        received_bytes: received.iter().sum(),
+        footer,
+    })
 }
 
 /// Cuts ranges into requests, leaving out what lies behind the disk.
@@ -71,11 +89,22 @@ fn split(ranges: &[(u64, u64)], size: u64) -> Vec<(u64, u64)> {
     out
 }
 
-async fn get_range(http: &reqwest::Client, url: &str, offset: u64, length: u64) -> anyhow::Result<bytes::Bytes> {
+async fn get_range(
+    http: &reqwest::Client,
+    url: &str,
+    offset: u64,
+    length: u64,
+) -> anyhow::Result<bytes::Bytes> {
     let range = format!("bytes={offset}-{}", offset + length - 1);
-    let request = http.get(url).header("x-ms-version", STORAGE_VERSION).header("x-ms-range", range);
+    let request = http
+        .get(url)
+        .header("x-ms-version", STORAGE_VERSION)
+        .header("x-ms-range", range);
     let bytes = check(request.send().await?).await?.bytes().await?;
-    anyhow::ensure!(u64::try_from(bytes.len())? == length, "the server sent fewer bytes than it promised");
+    anyhow::ensure!(
+        u64::try_from(bytes.len())? == length,
+        "the server sent fewer bytes than it promised"
+    );
     Ok(bytes)
 }
 
@@ -86,7 +115,10 @@ mod tests {
     #[test]
     fn ranges_are_cut_and_the_footer_is_left_out() {
         let size = CHUNK_BYTES + 1024;
-        assert_eq!(split(&[(0, size + 511)], size), [(0, CHUNK_BYTES), (CHUNK_BYTES, 1024)]);
+        assert_eq!(
+            split(&[(0, size + 511)], size),
+            [(0, CHUNK_BYTES), (CHUNK_BYTES, 1024)]
+        );
         assert_eq!(split(&[(size, size + 511)], size), []);
     }
 }

@@ -23,7 +23,9 @@ pub const STORAGE_VERSION: &str = "2021-12-02";
 pub fn progress(label: &'static str, total_bytes: u64) -> ProgressBar {
     let bar = ProgressBar::new(total_bytes);
     if std::io::stderr().is_terminal() {
-        let style = ProgressStyle::with_template("{msg:>12} {wide_bar} {bytes}/{total_bytes} {bytes_per_sec} {eta}");
+        let style = ProgressStyle::with_template(
+            "{msg:>12} {wide_bar} {bytes}/{total_bytes} {bytes_per_sec} {eta}",
+        );
         bar.set_style(style.unwrap_or_else(|_| ProgressStyle::default_bar()));
         bar.set_message(label);
         bar.enable_steady_tick(Duration::from_millis(200));
@@ -38,7 +40,11 @@ pub fn progress(label: &'static str, total_bytes: u64) -> ProgressBar {
             if bar.is_finished() {
                 return;
             }
-            eprintln!("{label}: {} of {} MiB", bar.position() >> 20, bar.length().unwrap_or(0) >> 20);
+            eprintln!(
+                "{label}: {} of {} MiB",
+                bar.position() >> 20,
+                bar.length().unwrap_or(0) >> 20
+            );
         }
     });
     bar
@@ -51,7 +57,10 @@ pub fn parse_page_list(xml: &str) -> Vec<(u64, u64)> {
         let to = text[from..].find('<')? + from;
         text[from..to].trim().parse().ok()
     };
-    xml.split("<PageRange>").skip(1).filter_map(|item| Some((number(item, "Start")?, number(item, "End")?))).collect()
+    xml.split("<PageRange>")
+        .skip(1)
+        .filter_map(|item| Some((number(item, "Start")?, number(item, "End")?)))
+        .collect()
 }
 
 #[cfg(test)]

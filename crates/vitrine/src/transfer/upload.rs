@@ -11,7 +11,12 @@ use indicatif::ProgressBar;
 use super::{CHUNK_BYTES, PARALLEL, STORAGE_VERSION, VHD_FOOTER_BYTES, parse_page_list, progress};
 
 /// Uploads `source` as a fixed VHD; returns the bytes that were sent.
-pub async fn upload(http: &reqwest::Client, url: &str, source: Arc<dyn Source>, footer: [u8; 512]) -> anyhow::Result<u64> {
+pub async fn upload(
+    http: &reqwest::Client,
+    url: &str,
+    source: Arc<dyn Source>,
+    footer: [u8; 512],
+) -> anyhow::Result<u64> {
     let there = page_list(http, url).await?;
     let size = source.size_bytes();
     let bar = progress("Uploading", size);
@@ -38,12 +43,15 @@ async fn send_chunk(
     bar: &ProgressBar,
 ) -> anyhow::Result<u64> {
     let length = CHUNK_BYTES.min(source.size_bytes() - offset);
-    let is_there = there.iter().any(|(start, end)| *start <= offset && offset + length - 1 <= *end);
+    let is_there = there
+        .iter()
+        .any(|(start, end)| *start <= offset && offset + length - 1 <= *end);
     if is_there {
         bar.inc(length);
         return Ok(0);
     }
-    let read = tokio::task::spawn_blocking(move || read_chunk(source.as_ref(), offset, length)).await??;
+    let read =
+        tokio::task::spawn_blocking(move || read_chunk(source.as_ref(), offset, length)).await??;
     let sent = match read {
         Some(bytes) => {
             put_page(http, url, offset, bytes).await?;
@@ -69,7 +77,12 @@ fn read_chunk(source: &dyn Source, offset: u64, length: u64) -> anyhow::Result<O
     Ok(Some(buffer.into()))
 }
 
-async fn put_page(http: &reqwest::Client, url: &str, offset: u64, bytes: Bytes) -> anyhow::Result<()> {
+async fn put_page(
+    http: &reqwest::Client,
+    url: &str,
+    offset: u64,
+    bytes: Bytes,
+) -> anyhow::Result<()> {
     let end = offset + u64::try_from(bytes.len())? - 1;
     let response = http
         .put(format!("{url}&comp=page"))
@@ -86,7 +99,11 @@ async fn put_page(http: &reqwest::Client, url: &str, offset: u64, bytes: Bytes) 
 
 /// Returns the ranges that already hold data.
 pub async fn page_list(http: &reqwest::Client, url: &str) -> anyhow::Result<Vec<(u64, u64)>> {
-    let response = http.get(format!("{url}&comp=pagelist")).header("x-ms-version", STORAGE_VERSION).send().await?;
+    let response = http
+        .get(format!("{url}&comp=pagelist"))
+        .header("x-ms-version", STORAGE_VERSION)
+        .send()
+        .await?;
     Ok(parse_page_list(&check(response).await?.text().await?))
 }
 
@@ -96,6 +113,11 @@ pub async fn check(response: reqwest::Response) -> anyhow::Result<reqwest::Respo
         return Ok(response);
     }
     let status = response.status();
-    let code = response.headers().get("x-ms-error-code").and_then(|v| v.to_str().ok()).unwrap_or("no code").to_owned();
+    let code = response
+        .headers()
+        .get("x-ms-error-code")
+        .and_then(|v| v.to_str().ok())
+        .unwrap_or("no code")
+        .to_owned();
     anyhow::bail!("the server refused a transfer: {status} {code}")
 }

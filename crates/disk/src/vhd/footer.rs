@@ -1,7 +1,9 @@
-//! Fixed VHD: the bytes of a disk, then a footer of 512 bytes ("Virtual Hard Disk Image Format
-//! Specification", October 2006, "Hard Disk Footer Format"). Big-endian.
+//! The footer of every VHD ("Virtual Hard Disk Image Format Specification", October 2006, "Hard
+//! Disk Footer Format"). Big-endian, 512 bytes.
 
-use crate::source::{DiskError, Extent, Source, check_range};
+use super::{FORMAT, checksum};
+use crate::bytes::{be32, be64};
+use crate::source::DiskError;
 
 /// Length of the footer.
 pub const FOOTER_BYTES: u64 = 512;
@@ -9,6 +11,7 @@ pub const FOOTER_BYTES: u64 = 512;
 const EPOCH_SECONDS: i64 = 946_684_800;
 const COOKIE: &[u8; 8] = b"conectix";
 const FIXED: u32 = 2;
+const DYNAMIC: u32 = 3;
 const CHECKSUM_AT: usize = 64;
 
 /// What a footer says.
@@ -20,46 +23,63 @@ pub struct Footer {
     pub unique_id: [u8; 16],
 }
 
+/// What kind of VHD a footer belongs to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Kind {
+    Fixed,
+    /// Where the dynamic header lies.
+    Dynamic(u64),
+}
+
 impl Footer {
     /// Reads the footer of a fixed VHD whose disk has `disk_size` bytes.
     pub fn parse_fixed(bytes: &[u8; 512], disk_size: u64) -> Result<Self, DiskError> {
-        let malformed = |reason: String| DiskError::Malformed {
-            format: "VHD",
-            reason,
-        };
+        let (footer, kind) = Self::parse(bytes)?;
+        if kind != Kind::Fixed {
+            return Err(refused("it is a dynamic VHD; convert it to a fixed VHD"));
+        }
+        let current_size = footer.current_size;
+        if current_size != disk_size {
+            return Err(DiskError::malformed(
+                FORMAT,
+                format!(
+                    "the footer says {current_size} bytes, the file holds {disk_size} bytes before the footer"
+                ),
+            ));
+        }
+        Ok(footer)
+    }
+
+    /// Reads a footer of any kind that needs no other file.
+    pub(super) fn parse(bytes: &[u8; 512]) -> Result<(Self, Kind), DiskError> {
+        let malformed = |reason: String| DiskError::malformed(FORMAT, reason);
         if bytes[..8] != *COOKIE {
             return Err(malformed(
                 "the last 512 bytes are no footer (cookie 'conectix' is missing)".to_owned(),
             ));
         }
-        if u32_at(bytes, CHECKSUM_AT) != checksum(bytes) {
+        if be32(bytes, CHECKSUM_AT) != checksum(bytes, CHECKSUM_AT) {
             return Err(malformed("the footer's checksum is wrong".to_owned()));
         }
-        if u32_at(bytes, 12) >> 16 != 1 {
+        if be32(bytes, 12) >> 16 != 1 {
             return Err(malformed(format!(
                 "format version {:#x} is not known",
-                u32_at(bytes, 12)
+                be32(bytes, 12)
             )));
         }
-        match u32_at(bytes, 60) {
-            FIXED => {}
-            3 => return Err(refused("it is a dynamic VHD; convert it to a fixed VHD")),
+        let data_offset = be64(bytes, 16);
+        let kind = match be32(bytes, 60) {
+            FIXED if data_offset == u64::MAX => Kind::Fixed,
+            FIXED => return Err(malformed("a fixed VHD has no data offset".to_owned())),
+            DYNAMIC => Kind::Dynamic(data_offset),
             4 => {
                 return Err(refused(
                     "it is a differencing VHD, which needs another file; convert it to a fixed VHD",
                 ));
             }
             other => return Err(malformed(format!("disk type {other} is not known"))),
-        }
-        if u64_at(bytes, 16) != u64::MAX {
-            return Err(malformed("a fixed VHD has no data offset".to_owned()));
-        }
-        let current_size = u64_at(bytes, 48);
-        if current_size != disk_size {
-            return Err(malformed(format!(
-                "the footer says {current_size} bytes, the file holds {disk_size} bytes before the footer"
-            )));
-        }
+        };
+        let current_size = be64(bytes, 48);
         if current_size == 0 || !current_size.is_multiple_of(512) {
             return Err(malformed(format!(
                 "a size of {current_size} bytes is not a multiple of 512"
@@ -67,38 +87,48 @@ impl Footer {
         }
         let mut unique_id = [0; 16];
         unique_id.copy_from_slice(&bytes[68..84]);
-        Ok(Self {
+        let footer = Self {
             current_size,
             unique_id,
-        })
+        };
+        Ok((footer, kind))
     }
 }
 
 fn refused(reason: &str) -> DiskError {
-    DiskError::Refused {
-        format: "VHD",
-        reason: reason.to_owned(),
-    }
+    DiskError::refused(FORMAT, reason)
 }
 
 /// Returns the footer of a fixed VHD; `created_ms` is milliseconds since 1970, UTC.
 pub fn footer(disk_size: u64, unique_id: [u8; 16], created_ms: i64) -> [u8; 512] {
+    write(disk_size, unique_id, created_ms, Kind::Fixed)
+}
+
+/// Returns a footer of either kind.
+///
+/// The creator is "win ": qemu before 10 takes the size from the cylinders, and so cuts the disk,
+/// for every creator that it does not know.
+pub(super) fn write(disk_size: u64, unique_id: [u8; 16], created_ms: i64, kind: Kind) -> [u8; 512] {
+    let (data_offset, disk_type) = match kind {
+        Kind::Fixed => (u64::MAX, FIXED),
+        Kind::Dynamic(at) => (at, DYNAMIC),
+    };
     let mut out = [0_u8; 512];
     out[..8].copy_from_slice(COOKIE);
     out[8..12].copy_from_slice(&2_u32.to_be_bytes());
     out[12..16].copy_from_slice(&0x0001_0000_u32.to_be_bytes());
-    out[16..24].copy_from_slice(&u64::MAX.to_be_bytes());
+    out[16..24].copy_from_slice(&data_offset.to_be_bytes());
     let seconds = u32::try_from((created_ms / 1000 - EPOCH_SECONDS).max(0)).unwrap_or(u32::MAX);
     out[24..28].copy_from_slice(&seconds.to_be_bytes());
-    out[28..32].copy_from_slice(b"vtrn");
+    out[28..32].copy_from_slice(b"win ");
     out[32..36].copy_from_slice(&0x0001_0000_u32.to_be_bytes());
     out[36..40].copy_from_slice(b"Wi2k");
     out[40..48].copy_from_slice(&disk_size.to_be_bytes());
     out[48..56].copy_from_slice(&disk_size.to_be_bytes());
     out[56..60].copy_from_slice(&geometry(disk_size));
-    out[60..64].copy_from_slice(&FIXED.to_be_bytes());
+    out[60..64].copy_from_slice(&disk_type.to_be_bytes());
     out[68..84].copy_from_slice(&unique_id);
-    let sum = checksum(&out);
+    let sum = checksum(&out, CHECKSUM_AT);
     out[CHECKSUM_AT..CHECKSUM_AT + 4].copy_from_slice(&sum.to_be_bytes());
     out
 }
@@ -127,80 +157,9 @@ fn geometry(disk_size: u64) -> [u8; 4] {
     [cylinders[0], cylinders[1], byte(heads), byte(sectors)]
 }
 
-/// One's complement of the sum of all bytes but the checksum's own.
-fn checksum(bytes: &[u8; 512]) -> u32 {
-    let own = CHECKSUM_AT..CHECKSUM_AT + 4;
-    let sum: u32 = bytes
-        .iter()
-        .enumerate()
-        .filter(|(at, _)| !own.contains(at))
-        .map(|(_, b)| u32::from(*b))
-        .sum();
-    !sum
-}
-
-fn u32_at(bytes: &[u8; 512], at: usize) -> u32 {
-    bytes[at..at + 4]
-        .iter()
-        .fold(0, |n, b| n << 8 | u32::from(*b))
-}
-
-fn u64_at(bytes: &[u8; 512], at: usize) -> u64 {
-    bytes[at..at + 8]
-        .iter()
-        .fold(0, |n, b| n << 8 | u64::from(*b))
-}
-
-/// The disk inside a fixed VHD.
-pub struct FixedVhd<S> {
-    inner: S,
-    size: u64,
-}
-
-impl<S: Source> FixedVhd<S> {
-    /// Checks the footer and opens the disk before it.
-    pub fn new(inner: S) -> Result<Self, DiskError> {
-        let short = || DiskError::Malformed {
-            format: "VHD",
-            reason: "it is shorter than a footer".to_owned(),
-        };
-        let size = inner
-            .size_bytes()
-            .checked_sub(FOOTER_BYTES)
-            .ok_or_else(short)?;
-        let mut bytes = [0_u8; 512];
-        inner.read_at(size, &mut bytes)?;
-        Footer::parse_fixed(&bytes, size)?;
-        Ok(Self { inner, size })
-    }
-}
-
-impl<S: Source> Source for FixedVhd<S> {
-    fn size_bytes(&self) -> u64 {
-        self.size
-    }
-
-    fn read_at(&self, offset: u64, buf: &mut [u8]) -> Result<(), DiskError> {
-        check_range(offset, buf.len(), self.size)?;
-        self.inner.read_at(offset, buf)
-    }
-
-    fn extent_at(&self, offset: u64) -> Result<Extent, DiskError> {
-        check_range(offset, 1, self.size)?;
-        let extent = self.inner.extent_at(offset)?;
-        Ok(Extent {
-            length: extent.length.min(self.size - offset),
-            ..extent
-        })
-    }
-}
-
 #[cfg(test)]
 mod tests {
-    use std::process::Command;
-
     use super::*;
-    use crate::raw::RawFile;
 
     #[test]
     fn a_footer_is_read_back_and_every_flipped_bit_is_found() {
@@ -226,51 +185,12 @@ mod tests {
         for (kind, word) in [(3_u32, "dynamic"), (4, "differencing"), (9, "disk type 9")] {
             let mut bytes = footer(1 << 20, [0; 16], 0);
             bytes[60..64].copy_from_slice(&kind.to_be_bytes());
-            let sum = checksum(&bytes);
+            let sum = checksum(&bytes, CHECKSUM_AT);
             bytes[64..68].copy_from_slice(&sum.to_be_bytes());
             let error = Footer::parse_fixed(&bytes, 1 << 20)
                 .unwrap_err()
                 .to_string();
             assert!(error.contains(word), "{error}");
         }
-    }
-
-    #[test]
-    fn qemu_img_agrees_with_our_reader() {
-        let dir = tempfile::tempdir().unwrap();
-        let (raw, vhd) = (dir.path().join("a.raw"), dir.path().join("a.vhd"));
-        let bytes: Vec<u8> = (0..3_u32 << 18).flat_map(u32::to_le_bytes).collect();
-        std::fs::write(&raw, &bytes).unwrap();
-        let done = Command::new("qemu-img")
-            .args([
-                "convert",
-                "-f",
-                "raw",
-                "-O",
-                "vpc",
-                "-o",
-                "subformat=fixed,force_size=on",
-            ])
-            .args([&raw, &vhd])
-            .status();
-        let Ok(done) = done else {
-            panic!("qemu-img is needed: install qemu-utils")
-        };
-        assert!(done.success());
-        let disk = FixedVhd::new(RawFile::open(&vhd).unwrap()).unwrap();
-        assert_eq!(disk.size_bytes(), bytes.len() as u64);
-        let mut read = vec![0; bytes.len()];
-        disk.read_at(0, &mut read).unwrap();
-        assert!(read == bytes);
-        // And the footer that we write is the one that qemu-img reads.
-        let mut ours = bytes.clone();
-        ours.extend_from_slice(&footer(bytes.len() as u64, [1; 16], 0));
-        std::fs::write(&vhd, &ours).unwrap();
-        let same = Command::new("qemu-img")
-            .args(["compare", "-f", "raw", "-F", "vpc"])
-            .args([&raw, &vhd])
-            .status()
-            .unwrap();
-        assert!(same.success());
     }
 }

@@ -1,0 +1,624 @@
+//! The rules of managed disks as tables. Source: `API.md` 3.7, `WIRE.md` 4.5.
+
+mod common;
+
+use common::{COMPUTE, Expect, World, check, done, fixed, invalid, missing, refused, stored};
+use domain::ErrorKind::{Conflict, Invalid, NotFound};
+use domain::Resource;
+use domain::disk::{
+    AccessLevel, AccessRequest, DiskState, begin_access, closed_state, inherit, set_state,
+    size_bytes,
+};
+use domain::plan::check_delete;
+use serde_json::{Value, json};
+
+const GIB: u64 = 1 << 30;
+const C: &str = "disk.properties.creationData";
+
+fn id() -> String {
+    format!("{COMPUTE}/disks/d1")
+}
+
+fn empty(gib: i64) -> Value {
+    json!({ "creationData": { "createOption": "Empty" }, "diskSizeGB": gib })
+}
+
+fn body(properties: Value) -> Value {
+    json!({ "location": "eastus", "properties": properties })
+}
+
+fn from(creation: Value) -> Value {
+    body(json!({ "creationData": creation }))
+}
+
+fn with_sku(sku: &str, gib: i64) -> Value {
+    json!({ "location": "eastus", "sku": { "name": sku }, "properties": empty(gib) })
+}
+
+fn made(body: &Value) -> Resource {
+    done(World::default().put(&id(), body, None).unwrap())
+}
+
+#[test]
+fn creates() {
+    let version = format!("{COMPUTE}/galleries/g/images/i/versions/1.0.0");
+    let disk = format!("{COMPUTE}/disks/other");
+    let image = |reference: Value| {
+        from(json!({ "createOption": "FromImage", "galleryImageReference": reference }))
+    };
+    let bad_image = || {
+        invalid(
+            "imageReference",
+            "The value of parameter imageReference is invalid.",
+        )
+    };
+    let upload = |bytes: i64| from(json!({ "createOption": "Upload", "uploadSizeBytes": bytes }));
+    let bytes = |value: i64| {
+        invalid(
+            &format!("{C}.uploadSizeBytes"),
+            &format!("The value {value} of parameter uploadSizeBytes is out of range."),
+        )
+    };
+    let set = format!("{COMPUTE}/diskEncryptionSets/e");
+    let table: Vec<(&str, Value, Expect)> = vec![
+        (
+            "empty",
+            with_sku("Premium_LRS", 10),
+            stored(json!({
+            "/@top/sku": { "name": "Premium_LRS", "tier": "Premium" }, "/diskSizeGB": 10, "/diskSizeBytes": 10 * GIB, "/diskState": "Unattached", "/tier": "P3",
+            "/diskIOPSReadWrite": 120, "/diskMBpsReadWrite": 25, "/encryption": { "type": "EncryptionAtRestWithPlatformKey" }, "/networkAccessPolicy": "AllowAll",
+            "/publicNetworkAccess": "Enabled", "/timeCreated": "2026-09-21T14:13:20.0000000+00:00", "/uniqueId": "00000000-0000-0000-0000-000000000001" })),
+        ),
+        (
+            "without a sku",
+            body(empty(1)),
+            stored(json!({ "/@top/sku": { "name": "Standard_LRS", "tier": "Standard" } })),
+        ),
+        (
+            "tf's empty texts",
+            body(
+                json!({ "creationData": { "createOption": "Empty", "performancePlus": false }, "diskSizeGB": 1, "osType": "", "hyperVGeneration": "", "encryption": { "type": "EncryptionAtRestWithPlatformKey" }, "optimizedForFrequentAttach": false }),
+            ),
+            stored(json!({
+            "/osType": null, "/hyperVGeneration": null, "/optimizedForFrequentAttach": false, "/creationData/performancePlus": false })),
+        ),
+        (
+            "no creation data",
+            body(json!({ "diskSizeGB": 1 })),
+            missing(C),
+        ),
+        (
+            "no option",
+            from(json!({})),
+            missing(&format!("{C}.createOption")),
+        ),
+        (
+            "unknown option",
+            from(json!({ "createOption": "Wish" })),
+            invalid(&format!("{C}.createOption"), "The value 'Wish'"),
+        ),
+        (
+            "known but not served",
+            from(json!({ "createOption": "Restore" })),
+            invalid(
+                &format!("{C}.createOption"),
+                "The create option 'Restore' is not supported",
+            ),
+        ),
+        (
+            "empty without a size",
+            from(json!({ "createOption": "Empty" })),
+            missing("disk.properties.diskSizeGB"),
+        ),
+        (
+            "no size",
+            body(empty(0)),
+            invalid(
+                "disk.properties.diskSizeGB",
+                "The value 0 of parameter diskSizeGB is out of range. The value must be between 1 and 32767, inclusive.",
+            ),
+        ),
+        (
+            "largest size",
+            body(empty(32_767)),
+            stored(json!({ "/diskSizeGB": 32_767 })),
+        ),
+        (
+            "too large",
+            body(empty(32_768)),
+            invalid("disk.properties.diskSizeGB", "The value 32768"),
+        ),
+        (
+            "negative size",
+            body(empty(-1)),
+            invalid("disk.properties.diskSizeGB", "The value -1"),
+        ),
+        (
+            "from a version",
+            image(json!({ "id": version })),
+            stored(json!({ "/creationData/galleryImageReference/id": version })),
+        ),
+        (
+            "from a data disk of a version",
+            image(json!({ "id": version, "lun": 3 })),
+            stored(json!({ "/creationData/galleryImageReference/lun": 3 })),
+        ),
+        (
+            "from a negative number",
+            image(json!({ "id": version, "lun": -1 })),
+            bad_image(),
+        ),
+        (
+            "from nothing",
+            from(json!({ "createOption": "FromImage" })),
+            missing(&format!("{C}.galleryImageReference")),
+        ),
+        (
+            "from no id",
+            image(json!({ "id": "" })),
+            missing(&format!("{C}.galleryImageReference.id")),
+        ),
+        ("from a disk", image(json!({ "id": disk })), bad_image()),
+        ("from text", image(json!({ "id": "image1" })), bad_image()),
+        (
+            "from two",
+            image(
+                json!({ "id": version, "communityGalleryImageId": "/CommunityGalleries/p/Images/i" }),
+            ),
+            bad_image(),
+        ),
+        (
+            "from a shared image",
+            image(json!({ "sharedGalleryImageId": "/SharedGalleries/u/Images/i" })),
+            refused(
+                NotFound,
+                "NotFound",
+                "Resource /SharedGalleries/u/Images/i is not found.",
+                Some("imageReference"),
+            ),
+        ),
+        (
+            "import",
+            from(
+                json!({ "createOption": "Import", "sourceUri": "https://a/b.vhd", "storageAccountId": "acc" }),
+            ),
+            stored(json!({ "/creationData/storageAccountId": "acc" })),
+        ),
+        (
+            "import of nothing",
+            from(json!({ "createOption": "Import" })),
+            missing(&format!("{C}.sourceUri")),
+        ),
+        (
+            "copy",
+            from(json!({ "createOption": "copy", "sourceResourceId": disk })),
+            stored(json!({ "/creationData/createOption": "Copy" })),
+        ),
+        (
+            "copy of nothing",
+            from(json!({ "createOption": "Copy" })),
+            missing(&format!("{C}.sourceResourceId")),
+        ),
+        (
+            "copy of a version",
+            from(json!({ "createOption": "Copy", "sourceResourceId": version })),
+            invalid(
+                &format!("{C}.sourceResourceId"),
+                &format!("The source id: {version} must be a managed disk or snapshot."),
+            ),
+        ),
+        (
+            "upload",
+            upload(32_213_303_808),
+            stored(
+                json!({ "/diskState": "ReadyToUpload", "/diskSizeGB": 31, "/diskSizeBytes": 32_213_303_296_u64 }),
+            ),
+        ),
+        (
+            "upload of nothing",
+            from(json!({ "createOption": "Upload" })),
+            missing(&format!("{C}.uploadSizeBytes")),
+        ),
+        (
+            "smallest upload",
+            upload(20_972_032),
+            stored(json!({ "/diskSizeGB": 1 })),
+        ),
+        ("too small upload", upload(20_971_520), bytes(20_971_520)),
+        ("odd upload", upload(20_972_033), bytes(20_972_033)),
+        (
+            "upload with the size that follows",
+            body(
+                json!({ "creationData": { "createOption": "Upload", "uploadSizeBytes": 20_972_032 }, "diskSizeGB": 1 }),
+            ),
+            stored(json!({ "/diskSizeBytes": 20_971_520 })),
+        ),
+        (
+            "upload with another size",
+            body(
+                json!({ "creationData": { "createOption": "Upload", "uploadSizeBytes": 20_972_032 }, "diskSizeGB": 9 }),
+            ),
+            refused(
+                Conflict,
+                "OperationNotAllowed",
+                "The disk d1 waits for its content.",
+                Some("disk.properties.diskSizeGB"),
+            ),
+        ),
+        (
+            "words are canonical",
+            body(
+                json!({ "creationData": { "createOption": "empty" }, "diskSizeGB": 1, "osType": "linux", "hyperVGeneration": "v2", "networkAccessPolicy": "denyall", "publicNetworkAccess": "disabled" }),
+            ),
+            stored(json!({
+            "/creationData/createOption": "Empty", "/osType": "Linux", "/hyperVGeneration": "V2", "/networkAccessPolicy": "DenyAll", "/publicNetworkAccess": "Disabled" })),
+        ),
+        (
+            "unknown sku",
+            with_sku("Floppy_LRS", 1),
+            invalid("disk.sku.name", "The value 'Floppy_LRS'"),
+        ),
+        (
+            "customer key without a set",
+            body(
+                json!({ "creationData": { "createOption": "Empty" }, "diskSizeGB": 1, "encryption": { "type": "EncryptionAtRestWithCustomerKey" } }),
+            ),
+            missing("disk.properties.encryption.diskEncryptionSetId"),
+        ),
+        (
+            "unknown encryption",
+            body(
+                json!({ "creationData": { "createOption": "Empty" }, "diskSizeGB": 1, "encryption": { "type": "Rot13" } }),
+            ),
+            invalid("disk.properties.encryption.type", "The value 'Rot13'"),
+        ),
+        (
+            "unknown set",
+            body(
+                json!({ "creationData": { "createOption": "Empty" }, "diskSizeGB": 1, "encryption": { "diskEncryptionSetId": set } }),
+            ),
+            refused(
+                NotFound,
+                "NotFound",
+                &format!("The disk encryption set {set} was not found."),
+                Some("disk.properties.encryption.diskEncryptionSetId"),
+            ),
+        ),
+        (
+            "zones",
+            json!({ "location": "eastus", "zones": ["1"], "properties": empty(1) }),
+            stored(json!({ "/@top/zones": ["1"] })),
+        ),
+        (
+            "no zones",
+            json!({ "location": "eastus", "zones": [], "properties": empty(1) }),
+            stored(json!({ "/@top/zones": null })),
+        ),
+        (
+            "no location",
+            json!({ "properties": empty(1) }),
+            refused(
+                Invalid,
+                "LocationRequired",
+                "The location property is required",
+                None,
+            ),
+        ),
+    ];
+    for (name, body, expected) in table {
+        check(name, World::default().put(&id(), &body, None), &expected);
+    }
+    for (name, is_good) in [
+        ("d", true),
+        ("D_1.x-y", true),
+        ("d_", true),
+        ("-d", false),
+        ("_d", false),
+        ("d-", false),
+        ("d.", false),
+        ("dé", false),
+    ] {
+        let result =
+            World::default().put(&format!("{COMPUTE}/disks/{name}"), &body(empty(1)), None);
+        assert_eq!(result.is_ok(), is_good, "{name}");
+    }
+}
+
+#[test]
+fn skus_have_tiers_and_numbers() {
+    for (sku, gib, tier, number, iops) in [
+        ("Standard_LRS", 128, "Standard", json!(null), json!(500)),
+        ("StandardSSD_LRS", 128, "Standard", json!(null), json!(500)),
+        ("StandardSSD_ZRS", 128, "Standard", json!(null), json!(500)),
+        ("Premium_LRS", 30, "Premium", json!("P4"), json!(120)),
+        ("Premium_ZRS", 1024, "Premium", json!("P30"), json!(5000)),
+        (
+            "premium_lrs",
+            32_767,
+            "Premium",
+            json!("P80"),
+            json!(20_000),
+        ),
+        ("PremiumV2_LRS", 4, "Premium", json!(null), json!(null)),
+        ("UltraSSD_LRS", 4, "Ultra", json!(null), json!(null)),
+    ] {
+        check(
+            sku,
+            World::default().put(&id(), &with_sku(sku, gib), None),
+            &stored(json!({ "/@top/sku/tier": tier, "/tier": number, "/diskIOPSReadWrite": iops })),
+        );
+    }
+}
+
+#[test]
+fn updates() {
+    let row = made(
+        &json!({ "location": "eastus", "sku": { "name": "Premium_LRS" }, "zones": ["1"], "properties": { "creationData": { "createOption": "Empty" }, "diskSizeGB": 10, "osType": "Linux", "hyperVGeneration": "V2" } }),
+    );
+    let mut odd = row.clone();
+    odd.properties["diskSizeBytes"] = json!(10 * GIB - 512);
+    let table: Vec<(&str, &Resource, Value, Expect)> = vec![
+        (
+            "nothing",
+            &row,
+            body(json!({})),
+            stored(
+                json!({ "/diskSizeGB": 10, "/@top/sku/name": "Premium_LRS", "/uniqueId": row.properties["uniqueId"] }),
+            ),
+        ),
+        (
+            "larger, with what az read before",
+            &row,
+            body(
+                json!({ "diskSizeGB": 128, "diskIOPSReadWrite": 120, "diskMBpsReadWrite": 25, "tier": "P3" }),
+            ),
+            stored(json!({ "/diskSizeGB": 128, "/tier": "P10", "/diskIOPSReadWrite": 500 })),
+        ),
+        (
+            "smaller",
+            &row,
+            body(json!({ "diskSizeGB": 9 })),
+            invalid(
+                "disk.properties.diskSizeGB",
+                "Disks or snapshot cannot be resized down.",
+            ),
+        ),
+        (
+            "the same size keeps odd bytes",
+            &odd,
+            body(json!({ "diskSizeGB": 10 })),
+            stored(json!({ "/diskSizeBytes": 10 * GIB - 512 })),
+        ),
+        (
+            "another sku",
+            &row,
+            json!({ "location": "eastus", "sku": { "name": "Standard_LRS" } }),
+            stored(
+                json!({ "/tier": null, "/diskIOPSReadWrite": 500, "/@top/sku/tier": "Standard" }),
+            ),
+        ),
+        (
+            "another option",
+            &row,
+            from(json!({ "createOption": "Upload" })),
+            fixed(&format!("{C}.createOption")),
+        ),
+        (
+            "the same option",
+            &row,
+            from(json!({ "createOption": "EMPTY", "performancePlus": false })),
+            stored(json!({ "/creationData": { "createOption": "Empty" } })),
+        ),
+        (
+            "another source",
+            &row,
+            from(json!({ "createOption": "Empty", "sourceUri": "https://a/b" })),
+            fixed(&format!("{C}.sourceUri")),
+        ),
+        (
+            "another generation",
+            &row,
+            body(json!({ "hyperVGeneration": "V1" })),
+            fixed("disk.properties.hyperVGeneration"),
+        ),
+        (
+            "system",
+            &row,
+            body(json!({ "osType": "Windows" })),
+            stored(json!({ "/osType": "Windows" })),
+        ),
+        (
+            "policy",
+            &row,
+            body(json!({ "networkAccessPolicy": "DenyAll" })),
+            stored(json!({ "/networkAccessPolicy": "DenyAll" })),
+        ),
+        (
+            "other zones",
+            &row,
+            json!({ "location": "eastus", "zones": ["2"] }),
+            fixed("disk.zones"),
+        ),
+        (
+            "state is the server's",
+            &row,
+            body(
+                json!({ "diskState": "ReadyToUpload", "uniqueId": "x", "timeCreated": "2001-01-01" }),
+            ),
+            stored(
+                json!({ "/diskState": "Unattached", "/uniqueId": row.properties["uniqueId"], "/timeCreated": row.properties["timeCreated"] }),
+            ),
+        ),
+        (
+            "location",
+            &row,
+            json!({ "location": "westus2" }),
+            refused(
+                Conflict,
+                "InvalidResourceLocation",
+                "The resource 'd1' already exists",
+                None,
+            ),
+        ),
+    ];
+    for (name, row, body, expected) in table {
+        check(
+            name,
+            World::default().put(&id(), &body, Some(row)),
+            &expected,
+        );
+        check(name, World::default().patch(&id(), &body, row), &expected);
+    }
+    let numbers = made(&with_sku("PremiumV2_LRS", 4));
+    check(
+        "sold by numbers",
+        World::default().put(
+            &id(),
+            &body(json!({ "diskIOPSReadWrite": 4000 })),
+            Some(&numbers),
+        ),
+        &stored(json!({ "/diskIOPSReadWrite": 4000 })),
+    );
+}
+
+#[test]
+fn access_requests() {
+    let target = |name: &str| Some(format!("grantAccessData.{name}"));
+    let table = [
+        (
+            json!({ "access": "Read", "durationInSeconds": 3600 }),
+            Ok((AccessLevel::Read, 3600)),
+        ),
+        (
+            json!({ "access": "write", "durationInSeconds": 1, "fileFormat": "vhd" }),
+            Ok((AccessLevel::Write, 1)),
+        ),
+        (
+            json!({ "access": "Read", "durationInSeconds": 1, "getSecureVMGuestStateSAS": false }),
+            Ok((AccessLevel::Read, 1)),
+        ),
+        (json!({ "durationInSeconds": 1 }), Err(target("access"))),
+        (
+            json!({ "access": "None", "durationInSeconds": 1 }),
+            Err(target("access")),
+        ),
+        (
+            json!({ "access": "Read" }),
+            Err(target("durationInSeconds")),
+        ),
+        (
+            json!({ "access": "Read", "durationInSeconds": 0 }),
+            Err(target("durationInSeconds")),
+        ),
+        (
+            json!({ "access": "Read", "durationInSeconds": 4_294_967_296_i64 }),
+            Err(target("durationInSeconds")),
+        ),
+        (
+            json!({ "access": "Read", "durationInSeconds": 1, "fileFormat": "VHDX" }),
+            Err(target("fileFormat")),
+        ),
+        (
+            json!({ "access": "Read", "durationInSeconds": 1, "getSecureVMGuestStateSAS": true }),
+            Err(target("getSecureVMGuestStateSAS")),
+        ),
+    ];
+    for (body, expected) in table {
+        let result = AccessRequest::parse(&body)
+            .map(|r| (r.access, r.duration_seconds))
+            .map_err(|e| e.target);
+        assert_eq!(result, expected, "{body}");
+    }
+}
+
+#[test]
+fn states() {
+    use DiskState::{ActiveSas, ActiveUpload, ReadyToUpload, Unattached};
+    let after = |state: DiskState, access: AccessLevel| {
+        let mut row = made(&body(empty(1)));
+        set_state(&mut row, state);
+        let request = AccessRequest {
+            access,
+            duration_seconds: 1,
+        };
+        begin_access(&mut row, &request)
+            .ok()
+            .map(|()| DiskState::of(&row))
+    };
+    for (state, read, write, closed, may_go) in [
+        (Unattached, Some(ActiveSas), None, Unattached, true),
+        (ActiveSas, Some(ActiveSas), None, Unattached, false),
+        (ReadyToUpload, None, Some(ActiveUpload), ReadyToUpload, true),
+        (ActiveUpload, None, Some(ActiveUpload), Unattached, false),
+    ] {
+        assert_eq!(after(state, AccessLevel::Read), read, "{state:?}");
+        assert_eq!(after(state, AccessLevel::Write), write, "{state:?}");
+        let mut row = made(&body(empty(1)));
+        set_state(&mut row, state);
+        assert_eq!(closed_state(&row), closed, "{state:?}");
+        assert_eq!(check_delete(&row).is_ok(), may_go, "{state:?}");
+    }
+    let mut shut = made(&body(
+        json!({ "creationData": { "createOption": "Empty" }, "diskSizeGB": 1, "networkAccessPolicy": "DenyAll" }),
+    ));
+    let request = AccessRequest {
+        access: AccessLevel::Read,
+        duration_seconds: 1,
+    };
+    let error = begin_access(&mut shut, &request).unwrap_err();
+    assert_eq!(
+        (error.code.as_ref(), error.kind),
+        ("OperationNotAllowed", Conflict)
+    );
+}
+
+#[test]
+fn a_disk_that_waits_for_content_keeps_its_size() {
+    let mut row = made(&from(
+        json!({ "createOption": "Upload", "uploadSizeBytes": 20_972_032 }),
+    ));
+    let larger = body(json!({ "diskSizeGB": 2 }));
+    let expected = refused(
+        Conflict,
+        "OperationNotAllowed",
+        "The disk d1 waits for its content.",
+        Some("disk.properties.diskSizeGB"),
+    );
+    check(
+        "waits",
+        World::default().put(&id(), &larger, Some(&row)),
+        &expected,
+    );
+    set_state(&mut row, DiskState::Unattached);
+    check(
+        "has it",
+        World::default().put(&id(), &larger, Some(&row)),
+        &stored(json!({ "/diskSizeBytes": 2 * GIB })),
+    );
+}
+
+#[test]
+fn a_disk_takes_from_its_definition_what_it_does_not_say() {
+    let definition = World::default().put(&format!("{COMPUTE}/galleries/g/images/i"), &json!({ "location": "eastus", "properties": {
+        "osType": "Linux", "osState": "Generalized", "hyperVGeneration": "V2", "architecture": "Arm64", "identifier": { "publisher": "p", "offer": "o", "sku": "s" } } }), None).unwrap();
+    let mut silent = made(&body(empty(1)));
+    inherit(&mut silent, &definition);
+    assert_eq!(
+        (
+            &silent.properties["osType"],
+            &silent.properties["hyperVGeneration"],
+            &silent.properties["supportedCapabilities"]
+        ),
+        (
+            &json!("Linux"),
+            &json!("V2"),
+            &json!({ "architecture": "Arm64" })
+        )
+    );
+    let mut says = made(&body(
+        json!({ "creationData": { "createOption": "Empty" }, "diskSizeGB": 1, "osType": "Windows" }),
+    ));
+    inherit(&mut says, &definition);
+    assert_eq!(says.properties["osType"], "Windows");
+    assert_eq!(size_bytes(&says), Some(GIB));
+}

@@ -1,0 +1,137 @@
+//! From a bearer token to a caller, thousands of times a second.
+//!
+//! The signature of a token is checked once and remembered by the token's SHA-256; its times, its
+//! class and the standing of its principal are checked with every request. A standing is read
+//! again after [`PRINCIPAL_FRESH_MS`], at once when this node changed it.
+
+use std::sync::Arc;
+
+use catalog::{Principal, RoleAssignment, Subscription};
+use domain::Result;
+use sha2::{Digest as _, Sha256};
+
+use super::audience::AudienceClass;
+use super::tokens::{Claims, TOKEN_BYTES_MAX, invalid_token, unauthenticated};
+use super::{PRINCIPAL_FRESH_MS, is_fresh, lock, remember};
+use crate::error::catalog as db;
+use crate::{Caller, Engine};
+
+/// A principal with its roles, as read at one moment.
+pub(crate) struct Standing {
+    read_ms: i64,
+    /// The principal, without its secret.
+    pub principal: Principal,
+    /// Its roles.
+    pub assignments: Vec<RoleAssignment>,
+}
+
+impl Engine {
+    /// Returns who a bearer token of this gallery's own audience speaks for.
+    pub async fn authenticate(&self, token: &str) -> Result<Caller> {
+        self.authenticate_for(token, AudienceClass::Arm).await
+    }
+
+    /// Returns who a bearer token for storage speaks for.
+    pub async fn authenticate_storage(&self, token: &str) -> Result<Caller> {
+        self.authenticate_for(token, AudienceClass::Storage).await
+    }
+
+    /// Returns who a bearer token of a class speaks for.
+    pub async fn authenticate_for(&self, token: &str, class: AudienceClass) -> Result<Caller> {
+        if token.len() > TOKEN_BYTES_MAX {
+            return Err(invalid_token());
+        }
+        let claims = self.claims_of(token).await?;
+        self.check_claims(&claims, class).await?;
+        let standing = self
+            .standing(&claims.oid)
+            .await?
+            .filter(|standing| standing.principal.enabled)
+            .ok_or_else(|| unauthenticated("AuthenticationFailed", "Authentication failed. The account of the token is disabled or does not exist."))?;
+        if standing.principal.tenant != claims.tid {
+            return Err(unauthenticated(
+                "InvalidAuthenticationTokenTenant",
+                "The access token is not of the tenant of its account.",
+            ));
+        }
+        Ok(Caller {
+            object_id: claims.oid.clone(),
+            tenant: claims.tid.clone(),
+            app_id: claims.appid.clone(),
+            name: claims.upn.clone().unwrap_or_else(|| claims.appid.clone()),
+        })
+    }
+
+    async fn claims_of(&self, token: &str) -> Result<Arc<Claims>> {
+        let digest: [u8; 32] = Sha256::digest(token.as_bytes()).into();
+        // Asked first, so that a key that is gone takes its tokens with it.
+        self.keyring().await?;
+        let known = lock(&self.identity().tokens).get(&digest).cloned();
+        if let Some(claims) = known {
+            return Ok(claims);
+        }
+        let claims = Arc::new(self.verify_signature(token).await?);
+        remember(&self.identity().tokens, digest, claims.clone());
+        Ok(claims)
+    }
+
+    /// Returns a principal with its roles; not older than [`PRINCIPAL_FRESH_MS`].
+    pub(crate) async fn standing(&self, object_id: &str) -> Result<Option<Arc<Standing>>> {
+        let identity = self.identity();
+        let now_ms = self.now_ms();
+        let known = lock(&identity.standings).get(object_id).cloned();
+        if let Some(known) =
+            known.filter(|known| is_fresh(known.read_ms, now_ms, PRINCIPAL_FRESH_MS))
+        {
+            return Ok(Some(known));
+        }
+        let mut read = self.catalog().read().await.map_err(db)?;
+        let Some(principal) = read.load_principal(object_id).await.map_err(db)? else {
+            lock(&identity.standings).remove(object_id);
+            return Ok(None);
+        };
+        let assignments = read.assignments_of(object_id).await.map_err(db)?;
+        drop(read);
+        let standing = Arc::new(Standing {
+            read_ms: now_ms,
+            principal: Principal {
+                secret_hash: None,
+                ..principal
+            },
+            assignments,
+        });
+        remember(&identity.standings, object_id.to_owned(), standing.clone());
+        Ok(Some(standing))
+    }
+
+    /// Forgets what this node knows about a principal, after its row or its roles changed.
+    pub(crate) fn forget_principal(&self, object_id: &str) {
+        lock(&self.identity().standings).remove(object_id);
+    }
+
+    /// Returns a subscription; not older than [`PRINCIPAL_FRESH_MS`].
+    pub(crate) async fn known_subscription(&self, id: &str) -> Result<Option<Subscription>> {
+        let identity = self.identity();
+        let now_ms = self.now_ms();
+        let key = id.to_ascii_lowercase();
+        let known = lock(&identity.subscriptions).get(&key).cloned();
+        if let Some((_, known)) =
+            known.filter(|(read_ms, _)| is_fresh(*read_ms, now_ms, PRINCIPAL_FRESH_MS))
+        {
+            return Ok(Some(known));
+        }
+        let mut read = self.catalog().read().await.map_err(db)?;
+        let found = read.load_subscription(&key).await.map_err(db)?;
+        drop(read);
+        match &found {
+            Some(found) => remember(&identity.subscriptions, key, (now_ms, found.clone())),
+            None => drop(lock(&identity.subscriptions).remove(&key)),
+        }
+        Ok(found)
+    }
+
+    /// Forgets what this node knows about a subscription.
+    pub(super) fn forget_subscription(&self, id: &str) {
+        lock(&self.identity().subscriptions).remove(&id.to_ascii_lowercase());
+    }
+}
