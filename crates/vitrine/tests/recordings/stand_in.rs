@@ -63,7 +63,7 @@ impl<'a> StandIns<'a> {
             (a, b) => a == b,
         };
         if let Some((_, recorded)) = self.pairs.iter().find(|(ours, _)| same(ours)) {
-            return recorded.clone();
+            return self.here(recorded);
         }
         match body {
             Value::Object(members) => members
