@@ -129,13 +129,13 @@ impl Engine {
         let mut planned = rules::plan(self, &mut tx, ctx, &wanted).await?;
         crate::storage_account::complete(&mut planned.resource)?;
         let is_created = stored.is_none() && !planned.is_restored;
-        rules::check_links(self, &mut tx, &mut planned.resource, stored.as_ref()).await?;
         if is_created {
+            rules::check_links(self, &mut tx, &mut planned.resource).await?;
             rules::reserve_quota(&mut tx, &planned.resource).await?;
             rules::claim_names(&mut tx, &planned.resource).await?;
         }
         planned.resource.changed_ms = now_ms;
-        if stored.is_none() && is_created {
+        if is_created {
             tx.insert(&planned.resource).await.map_err(db)?;
         } else {
             tx.update(&mut planned.resource).await.map_err(db)?;

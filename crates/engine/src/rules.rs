@@ -125,16 +125,8 @@ fn restore(
     }
 }
 
-/// Checks what the planned row refers to, in the same transaction.
-pub(crate) async fn check_links(
-    engine: &Engine,
-    tx: &mut Tx,
-    row: &mut Resource,
-    stored: Option<&Resource>,
-) -> Result<()> {
-    if stored.is_some() {
-        return Ok(());
-    }
+/// Checks what a new row refers to, in the same transaction; what exists keeps its content without its sources.
+pub(crate) async fn check_links(engine: &Engine, tx: &mut Tx, row: &mut Resource) -> Result<()> {
     match row.kind {
         Kind::ImageVersion => check_version_sources(tx, row).await,
         Kind::Disk => choose_image(engine, tx, row).await,
