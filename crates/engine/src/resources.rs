@@ -119,7 +119,14 @@ impl Engine {
         {
             return Err(marked_for_deletion(kind, id.name(), "Update"));
         }
-        let mut planned = rules::plan(self, &mut tx, ctx, id, body, stored.as_ref(), verb).await?;
+        let wanted = rules::Wanted {
+            id,
+            body,
+            stored: stored.as_ref(),
+            verb,
+            now_ms,
+        };
+        let mut planned = rules::plan(self, &mut tx, ctx, &wanted).await?;
         crate::storage_account::complete(&mut planned.resource)?;
         let is_created = stored.is_none() && !planned.is_restored;
         // A version that has captured nothing may have been given another source.

@@ -24,16 +24,34 @@ pub(crate) struct Planned {
     pub is_restored: bool,
 }
 
+/// A write to decide.
+pub(crate) struct Wanted<'a> {
+    /// What is written.
+    pub id: &'a ResourceId,
+    /// What was sent.
+    pub body: &'a Value,
+    /// The row as it stands.
+    pub stored: Option<&'a Resource>,
+    /// Which write is meant.
+    pub verb: Verb,
+    /// When it was asked: dates in the row are the start of its operation.
+    pub now_ms: i64,
+}
+
 /// Decides a write by the rules of its kind.
 pub(crate) async fn plan(
     engine: &Engine,
     tx: &mut Tx,
     ctx: &Ctx,
-    id: &ResourceId,
-    body: &Value,
-    stored: Option<&Resource>,
-    verb: Verb,
+    wanted: &Wanted<'_>,
 ) -> Result<Planned> {
+    let Wanted {
+        id,
+        body,
+        stored,
+        verb,
+        now_ms,
+    } = *wanted;
     let parent = match id
         .parent()
         .filter(|p| p.kind() != Some(Kind::ResourceGroup))
@@ -51,13 +69,13 @@ pub(crate) async fn plan(
     if id.kind() == Some(Kind::ImageVersion) && stored.is_none() {
         let hidden = tx.load_deleted(id).await.map_err(db)?;
         if let Some(hidden) = hidden {
-            return restore(engine, id, body, hidden, gallery.as_ref());
+            return restore(now_ms, id, body, hidden, gallery.as_ref());
         }
     }
     let mut fresh = Uuid::new_v4;
     let mut context = PutContext {
         regions: engine.regions(),
-        now_ms: engine.now_ms(),
+        now_ms,
         api_version: &ctx.api_version,
         fresh: &mut fresh,
         parent: parent.as_ref(),
@@ -80,7 +98,7 @@ pub(crate) async fn plan(
 }
 
 fn restore(
-    engine: &Engine,
+    now_ms: i64,
     id: &ResourceId,
     body: &Value,
     hidden: Resource,
@@ -88,8 +106,7 @@ fn restore(
 ) -> Result<Planned> {
     match domain::image_version::put_kind(body) {
         PutKind::Restore => {
-            let mut resource =
-                domain::image_version::plan_restore(engine.now_ms(), body, &hidden, gallery)?;
+            let mut resource = domain::image_version::plan_restore(now_ms, body, &hidden, gallery)?;
             resource.deleted_ms = None;
             resource.state = ProvisioningState::Updating;
             Ok(Planned {
