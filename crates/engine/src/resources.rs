@@ -129,8 +129,14 @@ impl Engine {
         let mut planned = rules::plan(self, &mut tx, ctx, &wanted).await?;
         crate::storage_account::complete(&mut planned.resource)?;
         let is_created = stored.is_none() && !planned.is_restored;
-        if is_created {
+        // A version that has captured nothing may have been given another source.
+        let is_empty = kind == Kind::ImageVersion
+            && !planned.is_restored
+            && !planned.resource.internal.contains_key("images");
+        if is_created || is_empty {
             rules::check_links(self, &mut tx, &mut planned.resource).await?;
+        }
+        if is_created {
             rules::reserve_quota(&mut tx, &planned.resource).await?;
             rules::claim_names(&mut tx, &planned.resource).await?;
         }

@@ -162,7 +162,7 @@ async fn choose_image(engine: &Engine, tx: &mut Tx, row: &mut Resource) -> Resul
             .unwrap_or_default(),
     )?;
     let slot = crate::disk::image_slot(reference);
-    let chosen = image_choice::choose(tx, &id, &row.location, engine.now_ms()).await?;
+    let chosen = image_choice::choose(engine, tx, &id, &row.location).await?;
     if !chosen.replicas.iter().any(|r| r.slot == slot) {
         return Err(crate::disk::no_such_lun());
     }
@@ -189,8 +189,10 @@ pub(crate) async fn reserve_quota(tx: &mut Tx, row: &Resource) -> Result<()> {
     let Some(limit) = domain::quota::limit(row.kind) else {
         return Ok(());
     };
+    // Groups are counted in the whole subscription, everything else by region.
+    let location = Some(row.location.as_str()).filter(|_| row.kind != Kind::ResourceGroup);
     let held = tx
-        .count(row.id.subscription(), Some(&row.location), row.kind)
+        .count(row.id.subscription(), location, row.kind)
         .await
         .map_err(db)?;
     domain::quota::check(row.kind, &row.location, held, limit)

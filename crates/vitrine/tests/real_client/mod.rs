@@ -1,5 +1,7 @@
 //! Runs a script of `clients/` with the real client it is written for against a new gallery.
 
+#![expect(clippy::disallowed_methods, reason = "runs the real client")]
+
 use std::ffi::{OsStr, OsString};
 use std::path::Path;
 use std::process::Stdio;
@@ -41,7 +43,11 @@ pub async fn run(program: &OsStr, script: &str, variables: &[(&str, OsString)]) 
         String::from_utf8_lossy(&output.stdout),
         String::from_utf8_lossy(&output.stderr),
     );
-    assert!(output.status.success(), "{script}: {}\n{steps}\n{talk}", output.status);
+    assert!(
+        output.status.success(),
+        "{script}: {}\n{steps}\n{talk}",
+        output.status
+    );
     println!("{steps}");
 }
 
