@@ -87,8 +87,29 @@ impl Engine {
         )))
     }
 
+    /// Refuses unless a role allows `action` on the data of the account `scope`, or reading its keys.
+    ///
+    /// Who may read the keys can do everything with the data anyway; a mere reader of resources cannot.
+    pub(crate) async fn authorize_data(&self, ctx: &Ctx, action: &str, scope: &str) -> Result<()> {
+        const LIST_KEYS: &str = "Microsoft.Storage/storageAccounts/listKeys/action";
+        let by_data = |role: &domain::role::Role| role.allows_data(action);
+        if self.may_by(ctx, scope, by_data).await? {
+            return Ok(());
+        }
+        self.authorize(ctx, LIST_KEYS, scope).await
+    }
+
     /// Whether a role of the caller allows `action` at `scope` or above it; the tenant is not asked.
     async fn may(&self, ctx: &Ctx, action: &str, scope: &str) -> Result<bool> {
+        self.may_by(ctx, scope, |role| role.allows(action)).await
+    }
+
+    async fn may_by(
+        &self,
+        ctx: &Ctx,
+        scope: &str,
+        allows: impl Fn(&domain::role::Role) -> bool + Send,
+    ) -> Result<bool> {
         let Some(standing) = self.standing(&ctx.caller.object_id).await? else {
             return Ok(false);
         };
@@ -97,9 +118,7 @@ impl Engine {
             .assignments
             .iter()
             .filter(|a| covers(&a.scope, &scope))
-            .any(|a| {
-                domain::role::find(&a.role_definition).is_some_and(|role| role.allows(action))
-            }))
+            .any(|a| domain::role::find(&a.role_definition).is_some_and(&allows)))
     }
 }
 

@@ -23,6 +23,10 @@ const RENEW_EVERY: Duration = Duration::from_secs(10);
 const LOOK_EVERY: Duration = Duration::from_secs(1);
 /// How often work is begun again after a passing failure, with doubling pauses.
 const ATTEMPTS_MAX: i64 = 5;
+/// How long a request waits for work whose client knows no polling.
+const WAIT_LIMIT: Duration = Duration::from_secs(45);
+/// Pause between two looks at it.
+const WAIT_EVERY: Duration = Duration::from_millis(10);
 /// Pause after the first passing failure.
 const RETRY_MS: i64 = 500;
 
@@ -54,6 +58,31 @@ impl Engine {
             .ok_or_else(|| {
                 Error::not_found("NotFound", format!("The operation '{id}' was not found."))
             })
+    }
+
+    /// Waits until an operation is over and returns it, for kinds whose clients know no polling.
+    pub async fn finished(&self, id: Uuid) -> Result<Operation> {
+        let deadline = tokio::time::Instant::now() + WAIT_LIMIT;
+        loop {
+            let mut read = self.catalog().read().await.map_err(db)?;
+            let found = read.load_operation(id).await.map_err(db)?;
+            drop(read);
+            match found {
+                Some(operation) if operation.state != OperationState::InProgress => {
+                    return Ok(operation);
+                }
+                Some(_) if tokio::time::Instant::now() < deadline => {
+                    tokio::time::sleep(WAIT_EVERY).await
+                }
+                _ => {
+                    return Err(Error::new(
+                        ErrorKind::Unavailable,
+                        "OperationPending",
+                        "The work was accepted and goes on, but it is not over yet. Read the resource in a moment.",
+                    ));
+                }
+            }
+        }
     }
 
     /// Runs `count` workers until `stop` is cancelled; each finishes its step before it leaves.

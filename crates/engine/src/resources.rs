@@ -119,16 +119,29 @@ impl Engine {
         {
             return Err(marked_for_deletion(kind, id.name(), "Update"));
         }
-        let mut planned = rules::plan(self, &mut tx, ctx, id, body, stored.as_ref(), verb).await?;
+        let wanted = rules::Wanted {
+            id,
+            body,
+            stored: stored.as_ref(),
+            verb,
+            now_ms,
+        };
+        let mut planned = rules::plan(self, &mut tx, ctx, &wanted).await?;
         crate::storage_account::complete(&mut planned.resource)?;
         let is_created = stored.is_none() && !planned.is_restored;
-        rules::check_links(self, &mut tx, &mut planned.resource, stored.as_ref()).await?;
+        // A version that has captured nothing may have been given another source.
+        let is_empty = kind == Kind::ImageVersion
+            && !planned.is_restored
+            && !planned.resource.internal.contains_key("images");
+        if is_created || is_empty {
+            rules::check_links(self, &mut tx, &mut planned.resource).await?;
+        }
         if is_created {
             rules::reserve_quota(&mut tx, &planned.resource).await?;
             rules::claim_names(&mut tx, &planned.resource).await?;
         }
         planned.resource.changed_ms = now_ms;
-        if stored.is_none() && is_created {
+        if is_created {
             tx.insert(&planned.resource).await.map_err(db)?;
         } else {
             tx.update(&mut planned.resource).await.map_err(db)?;

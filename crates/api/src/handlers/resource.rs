@@ -1,6 +1,7 @@
 //! The verbs of every resource kind. Statuses and headers per family: `WIRE.md` 3.2.
 
 use axum::http::StatusCode;
+use domain::operation::OperationState;
 use domain::{Kind, Resource, ResourceId, Result};
 use engine::{Accepted, DeleteOptions, ListFilter, PAGE_ITEMS_MAX};
 use serde_json::{Value, json};
@@ -62,6 +63,14 @@ pub(crate) async fn delete(request: Request) -> Result<Reply> {
     let Some(accepted) = request.engine.delete(&request.ctx, &id, options).await? else {
         return Ok(Reply::empty(StatusCode::NO_CONTENT));
     };
+    if let (Kind::StorageAccount, Some(operation)) = (accepted.resource.kind, &accepted.operation) {
+        // Clients of accounts know no 202. Source: `WIRE.md` 4.8.
+        let ended = request.engine.finished(operation.id).await?;
+        return match ended.error {
+            Some(error) if ended.state != OperationState::Succeeded => Err(error),
+            _ => Ok(Reply::empty(StatusCode::OK)),
+        };
+    }
     Ok(deleted_reply(&request, &accepted))
 }
 

@@ -242,7 +242,7 @@ impl Engine {
             Proof::Key => Ok(()),
             Proof::Sas(rights) => rights.check(need, blob, container),
             Proof::Token(ctx) => self
-                .authorize(ctx, need.action, &session.account.id.to_string())
+                .authorize_data(ctx, need.action, &session.account.id.to_string())
                 .await
                 .map_err(|error| match error.kind {
                     domain::ErrorKind::Forbidden | domain::ErrorKind::NotFound => {
