@@ -62,6 +62,7 @@ impl Engine {
         tx.prune_operations(before, OPERATIONS_PRUNED_MAX)
             .await
             .map_err(db)?;
+        tx.prune_tokens(self.now_ms()).await.map_err(db)?;
         tx.commit().await.map_err(db)?;
         self.forget_stale_blocks().await?;
         self.sweep(SWEEP_GRACE_MS).await?;
