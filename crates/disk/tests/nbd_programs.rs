@@ -1,4 +1,9 @@
 //! NBD: real clients over a unix socket (nbdinfo and nbdcopy of libnbd, qemu-img, qemu-io).
+#![allow(
+    clippy::unwrap_used,
+    clippy::allow_attributes,
+    reason = "tests and their tables"
+)]
 
 mod common;
 
@@ -63,7 +68,10 @@ fn nbdinfo_sees_the_exports_and_the_map() {
         ] {
             assert!(text.contains(word), "{word}: {text}");
         }
-        assert_eq!(output(Command::new("nbdinfo").args(["--size", &other])), "8388608\n");
+        assert_eq!(
+            output(Command::new("nbdinfo").args(["--size", &other])),
+            "8388608\n"
+        );
         let list = output(Command::new("nbdinfo").args(["--list", &to]));
         assert!(list.contains("export=\"other\""), "{list}");
         let map = output(Command::new("nbdinfo").args(["--map", &to]));
@@ -73,9 +81,15 @@ fn nbdinfo_sees_the_exports_and_the_map() {
             .collect();
         assert_eq!(
             runs,
-            [["0", "1048576", "3"], ["1048576", "1048576", "0"], ["2097152", "6291456", "3"]]
+            [
+                ["0", "1048576", "3"],
+                ["1048576", "1048576", "0"],
+                ["2097152", "6291456", "3"]
+            ]
         );
-        let unknown = Command::new("nbdinfo").arg(to.replace(":///", ":///missing")).output();
+        let unknown = Command::new("nbdinfo")
+            .arg(to.replace(":///", ":///missing"))
+            .output();
         assert!(!unknown.unwrap().status.success());
     });
 }
@@ -92,14 +106,20 @@ fn nbdcopy_and_qemu_img_copy_in_both_directions() {
     let target = Arc::new(slow);
     let exports = Exports::one(source).with("target", target.clone());
     let (reading, writing) = (uri(&socket, ""), uri(&socket, "target"));
-    let same = move |path: &Path, who: &str| assert!(std::fs::read(path).unwrap() == bytes, "{who}");
+    let same =
+        move |path: &Path, who: &str| assert!(std::fs::read(path).unwrap() == bytes, "{who}");
     let bytes_of = target.clone();
     with_server(&socket, exports, move || {
         run(Command::new("nbdcopy").arg(&reading).arg(&to));
         same(&to, "nbdcopy from");
-        run(Command::new("qemu-img").args(["convert", "-f", "raw", "-O", "raw", &reading]).arg(&to));
+        run(Command::new("qemu-img")
+            .args(["convert", "-f", "raw", "-O", "raw", &reading])
+            .arg(&to));
         same(&to, "qemu-img from");
-        run(Command::new("nbdcopy").arg("--flush").arg(&from).arg(&writing));
+        run(Command::new("nbdcopy")
+            .arg("--flush")
+            .arg(&from)
+            .arg(&writing));
         std::fs::write(&to, &*bytes_of.bytes.lock().unwrap()).unwrap();
         same(&to, "nbdcopy to");
         bytes_of.bytes.lock().unwrap().fill(0x55);
@@ -162,7 +182,10 @@ fn a_read_only_export_cannot_be_opened_for_writing() {
     let to = uri(&socket, "");
     with_server(&socket, Exports::one(Arc::new(disk)), move || {
         let mut command = Command::new("qemu-io");
-        let done = command.args(["-f", "raw", "-c", "write 0 512", &to]).output().unwrap();
+        let done = command
+            .args(["-f", "raw", "-c", "write 0 512", &to])
+            .output()
+            .unwrap();
         assert!(!done.status.success());
         let info = output(Command::new("nbdinfo").arg(&to));
         assert!(info.contains("is_read_only: true"), "{info}");

@@ -62,11 +62,7 @@ pub(super) async fn execute(export: Arc<dyn Export>, request: Request, payload: 
     Reply { request, result }
 }
 
-async fn run(
-    export: &dyn Export,
-    request: &Request,
-    payload: Bytes,
-) -> Result<Body, ExportError> {
+async fn run(export: &dyn Export, request: &Request, payload: Bytes) -> Result<Body, ExportError> {
     let Request { offset, length, .. } = *request;
     match request.command {
         command::READ => {
@@ -96,11 +92,7 @@ async fn run(
     }
 }
 
-async fn change(
-    export: &dyn Export,
-    request: &Request,
-    payload: Bytes,
-) -> Result<(), ExportError> {
+async fn change(export: &dyn Export, request: &Request, payload: Bytes) -> Result<(), ExportError> {
     let Request { offset, length, .. } = *request;
     match request.command {
         command::WRITE => export.write(offset, payload).await,

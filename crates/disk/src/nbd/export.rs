@@ -118,7 +118,10 @@ impl Exports {
     /// Adds a disk under a name of at most [`super::NAME_BYTES_MAX`] bytes.
     #[must_use]
     pub fn with(mut self, name: &str, export: Arc<dyn Export>) -> Self {
-        debug_assert!(name.len() <= super::NAME_BYTES_MAX, "clients cannot ask for it");
+        debug_assert!(
+            name.len() <= super::NAME_BYTES_MAX,
+            "clients cannot ask for it"
+        );
         self.by_name.insert(name.to_owned(), export);
         self
     }

@@ -22,7 +22,7 @@ const BLOCK_PREFERRED: u32 = 4096;
 pub(super) struct Session {
     pub(super) export: Arc<dyn Export>,
     pub(super) is_structured: bool,
-    /// BLOCK_STATUS may be sent, about `base:allocation`.
+    /// `BLOCK_STATUS` may be sent, about `base:allocation`.
     pub(super) has_allocation: bool,
 }
 
@@ -39,7 +39,9 @@ where
     let flags = stream.read_u32().await?;
     let known = u32::from(FIXED_NEWSTYLE | NO_ZEROES);
     if flags & !known != 0 || flags & u32::from(FIXED_NEWSTYLE) == 0 {
-        return Err(NbdError::Protocol("its flags are not those of fixed newstyle"));
+        return Err(NbdError::Protocol(
+            "its flags are not those of fixed newstyle",
+        ));
     }
     Ok(flags & u32::from(NO_ZEROES) != 0)
 }
@@ -80,7 +82,8 @@ pub(super) async fn reply<S>(
 where
     S: AsyncWrite + Unpin,
 {
-    let length = u32::try_from(data.len()).map_err(|_| NbdError::Protocol("a reply is too long"))?;
+    let length =
+        u32::try_from(data.len()).map_err(|_| NbdError::Protocol("a reply is too long"))?;
     let head = [
         &OPTION_REPLY_MAGIC.to_be_bytes()[..],
         &number.to_be_bytes(),
@@ -204,7 +207,15 @@ impl State<'_> {
             option::LIST_META_CONTEXT | option::SET_META_CONTEXT => {
                 self.meta_context(stream, number, &data).await?;
             }
-            _ => reply(stream, number, answer::UNSUPPORTED, b"the option is not known").await?,
+            _ => {
+                reply(
+                    stream,
+                    number,
+                    answer::UNSUPPORTED,
+                    b"the option is not known",
+                )
+                .await?
+            }
         }
         Ok(Next::More)
     }
@@ -243,7 +254,9 @@ impl State<'_> {
         let name = name.filter(|name| name.len() <= NAME_BYTES_MAX);
         let Some((name, export)) = name.and_then(|name| Some((name, self.exports.get(name)?)))
         else {
-            return Err(NbdError::Protocol("it asked for an export that is not here"));
+            return Err(NbdError::Protocol(
+                "it asked for an export that is not here",
+            ));
         };
         let mut out = export.size_bytes().to_be_bytes().to_vec();
         out.extend_from_slice(&self.flags(export.as_ref()).to_be_bytes());

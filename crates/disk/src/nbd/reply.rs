@@ -121,8 +121,8 @@ impl Output {
     /// Puts a reply behind all others.
     pub(super) fn push(&mut self, reply: Reply, is_structured: bool) {
         let Reply { request, result } = reply;
-        let in_chunks = is_structured
-            && matches!(request.command, command::READ | command::BLOCK_STATUS);
+        let in_chunks =
+            is_structured && matches!(request.command, command::READ | command::BLOCK_STATUS);
         match result {
             Err(error) if in_chunks => {
                 self.chunk(&request, chunk::ERROR, true, 6);

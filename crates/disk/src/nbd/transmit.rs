@@ -141,7 +141,10 @@ impl Connection {
             return Ok(Taken::Part);
         }
         self.input.advance(REQUEST_BYTES);
-        Ok(Taken::Request(request, self.input.split_to(weight).freeze()))
+        Ok(Taken::Request(
+            request,
+            self.input.split_to(weight).freeze(),
+        ))
     }
 
     /// Starts a request; one that is done at once is answered at once.
@@ -152,7 +155,9 @@ impl Connection {
         }
         if let Err(error) = check(&request, &self.session) {
             let result = Err(error);
-            return self.output.push(Reply { request, result }, self.session.is_structured);
+            return self
+                .output
+                .push(Reply { request, result }, self.session.is_structured);
         }
         let mut work: Running = Box::pin(execute(self.session.export.clone(), request, payload));
         match std::future::poll_fn(|context| Poll::Ready(work.as_mut().poll(context))).await {

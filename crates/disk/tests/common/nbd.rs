@@ -18,7 +18,8 @@ pub struct MemoryDisk {
     pub is_read_only: bool,
     /// Let operations wait once before they are done.
     pub is_slow: bool,
-    /// Reads at odd offsets wait for a permit.
+    /// Reads at odd offsets wait for a permit of the gate.
+    pub is_gated: bool,
     pub gate: Semaphore,
     pub running: AtomicUsize,
     pub running_max: AtomicUsize,
@@ -33,6 +34,7 @@ impl MemoryDisk {
             bytes: Mutex::new(bytes),
             is_read_only: false,
             is_slow: false,
+            is_gated: false,
             gate: Semaphore::new(0),
             running: AtomicUsize::new(0),
             running_max: AtomicUsize::new(0),
@@ -88,7 +90,7 @@ impl Export for MemoryDisk {
     fn read(&self, offset: u64, length: u32) -> Answer<'_, Vec<Piece>> {
         Box::pin(async move {
             self.reads.fetch_add(1, Ordering::SeqCst);
-            if offset % 2 == 1 {
+            if self.is_gated && offset % 2 == 1 {
                 self.gate.acquire().await.unwrap().forget();
             }
             self.pause().await?;
@@ -136,7 +138,11 @@ impl Export for MemoryDisk {
             let extents = runs.map(|(offset, length, is_zero)| Extent {
                 offset,
                 length,
-                kind: if is_zero { ExtentKind::Zero } else { ExtentKind::Data },
+                kind: if is_zero {
+                    ExtentKind::Zero
+                } else {
+                    ExtentKind::Data
+                },
             });
             Ok(extents.collect())
         })
@@ -192,7 +198,12 @@ impl Client {
         client.greet().await;
         if is_structured {
             assert_eq!(client.option(8, &[]).await, [(1, vec![])]);
-            let query = [&[0; 4][..], &1_u32.to_be_bytes(), &15_u32.to_be_bytes(), b"base:allocation"];
+            let query = [
+                &[0; 4][..],
+                &1_u32.to_be_bytes(),
+                &15_u32.to_be_bytes(),
+                b"base:allocation",
+            ];
             assert_eq!(client.option(10, &query.concat()).await[1], (1, vec![]));
         }
         let replies = client.option(7, &[0; 6]).await;
@@ -303,7 +314,8 @@ impl Client {
             1 => {
                 let at = place(data);
                 out.data[size(at - offset)..][..data.len() - 8].copy_from_slice(&data[8..]);
-                out.chunks.push((at, u32::try_from(data.len() - 8).unwrap(), true));
+                out.chunks
+                    .push((at, u32::try_from(data.len() - 8).unwrap(), true));
             }
             2 => {
                 let at = place(data);
@@ -312,7 +324,10 @@ impl Client {
             }
             5 => {
                 assert_eq!(word(0), 1);
-                out.status = (4..data.len()).step_by(8).map(|at| (word(at), word(at + 4))).collect();
+                out.status = (4..data.len())
+                    .step_by(8)
+                    .map(|at| (word(at), word(at + 4)))
+                    .collect();
             }
             _ => out.error = word(0),
         }
@@ -327,7 +342,13 @@ impl Client {
 
 pub fn option(number: u32, data: &[u8]) -> Vec<u8> {
     let length = u32::try_from(data.len()).unwrap();
-    [&b"IHAVEOPT"[..], &number.to_be_bytes(), &length.to_be_bytes(), data].concat()
+    [
+        &b"IHAVEOPT"[..],
+        &number.to_be_bytes(),
+        &length.to_be_bytes(),
+        data,
+    ]
+    .concat()
 }
 
 pub fn request(command: u16, flags: u16, cookie: u64, offset: u64, length: u32) -> Vec<u8> {
