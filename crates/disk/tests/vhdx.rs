@@ -6,7 +6,6 @@
     clippy::allow_attributes,
     reason = "tests and their tables"
 )]
-
 #![expect(
     clippy::disallowed_methods,
     reason = "compares with the tools of others"
