@@ -13,6 +13,7 @@ use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
 use crate::error::catalog as db;
+use crate::resources::action;
 use crate::{Ctx, Engine};
 
 /// How long a claim holds without being renewed.
@@ -21,6 +22,8 @@ const LEASE_MS: i64 = 30_000;
 const RENEW_EVERY: Duration = Duration::from_secs(10);
 /// How often an idle worker looks for work that nobody rang for (a dead worker's, another node's).
 const LOOK_EVERY: Duration = Duration::from_secs(1);
+/// How often a request that waits for its work looks.
+const WAIT_LOOK_EVERY: Duration = Duration::from_millis(20);
 /// How often work is begun again after a passing failure, with doubling pauses.
 const ATTEMPTS_MAX: i64 = 5;
 /// Pause after the first passing failure.
@@ -36,24 +39,52 @@ pub(crate) enum Outcome {
 
 impl Engine {
     /// Returns an operation of a subscription for polling.
+    ///
+    /// Who may ask for the work may ask how far it is, so roles at a group or a resource are enough;
+    /// readers see all work but what answers with a URL that opens a disk.
     pub async fn operation(&self, ctx: &Ctx, subscription: &str, id: Uuid) -> Result<Operation> {
-        self.authorize(
-            ctx,
-            "Microsoft.Compute/locations/operations/read",
-            &format!("/subscriptions/{subscription}"),
-        )
-        .await?;
         let mut read = self.catalog().read().await.map_err(db)?;
         let found = read.load_operation(id).await.map_err(db)?;
-        found
-            .filter(|op| {
-                op.resource
-                    .subscription()
-                    .eq_ignore_ascii_case(subscription)
-            })
-            .ok_or_else(|| {
-                Error::not_found("NotFound", format!("The operation '{id}' was not found."))
-            })
+        drop(read);
+        let is_here = |op: &Operation| {
+            let held = op.resource.subscription();
+            held.eq_ignore_ascii_case(subscription)
+        };
+        if let Some(operation) = found.filter(is_here) {
+            let scope = operation.resource.to_string();
+            for action in poll_actions(&operation) {
+                if self.authorize(ctx, &action, &scope).await.is_ok() {
+                    return Ok(operation);
+                }
+            }
+        }
+        // Says the same whether or not there is such an operation.
+        let scope = format!("/subscriptions/{subscription}");
+        self.authorize(ctx, "Microsoft.Compute/locations/operations/read", &scope)
+            .await?;
+        Err(Error::not_found(
+            "NotFound",
+            format!("The operation '{id}' was not found."),
+        ))
+    }
+
+    /// Waits until an operation is over, at most `limit`; returns it as it is then.
+    ///
+    /// For the few verbs whose service answers only when the work is done.
+    pub async fn wait_for(&self, id: Uuid, limit: Duration) -> Result<Option<Operation>> {
+        let started = tokio::time::Instant::now();
+        loop {
+            let mut read = self.catalog().read().await.map_err(db)?;
+            let found = read.load_operation(id).await.map_err(db)?;
+            drop(read);
+            let is_over = found
+                .as_ref()
+                .is_none_or(|op| op.state != OperationState::InProgress);
+            if is_over || started.elapsed() >= limit {
+                return Ok(found);
+            }
+            tokio::time::sleep(WAIT_LOOK_EVERY).await;
+        }
     }
 
     /// Runs `count` workers until `stop` is cancelled; each finishes its step before it leaves.
@@ -243,8 +274,19 @@ impl Engine {
     }
 }
 
+/// Returns the actions any of which lets a caller poll an operation.
+fn poll_actions(operation: &Operation) -> Vec<String> {
+    let on = |verb: &str| action(&operation.resource, verb);
+    match operation.work {
+        Work::Put => vec![on("write"), on("read")],
+        Work::Delete => vec![on("delete"), on("read")],
+        Work::BeginAccess => vec![on("beginGetAccess/action")],
+        Work::EndAccess => vec![on("endGetAccess/action"), on("read")],
+        Work::Share => vec![on("share/action"), on("read")],
+    }
+}
+
 /// Whether the same work may succeed a moment later without anyone changing anything.
 fn is_passing(error: &Error) -> bool {
-    error.kind == ErrorKind::Unavailable
-        || (error.kind == ErrorKind::Conflict && error.code == "Conflict" && error.target.is_none())
+    matches!(error.kind, ErrorKind::Unavailable | ErrorKind::Overtaken)
 }

@@ -41,7 +41,11 @@ pub async fn run(program: &OsStr, script: &str, variables: &[(&str, OsString)]) 
         String::from_utf8_lossy(&output.stdout),
         String::from_utf8_lossy(&output.stderr),
     );
-    assert!(output.status.success(), "{script}: {}\n{steps}\n{talk}", output.status);
+    assert!(
+        output.status.success(),
+        "{script}: {}\n{steps}\n{talk}",
+        output.status
+    );
     println!("{steps}");
 }
 
