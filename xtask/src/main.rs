@@ -1,8 +1,26 @@
-//! Project tasks: `cargo xtask test`.
+//! Project tasks: `cargo xtask test` and `cargo xtask arch`.
+//!
+//! `test` is the one command between a bare Debian machine with Rust and a tested tree: it checks
+//! the architecture and the style, installs what the tests need, and runs them all. What it cannot
+//! install it names, leaves out, and fails for at the end; nothing counts as passed that did not run.
 
-use std::process::{Command, ExitCode};
+mod arch;
+mod command;
+mod debian;
+mod group;
+mod node;
+mod postgres;
+mod python;
+mod sizes;
+mod stage;
+mod stamp;
+mod test;
+mod tiny;
 
-use anyhow::{Context as _, bail, ensure};
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use anyhow::Context as _;
 use clap::{Parser, Subcommand};
 
 /// Project tasks
@@ -14,26 +32,18 @@ struct Cli {
 
 #[derive(Subcommand)]
 enum Task {
-    /// Check the edges between crates, then run every test
-    Test,
-    /// Check the edges between crates
+    /// Check the tree, install what the tests need, run every test
+    Test(test::Options),
+    /// Check the edges between crates and the sizes of files and functions
     Arch,
 }
 
-/// Which crates of the workspace a crate may use.
-const EDGES: [(&str, &[&str]); 5] = [
-    ("domain", &[]),
-    ("arm", &["domain"]),
-    ("disk", &[]),
-    ("blocks", &["disk"]),
-    ("catalog", &["domain"]),
-];
-
 fn main() -> ExitCode {
-    let outcome = match Cli::parse().task {
-        Task::Test => arch().and_then(|()| test()),
-        Task::Arch => arch(),
-    };
+    let task = Cli::parse().task;
+    let outcome = enter_root().and_then(|root| match task {
+        Task::Test(options) => test::run(&root, &options),
+        Task::Arch => arch::check(&root),
+    });
     match outcome {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
@@ -43,55 +53,14 @@ fn main() -> ExitCode {
     }
 }
 
-fn arch() -> anyhow::Result<()> {
-    let output = Command::new("cargo")
-        .args(["metadata", "--no-deps", "--format-version=1"])
-        .output()?;
-    ensure!(
-        output.status.success(),
-        "cargo metadata failed: {}",
-        String::from_utf8_lossy(&output.stderr)
-    );
-    let metadata: serde_json::Value = serde_json::from_slice(&output.stdout)?;
-    let packages = metadata["packages"]
-        .as_array()
-        .context("cargo metadata lists no packages")?;
-    let names: Vec<&str> = packages.iter().filter_map(|p| p["name"].as_str()).collect();
-    for package in packages {
-        let name = package["name"].as_str().unwrap_or_default();
-        if name == "xtask" {
-            continue;
-        }
-        let Some((_, allowed)) = EDGES.iter().find(|(known, _)| *known == name) else {
-            bail!("the crate '{name}' has no line in EDGES of xtask/src/main.rs");
-        };
-        let used = package["dependencies"]
-            .as_array()
-            .into_iter()
-            .flatten()
-            .filter_map(|d| d["name"].as_str());
-        if let Some(wrong) = used
-            .filter(|d| names.contains(d))
-            .find(|d| !allowed.contains(d))
-        {
-            bail!("the crate '{name}' must not use '{wrong}' (EDGES of xtask/src/main.rs)");
-        }
-    }
-    Ok(())
-}
-
-fn test() -> anyhow::Result<()> {
-    let found = Command::new("cargo")
-        .args(["nextest", "--version"])
-        .output();
-    if !found.is_ok_and(|o| o.status.success()) {
-        run(&["install", "--locked", "cargo-nextest"])?;
-    }
-    run(&["nextest", "run", "--workspace"])
-}
-
-fn run(args: &[&str]) -> anyhow::Result<()> {
-    let status = Command::new("cargo").args(args).status()?;
-    ensure!(status.success(), "cargo {} failed", args.join(" "));
-    Ok(())
+/// Goes to the root of the workspace, so that every path below is one from there.
+fn enter_root() -> anyhow::Result<PathBuf> {
+    let manifest = std::env::var_os("CARGO_MANIFEST_DIR")
+        .map_or_else(|| PathBuf::from(env!("CARGO_MANIFEST_DIR")), PathBuf::from);
+    let root = manifest
+        .parent()
+        .context("xtask lies in the root of the workspace")?
+        .canonicalize()?;
+    std::env::set_current_dir(&root)?;
+    Ok(root)
 }

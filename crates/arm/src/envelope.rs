@@ -81,16 +81,13 @@ pub fn list(items: Vec<Value>, next_link: Option<String>) -> Value {
 ///
 /// Until `consumptionEndTime` machines can still be made of the version, until
 /// `hardDeletionTargetTime` it can still be restored. Both follow from the gallery's policy as it
-/// is now; a gallery whose policy names no periods promises no times.
+/// is now: the same that decides a restore and the removal for good.
 pub fn soft_deleted(version: &Resource, gallery: &Resource, api_version: &str) -> Value {
     let deleted_ms = version.deleted_ms.unwrap_or(version.changed_ms);
-    let days = |name: &str| {
-        gallery
-            .properties
-            .get("softDeletePolicy")?
-            .get(name)?
-            .as_i64()
-    };
+    let policy = domain::gallery::soft_delete_policy(gallery);
+    let days = |days: i64| days.saturating_mul(DAY_MS);
+    let consumption_end_ms = deleted_ms.saturating_add(days(policy.retention_days));
+    let removal_ms = consumption_end_ms.saturating_add(days(policy.grace_days));
     let mut body = json!({
         "name": version.id.name(),
         "id": version.id.to_string(),
@@ -100,18 +97,10 @@ pub fn soft_deleted(version: &Resource, gallery: &Resource, api_version: &str) -
             "resourceArmId": version.id.to_string(),
             "softDeletedArtifactType": "Images",
             "softDeletedTime": time::format(deleted_ms),
+            "consumptionEndTime": time::format(consumption_end_ms),
+            "hardDeletionTargetTime": time::format(removal_ms),
         },
     });
-    if let Some(retention) = days("retentionPeriodInDays") {
-        let consumption_end_ms = deleted_ms.saturating_add(retention.saturating_mul(DAY_MS));
-        let grace_ms = days("gracePeriodInDays")
-            .unwrap_or(0)
-            .saturating_mul(DAY_MS);
-        let properties = &mut body["properties"];
-        properties["consumptionEndTime"] = time::format(consumption_end_ms).into();
-        properties["hardDeletionTargetTime"] =
-            time::format(consumption_end_ms.saturating_add(grace_ms)).into();
-    }
     schema::project(Shape::SoftDeleted, api_version, &mut body);
     body
 }
@@ -202,7 +191,10 @@ mod tests {
             ProvisioningState::Succeeded,
         );
         let silent = soft_deleted(&version, &gallery, "2026-03-03");
-        assert_eq!(silent["properties"].get("hardDeletionTargetTime"), None);
+        assert_eq!(
+            silent["properties"]["hardDeletionTargetTime"],
+            "1970-01-08T00:00:01.0000000+00:00"
+        );
         let policy = json!({"isSoftDeleteEnabled": true, "retentionPeriodInDays": 30, "gracePeriodInDays": 7});
         gallery
             .properties

@@ -1,8 +1,11 @@
 //! The check never panics, whatever arrives, and what it lets through it lets through again.
 
 use arm::schema::{Shape, check_request, check_request_bytes, project};
+use domain::plan::{PutContext, plan_put};
+use domain::{Kind, Regions, ResourceId};
 use proptest::prelude::*;
 use serde_json::{Value, json};
+use uuid::Uuid;
 
 const VERSIONS: [&str; 6] = [
     "",
@@ -61,7 +64,46 @@ fn any_json() -> impl Strategy<Value = Value> {
     })
 }
 
+/// Decides a checked body as a create and, where that works, as a change of what it made.
+fn decide(kind: Kind, api_version: &str, body: &Value) {
+    let path = match kind {
+        Kind::ResourceGroup => "",
+        Kind::Gallery => "/providers/Microsoft.Compute/galleries/g",
+        Kind::Image => "/providers/Microsoft.Compute/galleries/g/images/d",
+        Kind::ImageVersion => "/providers/Microsoft.Compute/galleries/g/images/d/versions/1.0.0",
+        Kind::Disk => "/providers/Microsoft.Compute/disks/d",
+        Kind::StorageAccount => "/providers/Microsoft.Storage/storageAccounts/acc",
+    };
+    let id =
+        ResourceId::parse(&format!("/subscriptions/s/resourceGroups/rg{path}")).expect("an id");
+    let regions = Regions::new(vec![domain::region::known("eastus")]);
+    let mut fresh = Uuid::nil;
+    let mut ctx = PutContext {
+        regions: &regions,
+        now_ms: 0,
+        api_version,
+        fresh: &mut fresh,
+        parent: None,
+        gallery: None,
+    };
+    let mut body = body.clone();
+    body["location"] = json!("eastus");
+    if let Ok(row) = plan_put(kind, &mut ctx, &id, &body, None) {
+        let _ = plan_put(kind, &mut ctx, &id, &body, Some(&row));
+        let _ = arm::envelope::response(&row, api_version);
+    }
+}
+
 proptest! {
+    #[test]
+    fn what_is_checked_is_decided_without_panic(body in any_json(), kind in prop::sample::select(&Kind::ALL[..]), version in prop::sample::select(&VERSIONS[..])) {
+        for body in [body.clone(), json!({ "properties": body })] {
+            if let Ok(checked) = check_request(kind, version, &body) {
+                decide(kind, version, &checked);
+            }
+        }
+    }
+
     #[test]
     fn any_value_is_checked_without_panic(body in any_json(), shape in prop::sample::select(&Shape::ALL[..]), version in prop::sample::select(&VERSIONS[..])) {
         if let Ok(checked) = check_request(shape, version, &body) {

@@ -81,3 +81,143 @@ fn bodies_of_the_clients_pass() {
         assert_eq!(checked["location"], sent["location"], "{body}");
     }
 }
+
+/// Types and api-versions that az 2.91, azurerm 5.2 and the SDKs asked for in one day.
+const ASKED: &[(&str, &str)] = &[
+    (
+        "Microsoft.Compute/galleries",
+        "2021-10-01 2022-03-03 2023-07-03 2024-03-03 2025-03-03 2025-04-01 2026-03-03",
+    ),
+    (
+        "Microsoft.Compute/galleries/images",
+        "2021-10-01 2022-03-03 2024-03-03 2025-03-03 2026-03-03",
+    ),
+    (
+        "Microsoft.Compute/galleries/images/versions",
+        "2022-03-03 2023-07-03 2024-03-03 2025-03-03 2026-03-03",
+    ),
+    (
+        "Microsoft.Compute/galleries/softdeletedartifacttypes/artifacts/versions",
+        "2026-03-03",
+    ),
+    (
+        "Microsoft.Compute/locations/sharedGalleries",
+        "2022-01-03 2023-07-03 2026-03-03",
+    ),
+    (
+        "Microsoft.Compute/locations/communityGalleries",
+        "2023-07-03 2025-03-03 2026-03-03",
+    ),
+    (
+        "Microsoft.Compute/locations/capsOperations",
+        "2019-12-01 2022-03-03 2026-03-03",
+    ),
+    (
+        "Microsoft.Compute/locations/DiskOperations",
+        "2019-07-01 2023-04-02 2025-01-02 2026-03-02",
+    ),
+    (
+        "Microsoft.Compute/disks",
+        "2016-04-30-preview 2019-07-01 2023-04-02 2025-01-02 2026-03-02",
+    ),
+    (
+        "Microsoft.Compute/snapshots",
+        "2022-03-02 2023-04-02 2023-10-02 2025-01-02",
+    ),
+    ("Microsoft.Storage/storageAccounts", "2025-08-01"),
+    ("Microsoft.Storage/checkNameAvailability", "2025-08-01"),
+    ("Microsoft.Resources/subscriptions", "2022-12-01"),
+    ("Microsoft.Resources/locations", "2022-12-01"),
+    (
+        "Microsoft.Resources/resourceGroups",
+        "2023-07-01 2024-11-01 2025-04-01",
+    ),
+    ("Microsoft.Resources/resources", "2023-07-01 2024-11-01"),
+    ("Microsoft.Resources/providers", "2024-11-01"),
+    ("Microsoft.Resources/tags", "2024-11-01"),
+    ("Microsoft.Resources/tenants", "2022-12-01"),
+    ("Microsoft.Authorization/roleAssignments", "2022-04-01"),
+    (
+        "Microsoft.Authorization/roleDefinitions",
+        "2022-05-01-preview",
+    ),
+    ("Microsoft.Authorization/locks", "2016-09-01"),
+    ("Microsoft.ResourceGraph/resources", "2021-03-01"),
+];
+
+#[test]
+fn what_the_clients_ask_for_is_supported() {
+    for (type_name, versions) in ASKED {
+        for version in versions.split(' ') {
+            let taken = arm::versions::check(type_name, Some(version));
+            assert!(taken.is_ok(), "{type_name} {version}: {taken:?}");
+        }
+    }
+}
+
+/// Shape, api-version, body, the beginning of the refusal.
+const REFUSED: &[(Shape, &str, &str, &str)] = &[
+    (
+        Shape::GrantAccess,
+        "2018-06-01",
+        r#"{"access":"Read","durationInSeconds":1,"getSecureVMGuestStateSAS":true}"#,
+        "Could not find member 'getSecureVMGuestStateSAS' on object of type 'GrantAccessData'. Path 'getSecureVMGuestStateSAS', line 1, position",
+    ),
+    (
+        Shape::GrantAccess,
+        "2025-01-02",
+        r#"{"access":"Read","durationInSeconds":"1h"}"#,
+        "Could not convert string to integer: 1h. Path 'durationInSeconds'",
+    ),
+    (
+        Shape::GrantAccess,
+        "2025-01-02",
+        r#"[]"#,
+        "Cannot deserialize the current JSON array",
+    ),
+    (
+        Shape::SharingUpdate,
+        "2023-07-03",
+        r#"{"operationType":"Add","groups":[{"kind":"Subscriptions"}]}"#,
+        "Could not find member 'kind' on object of type 'SharingProfileGroup'. Path 'groups[0].kind'",
+    ),
+    (
+        Shape::SharingUpdate,
+        "2023-07-03",
+        r#"{"operationType":"Add","groups":{}}"#,
+        "Cannot deserialize the current JSON object",
+    ),
+    (
+        Shape::Disk,
+        "2025-01-02",
+        r#"{"location":"w","sku":{"name":"Premium_LRS","colour":"red"}}"#,
+        "Could not find member 'colour' on object of type",
+    ),
+    (
+        Shape::Disk,
+        "2018-06-01",
+        r#"{"location":"w","properties":{"creationData":{"createOption":"FromImage","galleryImageReference":{"id":"/v"}}}}"#,
+        "Could not find member 'galleryImageReference' on object of type 'CreationData'.",
+    ),
+    (
+        Shape::Gallery,
+        "2021-10-01",
+        r#"{"location":"w","identity":{"type":"SystemAssigned"}}"#,
+        "Could not find member 'identity' on object of type 'Gallery'.",
+    ),
+    (
+        Shape::ImageVersion,
+        "2022-01-03",
+        r#"{"location":"w","properties":{"publishingProfile":{"targetRegions":[{"name":"w","excludeFromLatest":true}]}}}"#,
+        "Could not find member 'excludeFromLatest' on object of type 'TargetRegion'. Path 'properties.publishingProfile.targetRegions[0].excludeFromLatest'",
+    ),
+];
+
+#[test]
+fn what_is_unknown_is_refused_by_name_and_place() {
+    for (shape, api_version, body, text) in REFUSED {
+        let error = check_request_bytes(*shape, api_version, body.as_bytes()).expect_err(body);
+        assert_eq!(error.code, "BadRequest", "{body}");
+        assert!(error.message.starts_with(text), "{body}: {error}");
+    }
+}

@@ -81,7 +81,7 @@ fn decide(
         "" => GROUP.to_owned(),
         path => format!("{GROUP}/providers/{path}"),
     };
-    let id = ResourceId::parse(&id).unwrap();
+    let id = ResourceId::parse(&id).expect("an id");
     let mut fresh = || Uuid::from_u128(7);
     let mut ctx = PutContext {
         regions: &regions,
@@ -91,7 +91,7 @@ fn decide(
         parent: None,
         gallery: None,
     };
-    let kind = id.kind().unwrap();
+    let kind = id.kind().expect("a kind");
     match stored {
         Some((row, true)) => plan_patch(kind, &mut ctx, &id, body, row),
         stored => plan_put(kind, &mut ctx, &id, body, stored.map(|(row, _)| row)),

@@ -35,23 +35,42 @@ impl Dialect {
         }
     }
 
-    /// Returns the statement that finds the next runnable operation.
+    /// Returns the statement that waits until no other write is under way; none where beginning does.
     ///
-    /// PostgreSQL skips rows that another worker has just locked; SQLite has one writer at a time.
-    pub const fn next_operation(self) -> &'static str {
-        const NEXT: &str = "SELECT id FROM operations AS o WHERE state = 'InProgress' AND run_at_ms <= $1 \
-             AND lease_until_ms <= $1 AND NOT EXISTS (SELECT 1 FROM operations AS b WHERE \
-             b.resource_key = o.resource_key AND b.state = 'InProgress' AND b.sequence < o.sequence) \
-             ORDER BY sequence LIMIT 1";
+    /// A write reads before it decides: how many disks count against a quota, whether a gallery still
+    /// has images, who holds a name, which number the next operation gets. Under PostgreSQL's default
+    /// isolation two such transactions pass each other and both come true; under `SERIALIZABLE` one
+    /// of them fails and every caller would have to begin again. So there is one writer at a time on
+    /// both databases. The lock ends with its transaction, whatever becomes of its client.
+    pub const fn one_writer(self) -> Option<&'static str> {
         match self {
-            Self::Sqlite => NEXT,
+            Self::Sqlite => None,
             Self::Postgres => {
-                "SELECT id FROM operations AS o WHERE state = 'InProgress' AND run_at_ms <= $1 \
-                 AND lease_until_ms <= $1 AND NOT EXISTS (SELECT 1 FROM operations AS b WHERE \
-                 b.resource_key = o.resource_key AND b.state = 'InProgress' AND b.sequence < o.sequence) \
-                 ORDER BY sequence LIMIT 1 FOR UPDATE SKIP LOCKED"
+                Some("SELECT 1 FROM (SELECT pg_advisory_xact_lock(6217001)) AS locked")
             }
         }
+    }
+
+    /// Brings every text column to byte order, whatever the collation of the database.
+    ///
+    /// Keys are compared as ranges and pages go on after a name: that holds only when the order is the
+    /// one of bytes, as it is in SQLite. A later migration's columns are found by the same statement.
+    pub async fn sort_by_bytes(self, pool: &AnyPool) -> Result<()> {
+        const SQL: &str = r#"
+            DO $$ DECLARE found record; BEGIN
+                FOR found IN
+                    SELECT table_name, column_name FROM information_schema.columns
+                    WHERE table_schema = current_schema() AND data_type = 'text'
+                    AND collation_name IS DISTINCT FROM 'C' AND table_name <> '_sqlx_migrations'
+                LOOP
+                    EXECUTE format('ALTER TABLE %I ALTER COLUMN %I TYPE TEXT COLLATE "C"',
+                        found.table_name, found.column_name);
+                END LOOP;
+            END $$"#;
+        if self == Self::Postgres {
+            pool.execute(SQL).await?;
+        }
+        Ok(())
     }
 
     /// Returns a statement whose `{name}` compares and sorts by bytes, as SQLite always does.
@@ -99,6 +118,15 @@ impl Dialect {
                 "PRAGMA cache_size = -8000",
             ] {
                 connection.execute(pragma).await?;
+            }
+        }
+        if self == Self::Postgres {
+            // One writer waits for the other: neither for ever, and not for one that has gone quiet.
+            for setting in [
+                "SET lock_timeout = '20s'",
+                "SET idle_in_transaction_session_timeout = '20s'",
+            ] {
+                connection.execute(setting).await?;
             }
         }
         Ok(())

@@ -1,9 +1,9 @@
 //! Metadata in SQLite or PostgreSQL: the only SQL of the house.
 //!
 //! One text of every statement serves both databases; what differs lives in [`dialect`]. Writes go
-//! through [`Tx`], one transaction from [`Catalog::write`] to [`Tx::commit`]; on SQLite there is one
-//! writer at a time and it starts with `BEGIN IMMEDIATE`, so a transaction that reads and then
-//! writes never fails half-way. What was committed survives a power cut (`synchronous = FULL`).
+//! through [`Tx`], one transaction from [`Catalog::write`] to [`Tx::commit`]. There is one writer at a
+//! time on both databases, so a transaction that reads, decides and then writes decides right and
+//! never fails half-way. What was committed survives a power cut (`synchronous = FULL`).
 
 mod blob_writes;
 mod claims;

@@ -80,8 +80,11 @@ impl Tx {
         now_ms: i64,
         lease_ms: i64,
     ) -> Result<Option<Operation>> {
-        let sql = self.dialect.next_operation();
-        let Some(row) = sqlx::query(sql)
+        const NEXT: &str = "SELECT id FROM operations AS o WHERE state = 'InProgress' AND run_at_ms <= $1 \
+             AND lease_until_ms <= $1 AND NOT EXISTS (SELECT 1 FROM operations AS b WHERE \
+             b.resource_key = o.resource_key AND b.state = 'InProgress' AND b.sequence < o.sequence) \
+             ORDER BY sequence LIMIT 1";
+        let Some(row) = sqlx::query(NEXT)
             .bind(now_ms)
             .fetch_optional(self.connection())
             .await?

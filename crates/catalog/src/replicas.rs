@@ -132,6 +132,21 @@ impl Tx {
         Ok(())
     }
 
+    /// Forgets an owner's replicas whose slot is not among `slots`.
+    pub async fn keep_replica_slots(&mut self, owner: &str, slots: &[&str]) -> Result<()> {
+        for replica in self.replicas(owner).await? {
+            if !slots.contains(&replica.slot.as_str()) {
+                sqlx::query("DELETE FROM replicas WHERE owner = $1 AND slot = $2 AND region = $3")
+                    .bind(owner)
+                    .bind(replica.slot)
+                    .bind(replica.region)
+                    .execute(self.connection())
+                    .await?;
+            }
+        }
+        Ok(())
+    }
+
     /// Forgets an owner's replicas, all or those of one region.
     pub async fn delete_replicas(&mut self, owner: &str, region: Option<&str>) -> Result<u64> {
         let done =

@@ -3,7 +3,7 @@
 use std::ops::{Deref, DerefMut};
 
 use sqlx::pool::PoolConnection;
-use sqlx::{Any, AnyConnection, AnyPool, Transaction};
+use sqlx::{Any, AnyConnection, AnyPool, Executor as _, Transaction};
 
 use crate::dialect::Dialect;
 use crate::error::Result;
@@ -37,6 +37,7 @@ impl Catalog {
         let dialect = Dialect::of(url);
         let writers = dialect.writers(url).await?;
         sqlx::migrate!().run(&writers).await?;
+        dialect.sort_by_bytes(&writers).await?;
         let readers = dialect.readers(url).await?;
         Ok(Self {
             writers,
@@ -45,9 +46,12 @@ impl Catalog {
         })
     }
 
-    /// Starts a transaction that may write.
+    /// Starts a transaction that may write; there is one at a time.
     pub async fn write(&self) -> Result<Tx> {
-        let inner = self.writers.begin_with(self.dialect.begin_write()).await?;
+        let mut inner = self.writers.begin_with(self.dialect.begin_write()).await?;
+        if let Some(wait) = self.dialect.one_writer() {
+            inner.execute(wait).await?;
+        }
         Ok(Tx(Read {
             inner: Inner::Transaction(inner),
             dialect: self.dialect,

@@ -68,6 +68,18 @@ pub(crate) fn fetch(
     file.read_at(offset, buf)
 }
 
+/// Fills `buf` from the file; what lies behind its end is zero.
+pub(crate) fn read_padded(file: &dyn Source, offset: u64, buf: &mut [u8]) -> Result<(), DiskError> {
+    let present = file.size_bytes().saturating_sub(offset);
+    let length = buf.len().min(index(present));
+    let (there, missing) = buf.split_at_mut(length);
+    missing.fill(0);
+    if there.is_empty() {
+        return Ok(());
+    }
+    file.read_at(offset, there)
+}
+
 /// Like [`fetch`] into a new buffer.
 pub(crate) fn fetch_vec(
     file: &dyn Source,

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use crate::bytes::index;
 use crate::source::{DiskError, Source};
-use crate::{qcow2, vhd, vmdk};
+use crate::{qcow2, vhd, vhdx, vmdk};
 
 /// The formats that can be read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -19,6 +19,8 @@ pub enum Format {
     Qcow2,
     /// VMDK in one file: `monolithicSparse` or `streamOptimized`.
     Vmdk,
+    /// VHDX that needs no other file; a log that was not replayed is replayed in memory.
+    Vhdx,
 }
 
 /// Opens a disk in the named format.
@@ -33,6 +35,7 @@ pub fn open(format: Format, inner: Arc<dyn Source>) -> Result<Arc<dyn Source>, D
         Format::DynamicVhd => vhd::DynamicVhd::new(inner).map(|disk| Arc::new(disk) as _),
         Format::Qcow2 => qcow2::Qcow2::new(inner).map(|disk| Arc::new(disk) as _),
         Format::Vmdk => vmdk::Vmdk::new(inner).map(|disk| Arc::new(disk) as _),
+        Format::Vhdx => vhdx::Vhdx::new(inner).map(|disk| Arc::new(disk) as _),
     };
     opened.map_err(|error| with_hint(error, format, seen.as_ref()))
 }
@@ -56,6 +59,7 @@ impl Format {
             Self::DynamicVhd => "dynamic VHD",
             Self::Qcow2 => "qcow2",
             Self::Vmdk => "VMDK",
+            Self::Vhdx => "VHDX",
         }
     }
 }

@@ -7,6 +7,7 @@
 
 mod bytes;
 mod cache;
+mod crc32c;
 mod decompress;
 mod format;
 pub mod memory;
@@ -14,6 +15,7 @@ pub mod qcow2;
 pub mod raw;
 pub mod source;
 pub mod vhd;
+pub mod vhdx;
 pub mod vmdk;
 mod walk;
 

@@ -1,5 +1,10 @@
 //! qcow2: what we read is what `qemu-img` reads, and the other way round; hostile files are refused.
 
+#![expect(
+    clippy::disallowed_methods,
+    reason = "compares with the tools of others"
+)]
+
 mod common;
 
 use std::fs::File;
@@ -283,4 +288,18 @@ fn many_guest_clusters_on_few_compressed_bytes_are_refused() {
     }
     let text = refused_or_malformed(Qcow2::new(Memory(image)));
     assert!(text.contains("share"), "{text}");
+}
+
+#[test]
+fn a_file_that_ends_inside_its_last_cluster_reads_as_zero_behind_its_end() {
+    let mut image = small();
+    let at = image.len() as u64;
+    image.extend_from_slice(&[5; 512]);
+    image[4 * CLUSTER + 8..][..8].copy_from_slice(&at.to_be_bytes());
+    let disk = Qcow2::new(Memory(image)).unwrap();
+    let mut read = [1; 1024];
+    disk.read_at(65536, &mut read).unwrap();
+    assert!(read[..512] == [5; 512] && read[512..] == [0; 512]);
+    disk.read_at(65536 + 4096, &mut read).unwrap();
+    assert!(read == [0; 1024]);
 }

@@ -6,8 +6,8 @@ mod tier;
 use serde_json::{Value, json};
 
 use crate::plan::{
-    PutContext, canonical, drop_nothing, is_nothing, is_part, moment, properties, same, start,
-    take, text, word,
+    PutContext, canonical, drop_nothing, drop_query, is_nothing, is_part, moment, properties, same,
+    start, take, text, word,
 };
 use crate::resource::Document;
 use crate::{Error, Kind, Resource, ResourceId, Result};
@@ -197,10 +197,13 @@ fn plan_creation(
     is_new: bool,
 ) -> Result<()> {
     const TARGET: &str = "disk.properties.creationData";
-    let creation = sent.get("creationData").and_then(Value::as_object);
+    let mut creation = sent.get("creationData").and_then(Value::as_object).cloned();
+    if let Some(creation) = &mut creation {
+        drop_query(creation, "sourceUri");
+    }
     if !is_new {
         let stored = row.properties.get("creationData");
-        for (name, value) in creation.into_iter().flatten() {
+        for (name, value) in creation.iter().flatten() {
             // What was not said is off.
             let held = stored.and_then(|s| s.get(name));
             let is_off = held.is_none() && value == &Value::Bool(false);
@@ -210,7 +213,7 @@ fn plan_creation(
         }
         return Ok(());
     }
-    let mut creation = creation.cloned().ok_or_else(|| Error::required(TARGET))?;
+    let mut creation = creation.ok_or_else(|| Error::required(TARGET))?;
     canonical(
         &mut creation,
         "createOption",

@@ -21,7 +21,7 @@ use crate::{
 
 pub use regions::{is_excluded_in, target_regions};
 pub use source::{SourceFacts, check_source_matches};
-pub use storage::{source_ids, was_published};
+pub use storage::{has_content, source_ids};
 
 const WIRE: &str = "galleryImageVersion.properties";
 /// What a safety profile lets a caller set.
@@ -84,10 +84,10 @@ pub fn plan_put(
     id.name().parse::<VersionNumber>()?;
     let mut row = start(ctx, Kind::ImageVersion, id, body, stored)?;
     let sent = properties(body);
-    // A version that failed before it was ever published holds nothing: a new PUT may say everything anew.
-    // One that was published keeps its content, whatever a later update came to.
+    // A version that failed before it was captured holds nothing: a new PUT may say everything anew.
+    // One that has content keeps it, whatever a later write came to.
     let is_new =
-        stored.is_none_or(|s| s.state == ProvisioningState::Failed && !storage::was_published(s));
+        stored.is_none_or(|s| s.state == ProvisioningState::Failed && !storage::has_content(s));
     check_gallery(ctx, &row, &sent, is_new)?;
     profile::plan(ctx, &mut row, &sent, is_new)?;
     storage::plan(ctx, &mut row, &sent, is_new)?;

@@ -248,6 +248,15 @@ pub(crate) fn is_part(stored: Option<&Value>, sent: &Value) -> bool {
     }
 }
 
+/// Takes the query off a URL: its SAS is a secret, and readers see what is stored.
+pub(crate) fn drop_query(members: &mut Document, name: &str) {
+    if let Some(Value::String(url)) = members.get_mut(name)
+        && let Some(end) = url.find(['?', '#'])
+    {
+        url.truncate(end);
+    }
+}
+
 /// Whether a value says nothing: an empty text, list or object, and objects of such.
 pub(crate) fn is_nothing(value: &Value) -> bool {
     match value {

@@ -1,5 +1,7 @@
 //! The rules of storage accounts as tables. Source: `WIRE.md` 4.8.
 
+#![expect(clippy::unwrap_used, reason = "a test may panic")]
+
 mod common;
 
 use common::{Expect, GROUP, World, check, fixed, invalid, refused, stored};

@@ -1,5 +1,8 @@
 //! The rules of galleries as tables. Source: `API.md` 3.1, 5.1, 8.
 
+#![expect(clippy::too_many_lines, reason = "a table of rules is one list")]
+#![expect(clippy::unwrap_used, reason = "a test may panic")]
+
 mod common;
 
 use common::{

@@ -1,5 +1,7 @@
 //! Which version `latest` is: laws and a table. Source: `API.md` 7.
 
+#![expect(clippy::unwrap_used, reason = "a test may panic")]
+
 use domain::image_version::VersionNumber;
 use domain::latest::{Candidate, Lost, choose_latest, why_not};
 use proptest::prelude::*;

@@ -118,7 +118,7 @@ impl Engine {
         let pinned = row.internal.get("imageVersion").or(reference.get("id"));
         let id = ResourceId::parse(pinned.and_then(Value::as_str).unwrap_or_default())?;
         let mut read = self.catalog().read().await.map_err(db)?;
-        let chosen = image_choice::choose(&mut read, &id, &row.location, self.now_ms()).await?;
+        let chosen = image_choice::choose(self, &mut read, &id, &row.location).await?;
         let definition = match chosen.version.id.parent() {
             Some(definition) => read.load(&definition).await.map_err(db)?,
             None => None,

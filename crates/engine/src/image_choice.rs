@@ -4,11 +4,12 @@
 //! `latest` costs the same among ten versions and among a million.
 
 use catalog::{Read, Replica, ReplicaState};
-use domain::image_version::VersionNumber;
+use domain::image_version::{VersionNumber, is_excluded_in, target_regions};
 use domain::latest::{Candidate, choose_latest};
 use domain::{Error, ErrorKind, Kind, ProvisioningState, Resource, ResourceId, Result};
 use serde_json::Value;
 
+use crate::Engine;
 use crate::error::catalog as db;
 
 /// Versions looked at in one go.
@@ -25,18 +26,18 @@ pub(crate) struct Chosen {
 
 /// Returns the version that `id` (of a version, a definition or `…/versions/latest`) means in a region.
 pub(crate) async fn choose(
+    engine: &Engine,
     read: &mut Read,
     id: &ResourceId,
     region: &str,
-    now_ms: i64,
 ) -> Result<Chosen> {
     match id.kind() {
-        Some(Kind::Image) => latest(read, id, region).await,
+        Some(Kind::Image) => latest(engine, read, id, region).await,
         Some(Kind::ImageVersion) if id.name().eq_ignore_ascii_case("latest") => {
             let definition = id.parent().ok_or_else(Error::internal)?;
-            latest(read, &definition, region).await
+            latest(engine, read, &definition, region).await
         }
-        Some(Kind::ImageVersion) => named(read, id, region, now_ms).await,
+        Some(Kind::ImageVersion) => named(engine, read, id, region).await,
         _ => Err(Error::invalid_parameter(
             "imageReference",
             "The value of parameter imageReference is invalid.",
@@ -44,14 +45,14 @@ pub(crate) async fn choose(
     }
 }
 
-async fn named(read: &mut Read, id: &ResourceId, region: &str, now_ms: i64) -> Result<Chosen> {
+async fn named(engine: &Engine, read: &mut Read, id: &ResourceId, region: &str) -> Result<Chosen> {
     let version = match read.load(id).await.map_err(db)? {
         Some(version) => version,
-        None => retained(read, id, now_ms)
+        None => retained(read, id, engine.now_ms())
             .await?
             .ok_or_else(|| not_in_region(id, region))?,
     };
-    let replicas = complete_in(read, id, region).await?;
+    let replicas = complete_in(engine, read, &version, region).await?;
     let replicas = replicas.ok_or_else(|| not_in_region(id, region))?;
     Ok(Chosen { version, replicas })
 }
@@ -74,7 +75,12 @@ async fn retained(read: &mut Read, id: &ResourceId, now_ms: i64) -> Result<Optio
     Ok(Some(version).filter(|_| policy.is_enabled && ends_ms.is_some_and(|ends| now_ms < ends)))
 }
 
-async fn latest(read: &mut Read, definition: &ResourceId, region: &str) -> Result<Chosen> {
+async fn latest(
+    engine: &Engine,
+    read: &mut Read,
+    definition: &ResourceId,
+    region: &str,
+) -> Result<Chosen> {
     let mut before = None;
     loop {
         let page = read
@@ -83,8 +89,8 @@ async fn latest(read: &mut Read, definition: &ResourceId, region: &str) -> Resul
             .map_err(db)?;
         let (mut rows, mut candidates) = (Vec::new(), Vec::new());
         for version in page.items {
-            let replicas = complete_in(read, &version.id, region).await?;
-            candidates.push(candidate(&version, replicas.is_some(), region)?);
+            let replicas = complete_in(engine, read, &version, region).await?;
+            candidates.push(candidate(engine, &version, replicas.is_some(), region)?);
             rows.push((version, replicas));
         }
         if let Some(best) = choose_latest(&candidates) {
@@ -103,19 +109,14 @@ async fn latest(read: &mut Read, definition: &ResourceId, region: &str) -> Resul
     }
 }
 
-fn candidate(version: &Resource, is_complete_here: bool, region: &str) -> Result<Candidate> {
+fn candidate(
+    engine: &Engine,
+    version: &Resource,
+    is_complete_here: bool,
+    region: &str,
+) -> Result<Candidate> {
     let profile = version.properties.get("publishingProfile");
-    let flag = |holder: Option<&Value>| holder?.get("excludeFromLatest")?.as_bool();
-    let regional = profile
-        .and_then(|p| p.get("targetRegions"))
-        .and_then(Value::as_array)
-        .into_iter()
-        .flatten()
-        .find(|r| {
-            r["name"]
-                .as_str()
-                .is_some_and(|n| domain::region::normalise(n) == region)
-        });
+    let everywhere = profile.and_then(|p| p.get("excludeFromLatest"));
     Ok(Candidate {
         number: version.id.name().parse::<VersionNumber>()?,
         // A region that is complete serves while others still replicate.
@@ -124,21 +125,26 @@ fn candidate(version: &Resource, is_complete_here: bool, region: &str) -> Result
             ProvisioningState::Failed | ProvisioningState::Deleting
         ),
         is_complete_here,
-        excluded_here: flag(regional),
-        is_excluded: flag(profile).unwrap_or(false),
+        excluded_here: is_excluded_in(version, region, engine.regions()),
+        is_excluded: everywhere.and_then(Value::as_bool).unwrap_or(false),
     })
 }
 
-/// Returns a version's replicas in a region, if there are some and all are complete.
+/// Returns a version's replicas in a region, if it is a target and all of them are complete.
 async fn complete_in(
+    engine: &Engine,
     read: &mut Read,
-    version: &ResourceId,
+    version: &Resource,
     region: &str,
 ) -> Result<Option<Vec<Replica>>> {
-    let mut replicas = read.replicas(&version.key()).await.map_err(db)?;
+    let targets = target_regions(version, engine.regions());
+    if !targets.iter().any(|target| target == region) {
+        return Ok(None);
+    }
+    let mut replicas = read.replicas(&version.id.key()).await.map_err(db)?;
     replicas.retain(|r| r.region == region);
-    let is_there =
-        !replicas.is_empty() && replicas.iter().all(|r| r.state == ReplicaState::Completed);
+    let is_complete = |r: &Replica| r.state == ReplicaState::Completed;
+    let is_there = !replicas.is_empty() && replicas.iter().all(is_complete);
     Ok(is_there.then_some(replicas))
 }
 

@@ -22,10 +22,12 @@ const LEASE_MS: i64 = 30_000;
 const RENEW_EVERY: Duration = Duration::from_secs(10);
 /// How often an idle worker looks for work that nobody rang for (a dead worker's, another node's).
 const LOOK_EVERY: Duration = Duration::from_secs(1);
-/// How often a request that waits for its work looks.
-const WAIT_LOOK_EVERY: Duration = Duration::from_millis(20);
 /// How often work is begun again after a passing failure, with doubling pauses.
 const ATTEMPTS_MAX: i64 = 5;
+/// How long a request waits for work whose client knows no polling.
+const WAIT_LIMIT: Duration = Duration::from_secs(45);
+/// Pause between two looks at it.
+const WAIT_EVERY: Duration = Duration::from_millis(10);
 /// Pause after the first passing failure.
 const RETRY_MS: i64 = 500;
 
@@ -68,22 +70,28 @@ impl Engine {
         ))
     }
 
-    /// Waits until an operation is over, at most `limit`; returns it as it is then.
-    ///
-    /// For the few verbs whose service answers only when the work is done.
-    pub async fn wait_for(&self, id: Uuid, limit: Duration) -> Result<Option<Operation>> {
-        let started = tokio::time::Instant::now();
+    /// Waits until an operation is over and returns it, for kinds whose clients know no polling.
+    pub async fn finished(&self, id: Uuid) -> Result<Operation> {
+        let deadline = tokio::time::Instant::now() + WAIT_LIMIT;
         loop {
             let mut read = self.catalog().read().await.map_err(db)?;
             let found = read.load_operation(id).await.map_err(db)?;
             drop(read);
-            let is_over = found
-                .as_ref()
-                .is_none_or(|op| op.state != OperationState::InProgress);
-            if is_over || started.elapsed() >= limit {
-                return Ok(found);
+            match found {
+                Some(operation) if operation.state != OperationState::InProgress => {
+                    return Ok(operation);
+                }
+                Some(_) if tokio::time::Instant::now() < deadline => {
+                    tokio::time::sleep(WAIT_EVERY).await
+                }
+                _ => {
+                    return Err(Error::new(
+                        ErrorKind::Unavailable,
+                        "OperationPending",
+                        "The work was accepted and goes on, but it is not over yet. Read the resource in a moment.",
+                    ));
+                }
             }
-            tokio::time::sleep(WAIT_LOOK_EVERY).await;
         }
     }
 

@@ -119,11 +119,24 @@ impl Engine {
         {
             return Err(marked_for_deletion(kind, id.name(), "Update"));
         }
-        let mut planned = rules::plan(self, &mut tx, ctx, id, body, stored.as_ref(), verb).await?;
+        let wanted = rules::Wanted {
+            id,
+            body,
+            stored: stored.as_ref(),
+            verb,
+            now_ms,
+        };
+        let mut planned = rules::plan(self, &mut tx, ctx, &wanted).await?;
         crate::storage_account::complete(&mut planned.resource)?;
         let is_created = stored.is_none() && !planned.is_restored;
-        if is_created {
+        // A version that has captured nothing may have been given another source.
+        let is_empty = kind == Kind::ImageVersion
+            && !planned.is_restored
+            && !planned.resource.internal.contains_key("images");
+        if is_created || is_empty {
             rules::check_links(self, &mut tx, &mut planned.resource).await?;
+        }
+        if is_created {
             rules::reserve_quota(&mut tx, &planned.resource).await?;
             rules::claim_names(&mut tx, &planned.resource).await?;
         }

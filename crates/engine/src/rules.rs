@@ -24,16 +24,34 @@ pub(crate) struct Planned {
     pub is_restored: bool,
 }
 
+/// A write to decide.
+pub(crate) struct Wanted<'a> {
+    /// What is written.
+    pub id: &'a ResourceId,
+    /// What was sent.
+    pub body: &'a Value,
+    /// The row as it stands.
+    pub stored: Option<&'a Resource>,
+    /// Which write is meant.
+    pub verb: Verb,
+    /// When it was asked: dates in the row are the start of its operation.
+    pub now_ms: i64,
+}
+
 /// Decides a write by the rules of its kind.
 pub(crate) async fn plan(
     engine: &Engine,
     tx: &mut Tx,
     ctx: &Ctx,
-    id: &ResourceId,
-    body: &Value,
-    stored: Option<&Resource>,
-    verb: Verb,
+    wanted: &Wanted<'_>,
 ) -> Result<Planned> {
+    let Wanted {
+        id,
+        body,
+        stored,
+        verb,
+        now_ms,
+    } = *wanted;
     let parent = match id
         .parent()
         .filter(|p| p.kind() != Some(Kind::ResourceGroup))
@@ -51,13 +69,13 @@ pub(crate) async fn plan(
     if id.kind() == Some(Kind::ImageVersion) && stored.is_none() {
         let hidden = tx.load_deleted(id).await.map_err(db)?;
         if let Some(hidden) = hidden {
-            return restore(engine, id, body, hidden, gallery.as_ref());
+            return restore(now_ms, id, body, hidden, gallery.as_ref());
         }
     }
     let mut fresh = Uuid::new_v4;
     let mut context = PutContext {
         regions: engine.regions(),
-        now_ms: engine.now_ms(),
+        now_ms,
         api_version: &ctx.api_version,
         fresh: &mut fresh,
         parent: parent.as_ref(),
@@ -80,7 +98,7 @@ pub(crate) async fn plan(
 }
 
 fn restore(
-    engine: &Engine,
+    now_ms: i64,
     id: &ResourceId,
     body: &Value,
     hidden: Resource,
@@ -88,8 +106,7 @@ fn restore(
 ) -> Result<Planned> {
     match domain::image_version::put_kind(body) {
         PutKind::Restore => {
-            let mut resource =
-                domain::image_version::plan_restore(engine.now_ms(), body, &hidden, gallery)?;
+            let mut resource = domain::image_version::plan_restore(now_ms, body, &hidden, gallery)?;
             resource.deleted_ms = None;
             resource.state = ProvisioningState::Updating;
             Ok(Planned {
@@ -145,7 +162,7 @@ async fn choose_image(engine: &Engine, tx: &mut Tx, row: &mut Resource) -> Resul
             .unwrap_or_default(),
     )?;
     let slot = crate::disk::image_slot(reference);
-    let chosen = image_choice::choose(tx, &id, &row.location, engine.now_ms()).await?;
+    let chosen = image_choice::choose(engine, tx, &id, &row.location).await?;
     if !chosen.replicas.iter().any(|r| r.slot == slot) {
         return Err(crate::disk::no_such_lun());
     }
@@ -172,8 +189,10 @@ pub(crate) async fn reserve_quota(tx: &mut Tx, row: &Resource) -> Result<()> {
     let Some(limit) = domain::quota::limit(row.kind) else {
         return Ok(());
     };
+    // Groups are counted in the whole subscription, everything else by region.
+    let location = Some(row.location.as_str()).filter(|_| row.kind != Kind::ResourceGroup);
     let held = tx
-        .count(row.id.subscription(), Some(&row.location), row.kind)
+        .count(row.id.subscription(), location, row.kind)
         .await
         .map_err(db)?;
     domain::quota::check(row.kind, &row.location, held, limit)

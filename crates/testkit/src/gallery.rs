@@ -1,5 +1,10 @@
 //! The real server as a child process.
 
+#![expect(
+    clippy::disallowed_methods,
+    reason = "it starts the real binary and ends it by its id"
+)]
+
 use std::io::{BufRead as _, BufReader};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};

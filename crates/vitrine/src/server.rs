@@ -1,5 +1,10 @@
 //! The server: TLS listener, workers, maintenance, orderly shutdown.
 
+#![expect(
+    clippy::disallowed_methods,
+    reason = "every task is waited for before the server ends"
+)]
+
 use std::net::SocketAddr;
 use std::time::Duration;
 

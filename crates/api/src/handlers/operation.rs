@@ -14,7 +14,7 @@ use crate::request::Request;
 pub(crate) async fn poll(request: Request) -> Result<Reply> {
     let unknown = || Error::not_found("NotFound", "The operation was not found.");
     let id = Uuid::parse_str(request.param("operation")).map_err(|_| unknown())?;
-    let operation = request
+    let mut operation = request
         .engine
         .operation(&request.ctx, request.param("subscription"), id)
         .await?;
@@ -24,13 +24,10 @@ pub(crate) async fn poll(request: Request) -> Result<Reply> {
     if monitors || operation.family == Family::Group {
         return monitor(&request, &operation).await;
     }
-    let mut body = arm::operation::status(&operation);
-    if operation.state == OperationState::Succeeded
-        && let Some(output) = output(&request, &operation).await?
-    {
-        body["properties"] = serde_json::json!({ "output": output });
+    if operation.state == OperationState::Succeeded {
+        operation.output = output(&request, &operation).await?;
     }
-    let reply = Reply::ok(body);
+    let reply = Reply::ok(arm::operation::status(&operation));
     Ok(match operation.state {
         OperationState::InProgress => reply.header("retry-after", "1"),
         _ => reply,

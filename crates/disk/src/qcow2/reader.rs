@@ -6,7 +6,7 @@ use super::FORMAT;
 use super::check::check;
 use super::entry::{Cluster, decode, l2_offset};
 use super::header::{Compression, Header};
-use crate::bytes::{be64, fetch_vec, index};
+use crate::bytes::{be64, fetch_vec, index, read_padded};
 use crate::cache::PieceCache;
 use crate::decompress::{Deflate, inflate, unzstd};
 use crate::source::{DiskError, Extent, ExtentKind, Source, check_range};
@@ -58,16 +58,6 @@ impl<S: Source> Qcow2<S> {
         };
         let entry = be64(table, index(number % self.header.l2_entries()) * 8);
         decode(entry, &self.header)
-    }
-
-    /// Reads a part of a cluster or of several that follow each other in the file; what the file
-    /// lacks at its end is zero.
-    fn read_plain(&self, at: u64, buf: &mut [u8]) -> Result<(), DiskError> {
-        let present = self.inner.size_bytes().saturating_sub(at);
-        let length = buf.len().min(index(present));
-        let (there, missing) = buf.split_at_mut(length);
-        missing.fill(0);
-        self.inner.read_at(at, there)
     }
 
     fn unpack(&self, at: u64, length: u64) -> Result<Arc<[u8]>, DiskError> {
@@ -124,7 +114,8 @@ impl<S: Source> Qcow2<S> {
         let buf = &mut buf[..length];
         match first {
             Cluster::Zero => buf.fill(0),
-            Cluster::Data(from) => self.read_plain(from + within, buf)?,
+            // The file may end inside its last cluster.
+            Cluster::Data(from) => read_padded(&self.inner, from + within, buf)?,
             Cluster::Packed { at, length } => {
                 let bytes = self.unpack(at, length)?;
                 let from = index(within);

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use super::header::Header;
 use super::{FORMAT, SECTOR_BYTES};
-use crate::bytes::{fetch, fetch_vec, index, le32, le64};
+use crate::bytes::{fetch, fetch_vec, index, le32, le64, read_padded};
 use crate::cache::PieceCache;
 use crate::decompress::{Deflate, inflate};
 use crate::source::{DiskError, Extent, ExtentKind, Source, check_range};
@@ -195,13 +195,7 @@ impl<S: Source> Vmdk<S> {
                 let from = index(within);
                 buf.copy_from_slice(&bytes[from..from + buf.len()]);
             }
-            Grain::At(at) => {
-                let present = self.inner.size_bytes().saturating_sub(at + within);
-                let length = buf.len().min(index(present));
-                let (there, missing) = buf.split_at_mut(length);
-                missing.fill(0);
-                self.inner.read_at(at + within, there)?;
-            }
+            Grain::At(at) => read_padded(&self.inner, at + within, buf)?,
         }
         Ok(())
     }

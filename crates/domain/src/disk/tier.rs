@@ -4,8 +4,11 @@ use serde_json::{Value, json};
 
 use crate::Resource;
 
+/// IOPS and MB/s.
+type Speed = [u64; 2];
+
 /// Largest size in GiB, number of the tier, IOPS and MB/s of Premium, of Standard SSD, of Standard HDD.
-const TIERS: [(u64, u32, [u64; 2], [u64; 2], [u64; 2]); 14] = [
+const TIERS: [(u64, u32, Speed, Speed, Speed); 14] = [
     (4, 1, [120, 25], [500, 100], [500, 60]),
     (8, 2, [120, 25], [500, 100], [500, 60]),
     (16, 3, [120, 25], [500, 100], [500, 60]),

@@ -157,7 +157,7 @@ pub fn check_source_matches(
     check_size(version, facts.size_bytes)
 }
 
-/// A source that needs NVMe makes images that say so. Source: `API.md` 4.
+/// A source that needs `NVMe` makes images that say so. Source: `API.md` 4.
 fn check_controllers(definition: &Resource, facts: &SourceFacts) -> Result<()> {
     let names = |types: &str, name: &str| types.to_ascii_lowercase().contains(name);
     let needs_nvme = |types: &&str| names(types, "nvme") && !names(types, "scsi");

@@ -2,12 +2,14 @@
 
 use serde_json::{Value, json};
 
-use super::WIRE;
-use crate::plan::{PutContext, canonical, is_nothing, same, text};
+use super::{WIRE, out_of_range};
+use crate::plan::{PutContext, canonical, drop_query, is_nothing, same, text};
 use crate::resource::Document;
 use crate::{Error, Resource, ResourceId, Result, features};
 
 const CACHING: [&str; 3] = ["None", "ReadOnly", "ReadWrite"];
+/// The highest number of a data disk.
+const LUN_MAX: i64 = 63;
 /// Ways to name one source of all disks.
 const WHOLE: [&str; 3] = ["id", "virtualMachineId", "communityGalleryImageId"];
 /// Ways to name the source of one disk.
@@ -43,8 +45,8 @@ pub(super) fn plan(
     Ok(())
 }
 
-/// Whether a version was complete once: from then on its content stays what it is.
-pub fn was_published(row: &Resource) -> bool {
+/// Whether a version's disks were captured: a region may serve them already, so they stay what they are.
+pub fn has_content(row: &Resource) -> bool {
     row.properties
         .get("storageProfile")
         .and_then(|p| p.pointer("/osDiskImage/sizeInGB"))
@@ -153,7 +155,9 @@ fn shape_disk(sent: &Document, caching: &str, of: &str) -> Result<Document> {
 
 /// Returns the members of a source that say something.
 fn named(source: Option<&Value>, names: &[&str]) -> Option<Document> {
-    let source = source?.as_object()?;
+    let mut source = source?.as_object()?.clone();
+    drop_query(&mut source, "uri");
+    let source = &source;
     let says = |name: &&&str| text(source, name).is_some_and(|t| !t.is_empty());
     let out: Document = names
         .iter()
@@ -226,6 +230,9 @@ fn check_disks(profile: &Document) -> Result<()> {
             .get("lun")
             .and_then(Value::as_i64)
             .ok_or_else(|| Error::required(format!("{target}.lun")))?;
+        if !(0..=LUN_MAX).contains(&lun) {
+            return Err(out_of_range(&format!("{target}.lun"), lun, 0, LUN_MAX));
+        }
         if luns.contains(&lun) {
             return Err(Error::invalid_parameter(
                 format!("{target}.lun"),
@@ -429,15 +436,8 @@ fn check_source(
     names: &[&str],
     path: &str,
 ) -> Result<()> {
-    let Some(sent) = sent else { return Ok(()) };
-    for name in names {
-        let Some(value) = sent
-            .get(*name)
-            .filter(|v| v.as_str().is_some_and(|t| !t.is_empty()))
-        else {
-            continue;
-        };
-        if !same(stored.and_then(|s| s.get(*name)), value) {
+    for (name, value) in named(sent, names).unwrap_or_default() {
+        if !same(stored.and_then(|s| s.get(&name)), &value) {
             return Err(Error::change_not_allowed(format!(
                 "{WIRE}.storageProfile.{path}.{name}"
             )));

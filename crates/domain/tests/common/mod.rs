@@ -1,4 +1,5 @@
 //! What every table of rules needs: a context, and a row's expectation checked.
+#![expect(clippy::unwrap_used, reason = "a test may panic")]
 #![allow(dead_code, reason = "each test binary uses its own part")]
 #![allow(
     clippy::allow_attributes,

@@ -23,7 +23,7 @@ use crate::Engine;
 use crate::error::{blocks as store_error, catalog as db};
 
 /// Stands in the place of the account in such a URL.
-pub const GRANT_ACCOUNT: &str = "$access";
+pub const GRANT_ACCOUNT: &str = "disk-access";
 const SECRET_BYTES: usize = 32;
 /// Hexadecimal digits of the hash that name the grant in the path.
 const ID_CHARS: usize = 32;

@@ -117,7 +117,7 @@ mod tests {
             "https://localhost/blob/acct1/c",
             "https://localhost/x/acct1/c/b",
             "https://localhost/blob/../c/b",
-            "https://localhost/blob/$access/abc/disk.vhd",
+            "https://localhost/blob/disk-access/abc/disk.vhd",
             "https://169.254.169.254/c/b",
             "https:///blob/acct1/c/b",
             "https://localhost/blob/acct1/c/a\\b",

@@ -5,9 +5,9 @@ use std::time::Duration;
 
 use blocks::{ManifestId, Progress, Store};
 use catalog::{Content, Replica, ReplicaState};
+use domain::image_version::target_regions;
 use domain::operation::Operation;
 use domain::{Error, ErrorKind, Resource, Result};
-use serde_json::Value;
 use tokio_util::sync::CancellationToken;
 
 use super::CapturedDisk;
@@ -26,7 +26,7 @@ impl Engine {
         disks: &[CapturedDisk],
         cancel: &CancellationToken,
     ) -> Result<Vec<Error>> {
-        let targets = target_regions(version);
+        let targets = target_regions(version, self.regions());
         self.announce(operation, version, disks, &targets).await?;
         let copies = targets
             .iter()
@@ -64,6 +64,9 @@ impl Engine {
         if !tx.checkpoint(operation).await.map_err(db)? {
             return Err(super::interrupted());
         }
+        // A failed version that was given another source has no use for what it had.
+        let slots: Vec<&str> = disks.iter().map(|disk| disk.slot.as_str()).collect();
+        tx.keep_replica_slots(&owner, &slots).await.map_err(db)?;
         let existing = tx.replicas(&owner).await.map_err(db)?;
         for region in targets {
             for disk in disks {
@@ -227,24 +230,6 @@ impl Engine {
         }
         tx.commit().await.map_err(db)
     }
-}
-
-/// Returns the short names of a version's target regions.
-pub(crate) fn target_regions(version: &Resource) -> Vec<String> {
-    let listed = version
-        .properties
-        .get("publishingProfile")
-        .and_then(|p| p.get("targetRegions"))
-        .and_then(Value::as_array)
-        .into_iter()
-        .flatten()
-        .filter_map(|r| r.get("name").and_then(Value::as_str))
-        .map(domain::region::normalise);
-    let mut regions: Vec<String> = listed.collect();
-    if regions.is_empty() {
-        regions.push(version.location.clone());
-    }
-    regions
 }
 
 fn pending(

@@ -1,10 +1,10 @@
 //! `replicationStatus`, from replicas that really exist. Source: `API.md` 6.
 
 use catalog::{Replica, ReplicaState};
-use domain::{ProvisioningState, Resource, Result};
+use domain::image_version::target_regions;
+use domain::{ProvisioningState, Regions, Resource, Result};
 use serde_json::{Value, json};
 
-use super::replicate::target_regions;
 use crate::Engine;
 use crate::error::catalog as db;
 
@@ -13,14 +13,14 @@ impl Engine {
     pub async fn replication_status(&self, version: &Resource) -> Result<Value> {
         let mut read = self.catalog().read().await.map_err(db)?;
         let replicas = read.replicas(&version.id.key()).await.map_err(db)?;
-        Ok(status_of(version, &replicas))
+        Ok(status_of(version, &replicas, self.regions()))
     }
 }
 
-fn status_of(version: &Resource, replicas: &[Replica]) -> Value {
-    let summary: Vec<Regional> = target_regions(version)
+fn status_of(version: &Resource, replicas: &[Replica], regions: &Regions) -> Value {
+    let summary: Vec<Regional> = target_regions(version, regions)
         .iter()
-        .map(|region| regional(version, region, replicas))
+        .map(|region| regional(version, region, replicas, regions))
         .collect();
     let any = |state: &str| summary.iter().any(|region| region.state == state);
     let aggregated = if any("Failed") || any("Unknown") {
@@ -39,14 +39,14 @@ struct Regional {
     shown: Value,
 }
 
-fn regional(version: &Resource, region: &str, replicas: &[Replica]) -> Regional {
+fn regional(version: &Resource, region: &str, replicas: &[Replica], regions: &Regions) -> Regional {
     let here: Vec<&Replica> = replicas.iter().filter(|r| r.region == region).collect();
     let (done, total) = bytes(&here);
     let failed = here.iter().find(|r| r.state == ReplicaState::Failed);
     let is_complete = !here.is_empty() && here.iter().all(|r| r.state == ReplicaState::Completed);
     let (state, details) = match failed {
         Some(failed) => ("Failed", failed.details.clone()),
-        None if is_complete => ("Completed", physical_copies(version, region)),
+        None if is_complete => ("Completed", physical_copies(version, region, regions)),
         // Given up before anything was copied: the operation says why.
         None if version.state == ProvisioningState::Failed => ("Unknown", None),
         None => ("Replicating", Some(format!("{done} of {total} bytes"))),
@@ -64,15 +64,15 @@ fn regional(version: &Resource, region: &str, replicas: &[Replica]) -> Regional 
 }
 
 /// Says so where fewer copies exist than were asked for: a region has one store.
-fn physical_copies(version: &Resource, region: &str) -> Option<String> {
+fn physical_copies(version: &Resource, region: &str, regions: &Regions) -> Option<String> {
     let profile = version.properties.get("publishingProfile")?;
-    let regions = profile.get("targetRegions").and_then(Value::as_array)?;
+    let listed = profile.get("targetRegions").and_then(Value::as_array)?;
     let named = |r: &&Value| {
         r["name"]
             .as_str()
-            .is_some_and(|n| domain::region::normalise(n) == region)
+            .is_some_and(|n| regions.short(n) == region)
     };
-    let asked = regions
+    let asked = listed
         .iter()
         .find(named)?
         .get("regionalReplicaCount")?

@@ -1,0 +1,93 @@
+//! Groups of tests that need more than Rust, and what is missing for them.
+
+/// Tests that need the same thing from outside.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Group {
+    /// Comparison with the disk tools of others.
+    DiskTools,
+    /// Booting the tiny guest.
+    Guest,
+    /// The real Azure CLI and the Python SDK.
+    Python,
+    /// The real JavaScript SDK.
+    Node,
+    /// The catalog on PostgreSQL.
+    Postgres,
+}
+
+impl Group {
+    /// Every group.
+    pub const ALL: [Self; 5] = [
+        Self::DiskTools,
+        Self::Guest,
+        Self::Python,
+        Self::Node,
+        Self::Postgres,
+    ];
+
+    /// Returns the nextest filter expression of its tests: how a test says that it belongs here.
+    ///
+    /// An operator that matches no binary is an error to nextest, even while nobody has written such
+    /// a test yet: `xtask` is there to match, and taken out again.
+    pub const fn filter(self) -> &'static str {
+        match self {
+            Self::DiskTools => "test(/qemu|nbdinfo|nbdcopy/)",
+            Self::Guest => "(binary(/^(guest|xtask$)/) - package(xtask))",
+            Self::Python => "(binary(/^(clients_(az|python)|xtask$)/) - package(xtask))",
+            Self::Node => "(binary(/^(clients_node|xtask$)/) - package(xtask))",
+            Self::Postgres => "test(/(^|::)postgres(::|_)/)",
+        }
+    }
+}
+
+/// Something that could not be had.
+#[derive(Debug)]
+pub struct Gap {
+    /// What is missing.
+    pub what: String,
+    /// Why.
+    pub why: String,
+    /// Whose tests are left out.
+    pub group: Group,
+}
+
+impl Gap {
+    /// Returns the one line that tells it.
+    pub fn line(&self) -> String {
+        format!(
+            "missing: {}: {}; left out: {}",
+            self.what,
+            self.why,
+            self.group.filter()
+        )
+    }
+}
+
+/// Returns the filter that leaves groups out; none when there are none.
+pub fn without(groups: &[Group]) -> Option<String> {
+    let filters: Vec<&str> = Group::ALL
+        .iter()
+        .filter(|group| groups.contains(group))
+        .map(|group| group.filter())
+        .collect();
+    (!filters.is_empty()).then(|| format!("not ({})", filters.join(" or ")))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{Group, without};
+
+    #[test]
+    fn a_group_is_left_out_once_however_often_it_is_named() {
+        assert_eq!(without(&[]), None);
+        let both = format!(
+            "not ({} or {})",
+            Group::Guest.filter(),
+            Group::Node.filter()
+        );
+        assert_eq!(
+            without(&[Group::Node, Group::Guest, Group::Node]),
+            Some(both)
+        );
+    }
+}
