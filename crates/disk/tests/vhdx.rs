@@ -1,6 +1,11 @@
 //! VHDX: what we read is what `qemu-img` reads, also with a log that was not replayed; hostile
 //! files are refused.
 
+#![expect(
+    clippy::disallowed_methods,
+    reason = "compares with the tools of others"
+)]
+
 mod common;
 
 use std::fs::File;

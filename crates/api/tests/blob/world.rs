@@ -1,5 +1,7 @@
 //! A server in memory, an account in it, and a client that signs as the service's clients do.
 
+#![expect(clippy::disallowed_methods, reason = "the worker ends with its test")]
+
 use std::time::{Duration, Instant};
 
 use api::ApiState;

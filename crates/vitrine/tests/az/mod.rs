@@ -1,5 +1,7 @@
 //! Runs the real Azure CLI with a configuration directory of its own.
 
+#![expect(clippy::disallowed_methods, reason = "runs the real client")]
+
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
 
