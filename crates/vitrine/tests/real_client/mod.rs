@@ -1,5 +1,7 @@
 //! Runs a script of `clients/` with the real client it is written for against a new gallery.
 
+#![expect(clippy::disallowed_methods, reason = "runs the real client")]
+
 use std::ffi::{OsStr, OsString};
 use std::path::Path;
 use std::process::Stdio;
