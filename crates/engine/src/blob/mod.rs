@@ -36,6 +36,7 @@ pub use grant::{DiskAccess, GRANT_ACCOUNT};
 pub use names::{BlobPath, check_container};
 pub use object::PutBlob;
 pub use page::{PAGE_BYTES_MAX, SequenceChange};
+pub(crate) use session::BLOB_READ_ACTION;
 pub use session::{Level, SasRights, Session};
 pub use upload::Upload;
 pub use view::{PageRange, View};
@@ -60,6 +61,11 @@ pub(crate) struct OpenedBlob {
     pub size_bytes: u64,
     /// Keeps the layer from being removed.
     _held: BlobUse,
+}
+
+/// Returns the account in the URL of a blob of this gallery; `None` for any other text.
+pub(crate) fn account_in(text: &str) -> Option<String> {
+    uri::parse(text).map(|at| at.account)
 }
 
 impl Engine {
