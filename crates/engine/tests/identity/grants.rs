@@ -486,6 +486,7 @@ async fn a_program_signs_in_with_an_assertion_of_its_key() {
         (change("aud", json!([])), Some(700_023)),
         (change("iss", json!("somebody")), Some(700_023)),
         (change("sub", json!("somebody")), Some(700_023)),
+        (change("exp", json!(1_800_000_600.25)), None),
         (change("exp", json!(now - 300)), Some(700_024)),
         (change("exp", json!(now + 30 * 24 * 3600)), Some(700_024)),
         (change("nbf", json!(now + 301)), Some(700_024)),
