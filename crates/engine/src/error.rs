@@ -8,7 +8,8 @@ use domain::{Error, ErrorKind};
 pub(crate) fn catalog(cause: catalog::CatalogError) -> Error {
     use catalog::Kind;
     match cause.kind() {
-        Kind::Stale | Kind::Exists => Error::conflict(
+        Kind::Stale | Kind::Exists => Error::new(
+            ErrorKind::Overtaken,
             "Conflict",
             "The resource was changed by another request at the same time. Read it and try again.",
         ),

@@ -65,9 +65,12 @@ impl World {
             .replace("/sig", &format!("/sig_{}", version.replace('-', "_")))
     }
 
-    /// Makes version 0.0.1, the source for clients that can only name an image.
+    /// Makes a version of generation V1, the source for clients that can only name an image.
     async fn first(&self) -> String {
-        let id = self.scene.version("0.0.1");
+        let definition = format!("{}/images/first", self.scene.gallery);
+        self.made(&definition, "2021-10-01", &plain_definition("first"))
+            .await;
+        let id = format!("{definition}/versions/1.0.0");
         let body = self.scene.version_body(&self.source, &["eastus"]);
         self.made(&id, GALLERY_VERSION, &body).await;
         id
@@ -855,6 +858,41 @@ async fn a_head_says_whether_something_is_there_without_a_body() {
             );
         }
     }
+}
+
+#[tokio::test]
+async fn a_source_that_does_not_fit_fails_the_operation_at_once() {
+    let world = World::new().await;
+    let image = world.first().await;
+    let body = json!({
+        "location": "eastus",
+        "properties": { "storageProfile": { "source": { "id": image } } },
+    });
+    let id = world.scene.version("1.0.0");
+    let started = std::time::Instant::now();
+    let (answer, status) = world
+        .scene
+        .arm
+        .over("PUT", &id, "2023-07-03", Some(&body))
+        .await;
+    assert_eq!(answer.status, 201, "{}", answer.body);
+    let status = status.expect("a PUT is polled");
+    assert_eq!(
+        (&status["status"], &status["error"]["code"]),
+        (&json!("Failed"), &json!("Conflict")),
+        "{status}"
+    );
+    let wanted = format!(
+        "The resource with id '{image}' has a different Hypervisor generation ['V1'] than the parent gallery image \
+         Hypervisor generation ['V2']."
+    );
+    assert_eq!(status["error"]["message"], wanted);
+    // Nothing that would pass was waited for; with its pauses that takes over ten seconds.
+    assert!(started.elapsed().as_secs() < 8, "{:?}", started.elapsed());
+    assert_eq!(
+        world.get(&id, "2023-07-03").await["properties"]["provisioningState"],
+        "Failed"
+    );
 }
 
 #[tokio::test]

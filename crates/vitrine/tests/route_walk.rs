@@ -1,18 +1,16 @@
 //! A walk over the route table as people who have no business there.
 //!
 //! The table comes from `vitrine routes`, so a new route is walked without a word here: parameters
-//! that this file knows get the names of real resources, others get a name that nothing has.
+//! that `estate` knows get the names of real resources, others get a name that nothing has.
 
-use std::collections::BTreeSet;
+mod estate;
 
+use estate::{API_VERSION, Estate, GALLERY, GROUP, MARK, Route, marked_words, verb};
 use serde_json::{Value, json};
-use testkit::{Answer, Arm, DISK_VERSION, GALLERY_VERSION, GROUP_VERSION, Gallery, Options};
+use testkit::{Answer, Arm, DISK_VERSION, GALLERY_VERSION, GROUP_VERSION};
 
-const BINARY: &str = env!("CARGO_BIN_EXE_vitrine");
-/// Newer than every type's versions, so every type accepts it.
-const API_VERSION: &str = "2026-11-01";
-/// Part of every name in the first tenant that a stranger must not read.
-const MARK: &str = "hidden";
+/// An account, below its group.
+const ACCOUNT: &str = "/providers/Microsoft.Storage/storageAccounts/{account}";
 
 /// Routes that answer everyone who is signed in, and why that is right.
 const FOR_EVERYONE: [(&str, &str); 4] = [
@@ -31,262 +29,20 @@ const FOR_EVERYONE: [(&str, &str); 4] = [
     ),
 ];
 
+/// Actions that are reads, whatever their verb, and why.
+const READERS_MAY_POST: [(&str, &str); 2] = [
+    (
+        "/subscriptions/{subscription}/providers/Microsoft.Storage/checkNameAvailability",
+        "asks and changes nothing",
+    ),
+    (
+        "/subscriptions/{subscription}/providers/{namespace}/register",
+        "every provider is registered: changes nothing",
+    ),
+];
+
 /// Routes whose path the first tenant's owner gets 200 from when the names are right.
 const OWNER_READS_AT_LEAST: usize = 20;
-
-/// One line of `vitrine routes`.
-struct Route {
-    method: String,
-    pattern: String,
-}
-
-/// The first tenant with one of everything, and its owner.
-struct Estate {
-    server: Gallery,
-    owner: Arm,
-    operation: String,
-}
-
-impl Estate {
-    async fn new() -> Self {
-        let server = Gallery::start(Options::new(BINARY)).await;
-        let owner = server.arm().await;
-        let mut estate = Self {
-            server,
-            owner,
-            operation: String::new(),
-        };
-        let definition = json!({
-            "location": "eastus",
-            "tags": { "owner": MARK },
-            "properties": {
-                "osType": "Linux",
-                "osState": "Generalized",
-                "hyperVGeneration": "V2",
-                "features": [{ "name": "SecurityType", "value": "Standard" }],
-                "identifier": { "publisher": MARK, "offer": "debian", "sku": "12" },
-            },
-        });
-        let here = json!({ "location": "eastus", "tags": { "owner": MARK } });
-        let empty = json!({
-            "location": "eastus",
-            "properties": { "creationData": { "createOption": "Upload", "uploadSizeBytes": (20 << 20) + 512 } },
-        });
-        let account =
-            json!({ "location": "eastus", "sku": { "name": "Standard_LRS" }, "kind": "StorageV2" });
-        for (pattern, version, body) in [
-            (GROUP, GROUP_VERSION, &here),
-            (&format!("{GROUP}{GALLERY}"), GALLERY_VERSION, &here),
-            (
-                &format!("{GROUP}{GALLERY}/images/{{image}}"),
-                GALLERY_VERSION,
-                &definition,
-            ),
-            (
-                &format!("{GROUP}/providers/Microsoft.Storage/storageAccounts/{{account}}"),
-                "2025-08-01",
-                &account,
-            ),
-            (
-                &format!("{GROUP}/providers/Microsoft.Compute/disks/{{disk}}"),
-                DISK_VERSION,
-                &empty,
-            ),
-        ] {
-            estate
-                .owner
-                .done("PUT", &estate.fill(pattern), version, Some(body))
-                .await;
-        }
-        estate.publish().await;
-        estate
-    }
-
-    /// Makes a version of an empty disk and keeps the operation's id.
-    async fn publish(&mut self) {
-        let disk = self.fill(&format!(
-            "{GROUP}/providers/Microsoft.Compute/disks/{{disk}}"
-        ));
-        let source = disk.replace(MARK, "source");
-        let body = json!({
-            "location": "eastus",
-            "properties": { "diskSizeGB": 1, "creationData": { "createOption": "Empty" } },
-        });
-        self.owner
-            .done("PUT", &source, DISK_VERSION, Some(&body))
-            .await;
-        let version = self.fill(&format!(
-            "{GROUP}{GALLERY}/images/{{image}}/versions/{{version}}"
-        ));
-        let body = json!({
-            "location": "eastus",
-            "tags": { "owner": MARK },
-            "properties": { "storageProfile": { "osDiskImage": { "source": { "id": source } } } },
-        });
-        let (answer, status) = self
-            .owner
-            .over("PUT", &version, GALLERY_VERSION, Some(&body))
-            .await;
-        assert_eq!(answer.status, 201, "{}", answer.body);
-        let status = status.expect("the PUT of a version has an operation");
-        assert_eq!(status["status"], "Succeeded", "{status}");
-        status["name"]
-            .as_str()
-            .expect("an operation has a name")
-            .clone_into(&mut self.operation);
-    }
-
-    /// Returns a route's path with names of the first tenant in it.
-    fn fill(&self, pattern: &str) -> String {
-        let fill_in = |segment: &str| {
-            let name = segment.strip_prefix('{').and_then(|s| s.strip_suffix('}'));
-            match name {
-                None => segment.to_owned(),
-                Some("subscription") => self.server.credential("subscriptionId"),
-                Some("namespace") => "Microsoft.Compute".to_owned(),
-                Some("location") => "eastus".to_owned(),
-                Some("version") => "1.0.0".to_owned(),
-                Some("artifactType") => "Images".to_owned(),
-                Some("artifact") => format!("{MARK}image"),
-                Some("operation") => self.operation.clone(),
-                // A name that is fit for every kind, storage accounts among them.
-                Some(kind) => format!("{MARK}{}", kind.to_ascii_lowercase()),
-            }
-        };
-        pattern
-            .split('/')
-            .map(fill_in)
-            .collect::<Vec<_>>()
-            .join("/")
-    }
-
-    /// Returns the routes of this server.
-    fn routes(&self) -> Vec<Route> {
-        let printed = verb(&self.server, &["routes"]);
-        let text =
-            |route: &Value, name: &str| route[name].as_str().expect("a route has both").to_owned();
-        let routes: Vec<Route> = printed
-            .as_array()
-            .expect("routes are a list")
-            .iter()
-            .map(|route| Route {
-                method: text(route, "method"),
-                pattern: text(route, "path"),
-            })
-            .collect();
-        assert!(routes.len() > 50, "only {} routes", routes.len());
-        routes
-    }
-
-    /// Asks a route as `client`.
-    async fn ask(&self, client: &Arm, route: &Route) -> Answer {
-        let body = match route.method.as_str() {
-            "PUT" | "PATCH" => Some(json!({ "location": "eastus" })),
-            "POST" => Some(json!({})),
-            _ => None,
-        };
-        client
-            .send(
-                &route.method,
-                &self.fill(&route.pattern),
-                API_VERSION,
-                body.as_ref(),
-            )
-            .await
-    }
-
-    /// Returns what the owner reads on every GET route that answers 200.
-    async fn everything(&self) -> Vec<(String, Value)> {
-        let mut all = Vec::new();
-        for route in self.routes().iter().filter(|r| r.method == "GET") {
-            let answer = self.ask(&self.owner, route).await;
-            assert!(
-                answer.status < 500 && answer.status != 401,
-                "{}: {}",
-                route.pattern,
-                answer.body
-            );
-            if answer.status == 200 {
-                all.push((route.pattern.clone(), answer.body));
-            }
-        }
-        all
-    }
-
-    /// Signs in as a principal of a tenant.
-    async fn sign_in(&self, principal: &Value) -> Arm {
-        let text = |name: &str| {
-            principal[name]
-                .as_str()
-                .unwrap_or_else(|| panic!("{name}: {principal}"))
-        };
-        let form = [
-            ("grant_type", "client_credentials"),
-            ("client_id", text("clientId")),
-            ("client_secret", text("secret")),
-            ("scope", &format!("{}/.default", self.server.endpoint())),
-        ];
-        let url = format!(
-            "{}/{}/oauth2/v2.0/token",
-            self.server.endpoint(),
-            text("tenantId")
-        );
-        let answer = self
-            .owner
-            .http()
-            .post(url)
-            .form(&form)
-            .send()
-            .await
-            .expect("the token service answers");
-        let body: Value = answer.json().await.expect("the token service answers JSON");
-        self.owner.with_token(
-            body["access_token"]
-                .as_str()
-                .unwrap_or_else(|| panic!("{body}")),
-        )
-    }
-
-    /// Returns the words that an answer to `path` gives away: names of the first tenant that the
-    /// asker has not written himself.
-    fn leaks(&self, path: &str, answer: &Answer) -> Vec<String> {
-        let (path, body) = (
-            path.to_ascii_lowercase(),
-            answer.body.to_string().to_ascii_lowercase(),
-        );
-        let mut words = vec![
-            self.server.credential("subscriptionId"),
-            self.server.credential("clientId"),
-        ];
-        words.extend(marked_words(&body));
-        words.retain(|word| {
-            body.contains(&word.to_ascii_lowercase()) && !path.contains(&word.to_ascii_lowercase())
-        });
-        words
-    }
-}
-
-const GROUP: &str = "/subscriptions/{subscription}/resourceGroups/{group}";
-const GALLERY: &str = "/providers/Microsoft.Compute/galleries/{gallery}";
-
-/// Returns the words of a text that hold the mark.
-fn marked_words(text: &str) -> BTreeSet<String> {
-    text.split(|c: char| !c.is_ascii_alphanumeric())
-        .filter(|word| word.contains(MARK))
-        .map(str::to_owned)
-        .collect()
-}
-
-/// Runs a verb that prints JSON.
-fn verb(server: &Gallery, args: &[&str]) -> Value {
-    let output = server.vitrine(args);
-    assert!(
-        output.status.success(),
-        "{args:?}: {}",
-        String::from_utf8_lossy(&output.stderr)
-    );
-    serde_json::from_slice(&output.stdout).unwrap_or_else(|error| panic!("{args:?}: {error}"))
-}
 
 fn is_for_everyone(route: &Route) -> bool {
     route.method == "GET"
@@ -340,62 +96,18 @@ async fn no_route_answers_without_a_token_that_this_server_signed() {
 async fn a_principal_of_another_tenant_gets_nothing_of_the_first_one() {
     let estate = Estate::new().await;
     let before = estate.everything().await;
-    let server = &estate.server;
-    verb(
-        server,
-        &[
-            "tenant",
-            "create",
-            "--name",
-            "Other",
-            "--domain",
-            "other.example",
-        ],
-    );
-    let principal = verb(
-        server,
-        &[
-            "principal",
-            "create-service-principal",
-            "stranger",
-            "--tenant",
-            "other.example",
-        ],
-    );
-    let client = principal["clientId"].as_str().expect("a client id");
-    let own = [
-        "subscription",
-        "create",
-        "--name",
-        "Other",
-        "--tenant",
-        "other.example",
-        "--owner",
-        client,
-    ];
-    let own = verb(server, &own);
-    let stranger = estate.sign_in(&principal).await;
+    let (stranger, own) = estate.stranger().await;
     let shown = stranger
         .send("GET", "/subscriptions", API_VERSION, None)
         .await;
-    assert_eq!(
-        shown.body["value"][0]["subscriptionId"], own["subscriptionId"],
-        "{}",
-        shown.body
-    );
-    for route in estate.routes() {
-        let path = estate.fill(&route.pattern);
-        let answer = estate.ask(&stranger, &route).await;
-        let line = format!(
-            "{} {}: {} {}",
-            route.method, route.pattern, answer.status, answer.body
+    assert_eq!(shown.body["value"][0]["id"], own, "{}", shown.body);
+    let tenant = estate.server.credential("tenantId");
+    for answer in walk_refused(&estate, &stranger).await {
+        assert!(
+            !answer.body.to_string().contains(&tenant),
+            "{}",
+            answer.body
         );
-        if is_for_everyone(&route) {
-            assert_eq!(answer.status, 200, "{line}");
-        } else {
-            assert!([403, 404].contains(&answer.status), "{line}");
-        }
-        assert_eq!(estate.leaks(&path, &answer), [""; 0], "{line}");
     }
     assert_eq!(
         estate.everything().await,
@@ -408,39 +120,231 @@ async fn a_principal_of_another_tenant_gets_nothing_of_the_first_one() {
 async fn a_principal_without_roles_is_refused_everywhere() {
     let estate = Estate::new().await;
     let before = estate.everything().await;
-    let principal = verb(
-        &estate.server,
-        &["principal", "create-service-principal", "nobody"],
+    let (nobody, _) = estate.principal("nobody").await;
+    walk_refused(&estate, &nobody).await;
+    let shown = nobody
+        .send("GET", "/subscriptions", API_VERSION, None)
+        .await;
+    assert_eq!(shown.body["value"], json!([]), "{}", shown.body);
+    assert_eq!(
+        estate.everything().await,
+        before,
+        "nobody changed something"
     );
-    let nobody = estate.sign_in(&principal).await;
+}
+
+/// Walks all routes as one who has no business there; returns the answers.
+async fn walk_refused(estate: &Estate, client: &Arm) -> Vec<Answer> {
+    let mut answers = Vec::new();
     for route in estate.routes() {
-        let path = estate.fill(&route.pattern);
-        let answer = estate.ask(&nobody, &route).await;
-        let line = format!(
-            "{} {}: {} {}",
-            route.method, route.pattern, answer.status, answer.body
-        );
+        let answer = estate.ask(client, &route).await;
+        let line = line(&route, &answer);
         if is_for_everyone(&route) {
             assert_eq!(answer.status, 200, "{line}");
         } else {
             assert!([403, 404].contains(&answer.status), "{line}");
         }
+        let path = estate.fill(&route.pattern);
         assert_eq!(estate.leaks(&path, &answer), [""; 0], "{line}");
+        answers.push(answer);
     }
-    let subscriptions = nobody
-        .send("GET", "/subscriptions", API_VERSION, None)
-        .await;
-    assert_eq!(
-        subscriptions.body["value"],
-        json!([]),
-        "{}",
-        subscriptions.body
+    answers
+}
+
+fn line(route: &Route, answer: &Answer) -> String {
+    let (method, pattern) = (&route.method, &route.pattern);
+    format!("{method} {pattern}: {} {}", answer.status, answer.body)
+}
+
+#[tokio::test]
+async fn a_reader_reads_everything_and_changes_and_opens_nothing() {
+    let estate = Estate::new().await;
+    let before = estate.everything().await;
+    let (reader, id) = estate.principal("reader").await;
+    let scope = estate.server.subscription();
+    verb(
+        &estate.server,
+        &format!("principal grant {id} --role Reader --scope {scope}"),
     );
+    for route in estate.routes() {
+        let answer = estate.ask(&reader, &route).await;
+        let line = line(&route, &answer);
+        if READERS_MAY_POST
+            .iter()
+            .any(|(pattern, _)| *pattern == route.pattern)
+        {
+            assert!(
+                answer.status < 500 && ![401, 403].contains(&answer.status),
+                "{line}"
+            );
+        } else if !["GET", "HEAD"].contains(&route.method.as_str()) {
+            assert_eq!(
+                (answer.status, answer.code()),
+                (403, "AuthorizationFailed"),
+                "{line}"
+            );
+        } else if route.pattern.starts_with("/subscriptions/") {
+            let owner = estate.ask(&estate.owner, &route).await;
+            assert_eq!(
+                (answer.status, answer.body),
+                (owner.status, owner.body),
+                "{line}"
+            );
+        }
+    }
     assert_eq!(
         estate.everything().await,
         before,
-        "a principal without roles changed something"
+        "a reader changed something"
     );
+}
+
+#[tokio::test]
+async fn what_is_not_in_the_table_is_404_and_another_verb_405() {
+    let estate = Estate::new().await;
+    let group = estate.fill(GROUP);
+    for (method, path, status, code) in [
+        ("GET", "/nothing".to_owned(), 404, "InvalidResourceType"),
+        (
+            "GET",
+            format!("{group}/providers/Microsoft.Compute/gallerie"),
+            404,
+            "InvalidResourceType",
+        ),
+        (
+            "PUT",
+            format!("{group}/providers/Microsoft.Sql/servers/s"),
+            404,
+            "InvalidResourceType",
+        ),
+        (
+            "POST",
+            format!("{group}/providers/Microsoft.Compute/galleries/g"),
+            405,
+            "HttpMethodNotSupported",
+        ),
+        (
+            "DELETE",
+            "/subscriptions".to_owned(),
+            405,
+            "HttpMethodNotSupported",
+        ),
+    ] {
+        let answer = estate.owner.send(method, &path, API_VERSION, None).await;
+        assert_eq!(
+            (answer.status, answer.code()),
+            (status, code),
+            "{method} {path}: {}",
+            answer.body
+        );
+    }
+}
+
+#[tokio::test]
+async fn a_body_that_names_content_of_others_makes_nothing_of_it() {
+    let estate = Estate::new().await;
+    let blob = estate.upload_blob().await;
+    let (stranger, own) = estate.stranger().await;
+    let (builder, id) = estate.principal("builder").await;
+    let open = estate.fill(GROUP).replace(MARK, "open");
+    let here = json!({ "location": "eastus" });
+    estate
+        .owner
+        .done("PUT", &open, GROUP_VERSION, Some(&here))
+        .await;
+    verb(
+        &estate.server,
+        &format!("principal grant {id} --role Contributor --scope {open}"),
+    );
+    let foreign = format!("{own}/resourceGroups/theirs");
+    stranger
+        .done("PUT", &foreign, GROUP_VERSION, Some(&here))
+        .await;
+    check_links(&estate, &stranger, &foreign, &blob).await;
+    check_links(&estate, &builder, &open, &blob).await;
+    // The same bodies work for who may read what they name.
+    let disk = format!("{open}/providers/Microsoft.Compute/disks/own");
+    let account = estate.fill(&format!("{GROUP}{ACCOUNT}"));
+    let image = estate.fill(&format!("{GROUP}{GALLERY}/images/{{image}}"));
+    for creation in [
+        json!({ "createOption": "Import", "sourceUri": blob, "storageAccountId": account }),
+        json!({ "createOption": "Import", "sourceUri": blob }),
+        json!({ "createOption": "FromImage", "galleryImageReference": { "id": image } }),
+    ] {
+        let body = json!({ "location": "eastus", "properties": { "creationData": creation } });
+        estate
+            .owner
+            .done("PUT", &disk, DISK_VERSION, Some(&body))
+            .await;
+        estate.owner.done("DELETE", &disk, DISK_VERSION, None).await;
+    }
+}
+
+/// Tries to make disks and versions in `group` of what belongs to the estate.
+async fn check_links(estate: &Estate, client: &Arm, group: &str, blob: &str) {
+    let here = json!({ "location": "eastus" });
+    let own = format!(
+        "{group}{}",
+        ACCOUNT.replace("{account}", &format!("own{}", group.len()))
+    );
+    let account =
+        json!({ "location": "eastus", "sku": { "name": "Standard_LRS" }, "kind": "StorageV2" });
+    client.done("PUT", &own, "2025-08-01", Some(&account)).await;
+    let gallery = format!(
+        "{group}/providers/Microsoft.Compute/galleries/sig{}",
+        group.len()
+    );
+    client
+        .done("PUT", &gallery, GALLERY_VERSION, Some(&here))
+        .await;
+    let definition = format!("{gallery}/images/d");
+    let body = testkit::definition_body("acme", "debian", "12");
+    client
+        .done("PUT", &definition, GALLERY_VERSION, Some(&body))
+        .await;
+
+    let theirs = |tail: &str| estate.fill(&format!("{GROUP}{tail}"));
+    let image = theirs(&format!("{GALLERY}/images/{{image}}"));
+    let version = format!("{image}/versions/1.0.0");
+    let account = theirs(ACCOUNT);
+    let disk = theirs("/providers/Microsoft.Compute/disks/{disk}");
+    let disks = [
+        json!({ "createOption": "FromImage", "galleryImageReference": { "id": version } }),
+        json!({ "createOption": "FromImage", "galleryImageReference": { "id": image.to_uppercase() } }),
+        json!({ "createOption": "Copy", "sourceResourceId": disk }),
+        json!({ "createOption": "Import", "sourceUri": blob, "storageAccountId": account }),
+        json!({ "createOption": "Import", "sourceUri": blob }),
+        json!({ "createOption": "Import", "sourceUri": blob, "storageAccountId": own }),
+    ];
+    let storage = |source: Value| json!({ "osDiskImage": { "source": source } });
+    let versions = [
+        json!({ "source": { "id": version } }),
+        storage(json!({ "id": disk })),
+        storage(json!({ "uri": blob, "storageAccountId": account })),
+        storage(json!({ "uri": blob })),
+        storage(json!({ "uri": blob, "storageAccountId": own })),
+    ];
+    let disks = disks.map(|creation| (DISK_VERSION, json!({ "creationData": creation })));
+    let versions = versions.map(|profile| (GALLERY_VERSION, json!({ "storageProfile": profile })));
+    for (number, (api_version, properties)) in disks.into_iter().chain(versions).enumerate() {
+        let path = match api_version {
+            DISK_VERSION => format!("{group}/providers/Microsoft.Compute/disks/d{number}"),
+            _ => format!("{definition}/versions/1.0.{number}"),
+        };
+        let body = json!({ "location": "eastus", "properties": properties });
+        let answer = client.send("PUT", &path, api_version, Some(&body)).await;
+        let line = format!("{body}: {} {}", answer.status, answer.body);
+        assert_eq!(
+            (answer.status, answer.code()),
+            (403, "LinkedAuthorizationFailed"),
+            "{line}"
+        );
+        assert_eq!(
+            estate.leaks(&format!("{path} {body}"), &answer),
+            [""; 0],
+            "{line}"
+        );
+    }
 }
 
 #[tokio::test]
@@ -471,11 +375,7 @@ async fn the_walk_asks_for_what_is_there() {
 #[tokio::test]
 async fn a_contributor_of_one_group_works_there_to_the_end_and_nowhere_else() {
     let estate = Estate::new().await;
-    let principal = verb(
-        &estate.server,
-        &["principal", "create-service-principal", "builder"],
-    );
-    let client = principal["clientId"].as_str().expect("a client id");
+    let (builder, id) = estate.principal("builder").await;
     let group = estate.fill(GROUP).replace(MARK, "open");
     let here = json!({ "location": "eastus" });
     estate
@@ -484,17 +384,8 @@ async fn a_contributor_of_one_group_works_there_to_the_end_and_nowhere_else() {
         .await;
     verb(
         &estate.server,
-        &[
-            "principal",
-            "grant",
-            client,
-            "--role",
-            "Contributor",
-            "--scope",
-            &group,
-        ],
+        &format!("principal grant {id} --role Contributor --scope {group}"),
     );
-    let builder = estate.sign_in(&principal).await;
 
     let gallery = format!("{group}/providers/Microsoft.Compute/galleries/open");
     // Waits for the operation too: who may write a resource may also ask how far it is.
