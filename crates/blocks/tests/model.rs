@@ -70,9 +70,13 @@ impl World {
             .iter()
             .nth(self.random.below(self.disks[0].len() + 1))
             .map(|(id, b)| (*id, b.clone()));
-        let more = self.random.below(5) * 4096;
         let mut bytes = base.as_ref().map(|(_, b)| b.clone()).unwrap_or_default();
-        bytes.resize(bytes.len() + more + 512, 0);
+        // Larger than its base, or smaller: what the base has beyond must never show.
+        let length = match self.random.below(4) {
+            0 => self.random.below(bytes.len()) + 1,
+            _ => bytes.len() + self.random.below(5) * 4096 + 512,
+        };
+        bytes.resize(length, 0);
         let size = bytes.len() as u64;
         self.stores[0]
             .create_layer(LayerId(id), base.map(|(id, _)| id), size)
@@ -115,7 +119,12 @@ impl World {
                 model[from..from + length].copy_from_slice(&bytes);
             }
         }
-        layer.flush().await.unwrap();
+        // What one handle wrote another one flushes.
+        drop(layer);
+        if self.random.below(2) == 0 {
+            let layer = self.stores[0].open_layer(LayerId(id)).await.unwrap();
+            layer.flush().await.unwrap();
+        }
         self.layers.insert(id, model);
     }
 
@@ -130,6 +139,8 @@ impl World {
             self.random.below(model.len())
         };
         let done = layer.freeze(Some(length as u64)).await.unwrap();
+        let reader = self.stores[0].open_reader(done.manifest).await.unwrap();
+        assert!(reader.read(0, length).await.unwrap() == model[..length]);
         // The digest says what the bytes are, however they came in.
         let again = self.stores[0]
             .ingest(
@@ -193,6 +204,10 @@ impl World {
     }
 
     async fn reopen(&mut self) {
+        for id in self.layers.keys() {
+            let layer = self.stores[0].open_layer(LayerId(*id)).await.unwrap();
+            layer.flush().await.unwrap();
+        }
         // Dropped first: a directory that a store works on is refused to a second one.
         self.stores.clear();
         for name in ["a", "b"] {

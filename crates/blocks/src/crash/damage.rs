@@ -106,7 +106,7 @@ fn rot(disk: &CrashDisk, path: &PathBuf, random: &mut Random) -> String {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn rot_in_packs_and_manifests_is_found_by_readers_and_scrubs_and_healed_by_another_store() {
-    let rounds = if is_long() { 20_000 } else { 900 };
+    let rounds = if is_long() { 20_000 } else { 700 };
     let sound = sound(5).await;
     let mut random = Random(17);
     for round in 0..rounds {
@@ -143,7 +143,7 @@ async fn rot_in_packs_and_manifests_is_found_by_readers_and_scrubs_and_healed_by
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn rot_in_the_map_of_a_layer_is_found() {
-    let rounds = if is_long() { 20_000 } else { 600 };
+    let rounds = if is_long() { 20_000 } else { 400 };
     let sound = sound(6).await;
     let mut random = Random(18);
     let path = PathBuf::from(format!("/a/node/layers/{LAYER}.map"));

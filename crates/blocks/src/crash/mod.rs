@@ -5,6 +5,7 @@
 
 mod damage;
 mod disk;
+mod golden;
 mod script;
 #[path = "../../tests/support/mod.rs"]
 mod support;
