@@ -1,6 +1,7 @@
 //! VMDK: what we read is what `qemu-img` reads; whatever names another file is refused.
 #![allow(
     clippy::unwrap_used,
+    clippy::too_many_lines,
     clippy::allow_attributes,
     reason = "tests and their tables"
 )]

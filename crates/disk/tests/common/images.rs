@@ -234,8 +234,8 @@ fn qcow2() -> Base {
         1 << 63 | (3 * PAGE as u64),
         0,
         1 << 62 | 8 << 58 | (5 * PAGE as u64),
-        1 | 4 * PAGE as u64,
-        1 << 63 | 4 * PAGE as u64,
+        1 | (4 * PAGE as u64),
+        1 << 63 | (4 * PAGE as u64),
     ];
     for (number, entry) in entries.into_iter().enumerate() {
         put(&mut bytes, 2 * PAGE + number * 8, &entry.to_be_bytes());
