@@ -1,4 +1,9 @@
 //! VHD: what we read is what `qemu-img` reads, and the other way round; hostile files are refused.
+#![allow(
+    clippy::unwrap_used,
+    clippy::allow_attributes,
+    reason = "tests and their tables"
+)]
 
 mod common;
 

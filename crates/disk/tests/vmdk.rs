@@ -1,4 +1,9 @@
 //! VMDK: what we read is what `qemu-img` reads; whatever names another file is refused.
+#![allow(
+    clippy::unwrap_used,
+    clippy::allow_attributes,
+    reason = "tests and their tables"
+)]
 
 mod common;
 

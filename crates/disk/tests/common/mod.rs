@@ -10,6 +10,8 @@
     reason = "each test binary uses its own part"
 )]
 
+pub mod nbd;
+
 use std::fs::File;
 use std::os::unix::fs::FileExt as _;
 use std::path::{Path, PathBuf};

@@ -26,6 +26,8 @@ use catalog::Container;
 use domain::{Error, ErrorKind, ResourceId, Result};
 use uuid::Uuid;
 
+use self::locks::{BlobLocks, BlobUse};
+
 pub use block::{BlockChoice, BlockList};
 pub use catalog::{Blob, BlobKind, Container as BlobContainer};
 pub use conditions::Conditions;
@@ -57,6 +59,8 @@ pub(crate) struct OpenedBlob {
     pub layer: LayerId,
     /// Its length.
     pub size_bytes: u64,
+    /// Keeps the layer from being removed.
+    _held: BlobUse,
 }
 
 /// Returns the account in the URL of a blob of this gallery; `None` for any other text.
@@ -104,6 +108,9 @@ impl Engine {
                 row.id.name()
             )));
         }
+        let held = self
+            .blob_locks()
+            .enter(blob_key(&row.id.key(), &at.container, &at.blob));
         let mut read = self.catalog().read().await.map_err(db)?;
         let blob = read
             .load_blob(&row.id.key(), &at.container, &at.blob)
@@ -114,6 +121,7 @@ impl Engine {
             region: blob.region.clone(),
             layer: blob.layer.into(),
             size_bytes: bytes(blob.size_bytes)?,
+            _held: held,
         })
     }
 
@@ -157,8 +165,19 @@ impl Engine {
         let mut tx = self.catalog().write().await.map_err(db)?;
         let layers = tx.delete_container(container).await.map_err(db)?;
         tx.commit().await.map_err(db)?;
-        self.drop_layers(region, &layers).await;
+        for (name, layer) in layers {
+            let key = blob_key(&container.account, &container.name, &name);
+            let held = self.blob_locks().enter(key);
+            self.drop_unused(region, &held, &[layer]).await;
+        }
         Ok(())
+    }
+
+    /// Removes layers that nothing refers to any more, unless somebody else still reads the blob.
+    async fn drop_unused(&self, region: &str, held: &BlobUse, layers: &[Uuid]) {
+        if !BlobLocks::is_shared(held) {
+            self.drop_layers(region, layers).await;
+        }
     }
 
     /// Removes layers that nothing refers to any more; what fails is left to the sweep.
@@ -180,6 +199,11 @@ impl Engine {
             }
         }
     }
+}
+
+/// Returns the name by which a blob in use is known.
+fn blob_key(account: &str, container: &str, name: &str) -> String {
+    format!("{account}\n{container}\n{name}")
 }
 
 /// Returns an etag that was never used before, as it stands on the wire.

@@ -12,6 +12,7 @@ use serde::Deserialize;
 use catalog::{Principal, PrincipalKey};
 use domain::{Error, Result};
 
+use super::certificate::public_key_of;
 use super::error::{SignInError, SignInResult, db};
 use super::grants::Place;
 use super::secrets;
@@ -20,6 +21,8 @@ use crate::Engine;
 
 /// Keys of one principal.
 pub(super) const KEYS_MAX: usize = 10;
+/// The longest key or chain of certificates that is read, in bytes.
+const KEY_BYTES_MAX: usize = 32 << 10;
 /// The longest life of an assertion, in seconds.
 const LIFE_SECONDS_MAX: i64 = 24 * 3600;
 /// What programs may sign with; no symmetric algorithm, not `none`.
@@ -171,7 +174,7 @@ fn verify(assertion: &str, keys: &[PrincipalKey]) -> Option<Claims> {
         })
 }
 
-/// Reads a public key: PEM of a key or certificate, or a JWK.
+/// Reads a public key: PEM or a JWK.
 fn parse(text: &str) -> Option<DecodingKey> {
     if text.trim_start().starts_with('{') {
         let key = DecodingKey::from_jwk(&serde_json::from_str(text).ok()?).ok()?;
@@ -186,12 +189,17 @@ fn parse(text: &str) -> Option<DecodingKey> {
         .ok()
 }
 
-/// Refuses what is not a public key.
-pub(super) fn check_public_key(text: &str) -> Result<()> {
-    if text.len() > TOKEN_BYTES_MAX || parse(text).is_none() {
-        return Err(Error::bad_request(
+/// Returns a public key as it is kept; refuses what is none.
+pub(super) fn public_key(text: &str) -> Result<String> {
+    let text = text.trim();
+    let key = if text.contains("CERTIFICATE") {
+        public_key_of(text)
+    } else {
+        Some(text.to_owned())
+    };
+    key.filter(|key| text.len() <= KEY_BYTES_MAX && parse(key).is_some()).ok_or_else(|| {
+        Error::bad_request(
             "The key cannot be read: a public RSA or EC key or certificate in PEM, or a JWK, is needed.",
-        ));
-    }
-    Ok(())
+        )
+    })
 }

@@ -582,3 +582,38 @@ async fn assertions_of_strangers_and_removed_keys_do_not_count() {
         .await;
     assert!(private.is_err(), "a private key is not taken");
 }
+
+#[tokio::test]
+async fn a_certificate_counts_as_the_key_in_it() {
+    let world = World::new().await;
+    let program = Program::new(&world).await;
+    for (made, signed) in [
+        (
+            &rcgen::PKCS_ECDSA_P256_SHA256,
+            jsonwebtoken::Algorithm::ES256,
+        ),
+        (&rcgen::PKCS_RSA_SHA256, jsonwebtoken::Algorithm::PS256),
+    ] {
+        let pair = rcgen::KeyPair::generate_for(made).unwrap();
+        let certificate = rcgen::CertificateParams::default()
+            .self_signed(&pair)
+            .unwrap()
+            .pem();
+        world
+            .engine
+            .add_principal_key(&program.client_id, &certificate)
+            .await
+            .unwrap();
+        let pem = pair.serialize_pem();
+        let key = jsonwebtoken::EncodingKey::from_rsa_pem(pem.as_bytes())
+            .or_else(|_| jsonwebtoken::EncodingKey::from_ec_pem(pem.as_bytes()))
+            .unwrap();
+        let header = jsonwebtoken::Header::new(signed);
+        let assertion = jsonwebtoken::encode(&header, &program.claims(&world), &key).unwrap();
+        let grant = Grant::ClientAssertion(assertion.into());
+        assert!(
+            world.ask(ARM, &program.client_id, grant).await.is_ok(),
+            "{signed:?}"
+        );
+    }
+}
