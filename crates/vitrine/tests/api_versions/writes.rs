@@ -1,7 +1,7 @@
 //! PUT, PATCH and DELETE: what they answer, what they change and what they leave.
 
 use serde_json::{Value, json};
-use testkit::{Answer, GALLERY_VERSION};
+use testkit::GALLERY_VERSION;
 
 use crate::{World, members};
 
@@ -68,121 +68,69 @@ async fn what_was_read_can_be_sent_back_and_what_is_omitted_stays() {
 }
 
 #[tokio::test]
-async fn writes_answer_with_the_statuses_and_headers_of_their_verb() {
+async fn writes_answer_with_the_status_and_the_poll_of_their_verb() {
     let world = World::new().await;
     let arm = &world.scene.arm;
     let gallery = world.scene.gallery.replace("/sig", "/verbs");
+    let absent = json!({ "tags": {} });
+    let absent = arm.send("PATCH", &gallery, GALLERY_VERSION, Some(&absent));
+    let absent = absent.await;
+    let found = (absent.status, absent.code());
+    assert_eq!(found, (404, "ResourceNotFound"), "{}", absent.body);
     let here = json!({ "location": "eastus", "tags": { "a": "1", "b": "2" } });
-    let poll = |answer: &Answer| answer.header("azure-asyncoperation").map(str::to_owned);
-
-    let absent = arm
-        .send(
-            "PATCH",
-            &gallery,
-            GALLERY_VERSION,
-            Some(&json!({ "tags": {} })),
-        )
-        .await;
-    assert_eq!(
-        (absent.status, absent.code()),
-        (404, "ResourceNotFound"),
-        "{}",
-        absent.body
-    );
-    let nothing = arm.send("DELETE", &gallery, GALLERY_VERSION, None).await;
-    assert_eq!((nothing.status, &nothing.body), (204, &Value::Null));
-
-    let created = arm
-        .send("PUT", &gallery, GALLERY_VERSION, Some(&here))
-        .await;
-    assert_eq!(
-        (
-            created.status,
-            &created.body["properties"]["provisioningState"]
-        ),
-        (201, &json!("Creating"))
-    );
-    assert_eq!(
-        (created.header("location"), created.header("retry-after")),
-        (None, Some("1"))
-    );
-    let url = poll(&created).expect("a PUT is polled");
-    assert!(
-        url.contains("/providers/Microsoft.Compute/locations/eastus/capsOperations/"),
-        "{url}"
-    );
-    let status = arm.poll(&url).await;
-    assert_eq!(
-        members(&status),
-        ["endTime", "name", "startTime", "status"],
-        "{status}"
-    );
-
-    let updated = arm
-        .send("PUT", &gallery, GALLERY_VERSION, Some(&here))
-        .await;
-    assert_eq!(
-        (
-            updated.status,
-            &updated.body["properties"]["provisioningState"]
-        ),
-        (200, &json!("Updating"))
-    );
-    arm.poll(&poll(&updated).expect("an update is polled"))
-        .await;
-
     let patch = json!({ "tags": { "c": "3" }, "properties": { "description": "patched" } });
-    let patched = arm
-        .send("PATCH", &gallery, GALLERY_VERSION, Some(&patch))
-        .await;
-    assert_eq!(
-        (
-            patched.status,
-            &patched.body["properties"]["provisioningState"]
-        ),
-        (200, &json!("Updating"))
-    );
-    assert_eq!(
-        (patched.header("location"), poll(&patched).is_some()),
-        (None, true)
-    );
-    arm.poll(&poll(&patched).expect("a PATCH is polled")).await;
+    for (method, body, status, state) in [
+        ("PUT", &here, 201, "Creating"),
+        ("PUT", &here, 200, "Updating"),
+        ("PATCH", &patch, 200, "Updating"),
+    ] {
+        let answer = arm.send(method, &gallery, GALLERY_VERSION, Some(body));
+        let answer = answer.await;
+        let shown = &answer.body["properties"]["provisioningState"];
+        let line = format!("{method}: {}", answer.body);
+        assert_eq!((answer.status, shown), (status, &json!(state)), "{line}");
+        assert_eq!(answer.header("location"), None, "{line}");
+        assert_eq!(answer.header("retry-after"), Some("1"), "{line}");
+        let url = answer.header("azure-asyncoperation").expect(&line);
+        let family = "/providers/Microsoft.Compute/locations/eastus/capsOperations/";
+        assert!(url.contains(family), "{url}");
+        let over = arm.poll(url).await;
+        assert_eq!(over["status"], "Succeeded", "{over}");
+        let wanted = ["endTime", "name", "startTime", "status"];
+        assert_eq!(members(&over), wanted, "{over}");
+    }
     let shown = world.get(&gallery, GALLERY_VERSION).await;
-    assert_eq!(
-        (&shown["tags"], &shown["properties"]["description"]),
-        (&json!({ "c": "3" }), &json!("patched"))
-    );
+    let found = (&shown["tags"], &shown["properties"]["description"]);
+    assert_eq!(found, (&json!({ "c": "3" }), &json!("patched")));
+}
 
+#[tokio::test]
+async fn a_delete_answers_202_with_both_urls_and_204_when_there_is_nothing() {
+    let world = World::new().await;
+    let arm = &world.scene.arm;
+    let gallery = world.scene.gallery.replace("/sig", "/verbs");
+    let here = json!({ "location": "eastus" });
+    world.made(&gallery, GALLERY_VERSION, &here).await;
     let deleted = arm.send("DELETE", &gallery, GALLERY_VERSION, None).await;
     assert_eq!((deleted.status, &deleted.body), (202, &Value::Null));
-    let monitor = deleted
-        .header("location")
-        .expect("a DELETE has a Location")
-        .to_owned();
-    assert!(
-        poll(&deleted).is_some() && monitor.contains("monitor=true"),
-        "{monitor}"
-    );
-    let end = arm.monitor(&monitor).await;
+    let monitor = deleted.header("location").expect("a Location");
+    assert!(monitor.contains("monitor=true"), "{monitor}");
+    let end = arm.monitor(monitor).await;
     assert!([200, 204].contains(&end.status), "{}", end.status);
+    let status = deleted.header("azure-asyncoperation").expect("a poll URL");
+    assert_eq!(arm.poll(status).await["status"], "Succeeded");
+
     let gone = arm.send("GET", &gallery, GALLERY_VERSION, None).await;
-    assert_eq!(
-        (gone.status, gone.code()),
-        (404, "ResourceNotFound"),
-        "{}",
-        gone.body
-    );
-    for name in [
-        "x-ms-request-id",
-        "x-ms-correlation-request-id",
-        "x-ms-routing-request-id",
-    ] {
-        assert!(gone.header(name).is_some(), "{name}");
+    let found = (gone.status, gone.code());
+    assert_eq!(found, (404, "ResourceNotFound"), "{}", gone.body);
+    let kind = gone.header("content-type");
+    assert_eq!(kind, Some("application/json; charset=utf-8"));
+    for name in ["request", "correlation-request", "routing-request"] {
+        let name = format!("x-ms-{name}-id");
+        assert!(gone.header(&name).is_some(), "{name}");
     }
-    assert_eq!(
-        gone.header("content-type"),
-        Some("application/json; charset=utf-8")
-    );
+    let again = arm.send("DELETE", &gallery, GALLERY_VERSION, None).await;
+    assert_eq!((again.status, &again.body), (204, &Value::Null));
 }
 
 #[tokio::test]
