@@ -1,0 +1,6 @@
+//! The laws of the engine when things go wrong or happen at once.
+
+#[path = "../common/world.rs"]
+mod world;
+
+mod soft_delete;
