@@ -297,6 +297,9 @@ impl World {
             for replica in read.contents(region, None, 1000).await.unwrap().items {
                 out += &format!("{replica:?}\n");
             }
+            for layer in read.blob_layers(region).await.unwrap() {
+                out += &format!("blob in {region} {layer}\n");
+            }
         }
         out
     }

@@ -3,4 +3,6 @@
 #[path = "../common/world.rs"]
 mod world;
 
+mod crash;
+mod overtaken;
 mod soft_delete;
