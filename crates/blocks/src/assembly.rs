@@ -33,6 +33,9 @@ pub(crate) struct Job {
     pub starts_pack: bool,
 }
 
+/// Where new blocks are kept.
+type Fresh = HashMap<BlockId, (FrameId, usize), ByIdentity>;
+
 /// The state of an assembly.
 pub(crate) struct Assembly<'a> {
     size: u64,
@@ -44,7 +47,7 @@ pub(crate) struct Assembly<'a> {
     hasher: ContentHasher,
     finder: Finder<'a>,
     /// New blocks, by the pack they go into; packs that are sealed are found by the finder.
-    fresh: VecDeque<(u64, HashMap<BlockId, (FrameId, usize), ByIdentity>)>,
+    fresh: VecDeque<(u64, Fresh)>,
     pack: u64,
     open: Raw,
     job: Job,

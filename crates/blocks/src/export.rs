@@ -75,7 +75,7 @@ impl Reader {
                 let border = (at / PIECE_BYTES + 1) * PIECE_BYTES;
                 let to = border.min(end);
                 match pieces.last_mut() {
-                    Some(last) if last.1 == at && at % PIECE_BYTES != 0 => last.1 = to,
+                    Some(last) if last.1 == at && !at.is_multiple_of(PIECE_BYTES) => last.1 = to,
                     _ => pieces.push((at, to)),
                 }
                 at = to;

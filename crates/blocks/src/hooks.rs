@@ -72,3 +72,51 @@ fn key(block: BlockId) -> Option<(u64, u64)> {
     let key = u64::try_from(block >> 64).ok()?;
     Some((key, key))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A number that looks like a hash.
+    fn block(n: u64) -> BlockId {
+        let mix = |n: u64| {
+            let n = (n ^ (n >> 31)).wrapping_mul(0x7fb5_d329_728e_a185);
+            (n ^ (n >> 27)).wrapping_mul(0x81da_def4_bc2d_d44d) ^ n
+        };
+        u128::from(mix(n)) << 64 | u128::from(mix(n ^ 99))
+    }
+
+    #[test]
+    fn memory_stays_whatever_the_store_holds() {
+        let is_long = std::env::var_os("VITRINE_TEST_LONG").is_some();
+        // 1 TiB of unique blocks, or 16 GiB.
+        let blocks = if is_long { 1 << 28 } else { 1 << 22 };
+        let mut hooks = Hooks::new(4 << 20);
+        for n in 0..blocks {
+            let segment = u32::try_from(n / 4096).unwrap();
+            hooks.insert(block(n), (0, segment), |_| false);
+        }
+        assert!(hooks.entries.len() <= hooks.entries_max);
+        assert!(hooks.entries.len() > hooks.entries_max / 3);
+        let expected = blocks.ilog2() - hooks.entries_max.ilog2();
+        assert!(hooks.shift().abs_diff(expected) <= 1);
+        // Every segment of 4096 blocks can be found by some of its blocks while 2^shift is below that.
+        let found = |segment: u64| {
+            (segment * 4096..(segment + 1) * 4096)
+                .filter(|n| hooks.get(block(*n)).is_some())
+                .count()
+        };
+        let known = (0..64).filter(|segment| found(*segment) > 0).count();
+        assert!(known >= 60, "{known} of 64 segments");
+    }
+
+    #[test]
+    fn a_place_that_went_is_replaced() {
+        let mut hooks = Hooks::new(1 << 20);
+        hooks.insert(block(1), (0, 5), |_| false);
+        hooks.insert(block(1), (1, 6), |slot| slot == 7);
+        assert_eq!(hooks.get(block(1)), Some((0, 5)));
+        hooks.insert(block(1), (2, 7), |slot| slot == 0);
+        assert_eq!(hooks.get(block(1)), Some((2, 7)));
+    }
+}

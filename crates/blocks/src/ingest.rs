@@ -14,7 +14,7 @@ use crate::inner::Inner;
 use crate::manifest::{Manifest, ManifestId};
 use crate::pipeline;
 use crate::progress::Progress;
-use crate::tree_hash::{Digest, node_bytes, node_level};
+use crate::tree_hash::{Digest, is_below_node, node_bytes, node_level};
 use crate::{BLOCK_BYTES, DISK_BYTES_MAX};
 
 /// Bytes that a worker reads at once: whole leaves of the hash tree.
@@ -110,7 +110,7 @@ fn hashed_anew(touched: &[Span], size: u64, base: Option<&Manifest>, level: u32)
     let Some(base) = base else {
         return widen(touched.iter().copied(), node_bytes(0), size);
     };
-    if level != base.node_level() {
+    if level != base.node_level() || is_below_node(size, level) {
         return vec![(0, size)];
     }
     // A node over the place where the base is cut off knows more than the disk has.

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use uuid::Uuid;
 
@@ -12,7 +12,7 @@ use crate::files::{self, Files};
 use crate::frame::{self, FrameId};
 use crate::gate::Gate;
 use crate::index::{Index, Place};
-use crate::layer::{LayerId, Shared};
+use crate::layer::LayerId;
 use crate::location::StoreOptions;
 use crate::manifest::{self, Manifest, ManifestId};
 use crate::objects::{self, Objects, Room, pack_of};
@@ -33,7 +33,6 @@ pub(crate) struct Inner {
     pub names: Mutex<()>,
     /// One sweep or repair at a time.
     pub sweeping: Mutex<()>,
-    pub open_layers: Mutex<BTreeMap<LayerId, Weak<Shared>>>,
     /// Packs that could not be opened, and why: their frames count as missing.
     pub left_out: Mutex<BTreeMap<Uuid, String>>,
     decoded: Mutex<Decoded>,
@@ -48,6 +47,9 @@ pub(crate) struct Local {
     pub temporary: PathBuf,
     _lock: Box<dyn Send + Sync>,
 }
+
+/// Where a frame was found, and its stored bytes.
+pub(crate) type StoredAt = (Place, Vec<u8>);
 
 /// Keeps a manifest from being removed.
 pub(crate) struct Pin {
@@ -68,7 +70,6 @@ impl Inner {
             gate: Arc::default(),
             names: Mutex::default(),
             sweeping: Mutex::default(),
-            open_layers: Mutex::default(),
             left_out: Mutex::default(),
             decoded: Mutex::default(),
             pins: Arc::default(),
@@ -230,7 +231,7 @@ impl Inner {
 
     /// Reads a frame from the first of its places that gives the right bytes; returns them and its
     /// stored form.
-    pub fn read_frame(&self, id: FrameId) -> Result<(Vec<u8>, (Place, Vec<u8>))> {
+    pub fn read_frame(&self, id: FrameId) -> Result<(Vec<u8>, StoredAt)> {
         let mut last = BlocksError::not_found(format!("frame {}:{}", id.origin, id.number));
         for _ in 0..LOOKUPS_MAX {
             let mut has_moved = false;

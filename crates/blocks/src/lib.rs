@@ -15,6 +15,8 @@
 mod assembly;
 mod cache;
 mod copy;
+#[cfg(test)]
+mod crash;
 mod error;
 mod export;
 mod files;

@@ -8,7 +8,7 @@ use disk::Source;
 use crate::error::{BlocksError, Result};
 use crate::files::{Files, RealFiles};
 use crate::inner::Inner;
-use crate::layer::{Layer, LayerId};
+use crate::layer::{Layer, LayerId, Registry};
 use crate::location::{Location, StoreOptions};
 use crate::manifest::{Manifest, ManifestId};
 use crate::objects::{Directory, Objects};
@@ -19,7 +19,7 @@ use crate::{Ingested, ingest};
 
 /// The block store of a region; clones share it.
 #[derive(Clone)]
-pub struct Store(pub(crate) Arc<Inner>);
+pub struct Store(pub(crate) Arc<Inner>, pub(crate) Arc<Registry>);
 
 /// What a store holds.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -56,7 +56,7 @@ impl Store {
                 }
                 Location::Memory(memory) => Objects::Remote(Remote::memory(memory, runtime)),
             };
-            Inner::open(files, objects, &options).map(|inner| Self(Arc::new(inner)))
+            Inner::open(files, objects, &options).map(|inner| Self(Arc::new(inner), Arc::default()))
         })
         .await
     }
@@ -108,19 +108,19 @@ impl Store {
         size_bytes: u64,
     ) -> Result<Layer> {
         let store = self.clone();
-        blocking(move || Layer::create(&store.0, id, base, size_bytes)).await
+        blocking(move || Layer::create(&store, id, base, size_bytes)).await
     }
 
     /// Opens a layer.
     pub async fn open_layer(&self, id: LayerId) -> Result<Layer> {
         let store = self.clone();
-        blocking(move || Layer::open(&store.0, id)).await
+        blocking(move || Layer::open(&store, id)).await
     }
 
     /// Removes a layer; one that is not there is fine. Whoever has it open gets errors from now on.
     pub async fn delete_layer(&self, id: LayerId) -> Result<()> {
         let store = self.clone();
-        blocking(move || Layer::delete(&store.0, id)).await
+        blocking(move || Layer::delete(&store, id)).await
     }
 
     /// Returns the layers of this node.

@@ -59,6 +59,11 @@ pub(crate) fn node_level(size_bytes: u64) -> u32 {
     bits.saturating_sub(NODES_MAX_LOG).max(NODE_LEVEL_MIN)
 }
 
+/// Whether a disk is smaller than what a node of this level stands for: its digest is made of leaves.
+pub(crate) const fn is_below_node(size_bytes: u64, level: u32) -> bool {
+    size_bytes.div_ceil(LEAF_BYTES as u64).next_power_of_two() < 1 << level
+}
+
 /// Returns the bytes of content below a node of this level.
 pub(crate) const fn node_bytes(level: u32) -> u64 {
     (LEAF_BYTES as u64) << level
@@ -135,6 +140,16 @@ impl ContentHasher {
         let width = self.leaves.max(1).next_power_of_two();
         self.fill_to(width);
         let root = self.stack.first().map_or(self.zero[0], |(_, hash)| *hash);
+        if let Some(kept) = self.kept.filter(|kept| *kept > width.trailing_zeros()) {
+            // The whole disk is smaller than what a kept node stands for.
+            let levels = width.trailing_zeros()..kept;
+            let hash = levels.fold(root, |hash, level| {
+                node_hash(&self.keys, &hash, &self.zero[level as usize])
+            });
+            if hash != self.zero[kept as usize] {
+                self.nodes.push((0, hash));
+            }
+        }
         let mut hasher = blake3::Hasher::new_derive_key(ROOT_CONTEXT);
         hasher.update(&self.size_bytes.to_le_bytes()).update(&root);
         (Digest(*hasher.finalize().as_bytes()), self.nodes)
@@ -234,6 +249,18 @@ mod tests {
             again.push_node(2, *number, *hash);
         }
         assert_eq!(again.finish_with_nodes(), (digest, nodes));
+    }
+
+    #[test]
+    fn a_disk_smaller_than_a_kept_node_has_one_all_the_same() {
+        let mut small = ContentHasher::keeping(2 * LEAF_BYTES as u64, 2);
+        let hash = small.leaf(&[7; LEAF_BYTES]);
+        small.push(1, hash);
+        let (_, nodes) = small.finish_with_nodes();
+        let size = 8 * LEAF_BYTES as u64;
+        let mut grown = ContentHasher::new(size);
+        grown.push_node(2, nodes[0].0, nodes[0].1);
+        assert_eq!(grown.finish(), digest(size, &[(1, 7)]));
     }
 
     #[test]

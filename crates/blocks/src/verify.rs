@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 
 use crate::error::{BlocksError, Result};
-use crate::inner::{Inner, lock};
+use crate::inner::lock;
 use crate::layer::Layer;
 use crate::manifest::ManifestId;
 use crate::store::{Store, blocking};
@@ -31,7 +31,7 @@ impl Store {
     /// and that every layer can be read and has its base.
     pub async fn fsck(&self) -> Result<Vec<Fault>> {
         let store = self.clone();
-        blocking(move || fsck(&store.0)).await
+        blocking(move || fsck(&store)).await
     }
 
     /// Reads and checks every frame that a disk needs.
@@ -48,7 +48,8 @@ impl Store {
     }
 }
 
-fn fsck(store: &std::sync::Arc<Inner>) -> Result<Vec<Fault>> {
+fn fsck(handle: &Store) -> Result<Vec<Fault>> {
+    let store = &handle.0;
     let mut faults = Vec::new();
     for (id, reason) in lock(&store.left_out).iter() {
         faults.push(Fault::new(format!("pack {id}"), reason));
@@ -73,7 +74,7 @@ fn fsck(store: &std::sync::Arc<Inner>) -> Result<Vec<Fault>> {
         }
     }
     for id in store.local.layers()? {
-        match Layer::open(store, id) {
+        match Layer::open(handle, id) {
             Ok(layer) => {
                 if layer.base().is_some_and(|base| !whole.contains(&base)) {
                     faults.push(Fault::new(format!("layer {id}"), "its base is not whole"));

@@ -24,7 +24,7 @@ const BLOCK: u64 = BLOCK_BYTES as u64;
 
 /// An open layer.
 pub(crate) struct Shared {
-    id: LayerId,
+    pub id: LayerId,
     store: Arc<Inner>,
     base: Option<Base>,
     pub data: DataFiles,
@@ -154,6 +154,12 @@ impl Shared {
     pub fn close(&self) {
         self.is_closed.store(true, Ordering::Release);
         self.data.close();
+    }
+
+    /// Whether something was written that a flush would make durable.
+    pub fn is_unflushed(&self) -> bool {
+        self.check_open().is_ok()
+            && self.flushed.load(Ordering::Acquire) < self.written.load(Ordering::Acquire)
     }
 
     pub fn check_open(&self) -> Result<()> {
