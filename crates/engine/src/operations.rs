@@ -12,7 +12,7 @@ use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
-use crate::error::catalog as db;
+use crate::error::{catalog as db, is_stale};
 use crate::{Ctx, Engine};
 
 /// How long a claim holds without being renewed.
@@ -264,7 +264,11 @@ impl Engine {
         if !ended {
             return Ok(());
         }
-        if let Some(mut row) = tx.load(&operation.resource).await.map_err(db)? {
+        let waiting = tx.open_operation_of(&operation.resource).await;
+        // A later write that waits keeps the row at work.
+        if waiting.map_err(db)?.is_none()
+            && let Some(mut row) = tx.load(&operation.resource).await.map_err(db)?
+        {
             row.state = domain::ProvisioningState::Failed;
             tx.update(&mut row).await.map_err(db)?;
         }
@@ -274,6 +278,5 @@ impl Engine {
 
 /// Whether the same work may succeed a moment later without anyone changing anything.
 fn is_passing(error: &Error) -> bool {
-    error.kind == ErrorKind::Unavailable
-        || (error.kind == ErrorKind::Conflict && error.code == "Conflict" && error.target.is_none())
+    error.kind == ErrorKind::Unavailable || is_stale(error)
 }
