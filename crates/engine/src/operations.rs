@@ -49,15 +49,17 @@ impl Engine {
         .await?;
         let mut read = self.catalog().read().await.map_err(db)?;
         let found = read.load_operation(id).await.map_err(db)?;
-        found
-            .filter(|op| {
-                op.resource
-                    .subscription()
-                    .eq_ignore_ascii_case(subscription)
-            })
-            .ok_or_else(|| {
-                Error::not_found("NotFound", format!("The operation '{id}' was not found."))
-            })
+        let of_subscription = |op: &Operation| {
+            let held = op.resource.subscription();
+            held.eq_ignore_ascii_case(subscription)
+        };
+        let mut operation = found.filter(of_subscription).ok_or_else(|| {
+            Error::not_found("NotFound", format!("The operation '{id}' was not found."))
+        })?;
+        if operation.state == OperationState::Canceled {
+            operation.error.get_or_insert_with(preempted);
+        }
+        Ok(operation)
     }
 
     /// Waits until an operation is over and returns it, for kinds whose clients know no polling.
@@ -274,6 +276,14 @@ impl Engine {
         }
         tx.commit().await.map_err(db)
     }
+}
+
+/// Why an operation was canceled: clients show nothing of a status without an error.
+fn preempted() -> Error {
+    Error::conflict(
+        "OperationPreempted",
+        "Operation execution has been preempted by a more recent operation.",
+    )
 }
 
 /// Whether the same work may succeed a moment later without anyone changing anything.

@@ -4,5 +4,7 @@
 mod world;
 
 mod crash;
+mod operations;
 mod overtaken;
+mod quotas;
 mod soft_delete;
