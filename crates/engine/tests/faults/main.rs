@@ -7,4 +7,6 @@ mod crash;
 mod operations;
 mod overtaken;
 mod quotas;
+mod regions;
 mod soft_delete;
+mod sources;

@@ -27,7 +27,8 @@ async fn written_twice() -> (World, [Uuid; 2]) {
     let id = world.id("galleries/sig");
     let mut all = [Uuid::nil(); 2];
     for (number, slot) in all.iter_mut().enumerate() {
-        let body = json!({ "location": "eastus", "properties": { "description": number.to_string() } });
+        let body =
+            json!({ "location": "eastus", "properties": { "description": number.to_string() } });
         *slot = operation(&world.put(&id, &body).await.unwrap());
     }
     (world, all)
@@ -39,16 +40,25 @@ async fn two_writes_of_one_resource_end_in_their_order_and_it_is_at_work_until_t
     let stop = CancellationToken::new();
     assert!(world.engine.work_once("a", &stop).await.unwrap());
     assert_eq!(polled(&world, first).await.state, OperationState::Succeeded);
-    assert_eq!(polled(&world, second).await.state, OperationState::InProgress);
+    assert_eq!(
+        polled(&world, second).await.state,
+        OperationState::InProgress
+    );
     let id = world.id("galleries/sig");
     let row = world.engine.get(&world.ctx, &id).await.unwrap();
     assert!(
-        matches!(row.state, ProvisioningState::Creating | ProvisioningState::Updating),
+        matches!(
+            row.state,
+            ProvisioningState::Creating | ProvisioningState::Updating
+        ),
         "{:?}",
         row.state
     );
     assert!(world.engine.work_once("a", &stop).await.unwrap());
-    assert_eq!(polled(&world, second).await.state, OperationState::Succeeded);
+    assert_eq!(
+        polled(&world, second).await.state,
+        OperationState::Succeeded
+    );
     let row = world.engine.get(&world.ctx, &id).await.unwrap();
     assert_eq!(row.state, ProvisioningState::Succeeded);
     assert_eq!(row.properties["description"], "1");
@@ -97,7 +107,10 @@ async fn a_write_that_fails_leaves_the_resource_at_work_while_a_later_one_waits(
     let stop = CancellationToken::new();
     assert!(world.engine.work_once("a", &stop).await.unwrap());
     assert_eq!(polled(&world, first).await.state, OperationState::Failed);
-    assert_eq!(polled(&world, second).await.state, OperationState::InProgress);
+    assert_eq!(
+        polled(&world, second).await.state,
+        OperationState::InProgress
+    );
     let row = world.engine.get(&world.ctx, &version).await.unwrap();
     assert_ne!(row.state, ProvisioningState::Failed);
     world.settle().await;
@@ -122,7 +135,10 @@ async fn an_overtaken_operation_is_polled_as_canceled_with_a_reason() {
     assert_eq!(shown["error"]["code"], "OperationPreempted", "{shown}");
     assert!(shown["endTime"].is_string(), "{shown}");
     world.settle().await;
-    assert_eq!(polled(&world, delete).await.state, OperationState::Succeeded);
+    assert_eq!(
+        polled(&world, delete).await.state,
+        OperationState::Succeeded
+    );
     let again = world.delete(&version).await.unwrap();
     assert!(again.is_none(), "there is nothing to delete any more");
 }
@@ -154,7 +170,10 @@ async fn a_server_that_stops_gives_its_work_back_at_once_and_the_next_one_goes_o
     let stop = CancellationToken::new();
     let mut work = Box::pin(world.engine.work_once("stops", &stop));
     while world.replicas(&version).await.is_empty() {
-        assert!(poll_times(work.as_mut(), 1).await.is_none(), "it stops midway");
+        assert!(
+            poll_times(work.as_mut(), 1).await.is_none(),
+            "it stops midway"
+        );
     }
     stop.cancel();
     work.await.unwrap();
@@ -177,6 +196,9 @@ async fn what_ended_can_be_polled_for_a_week() {
     world.clock.advance_ms(LEASE_OVER_MS);
     world.engine.maintenance_round().await.unwrap();
     let subscription = &world.subscription;
-    let gone = world.engine.operation(&world.ctx, subscription, first).await;
+    let gone = world
+        .engine
+        .operation(&world.ctx, subscription, first)
+        .await;
     assert_eq!(gone.unwrap_err().kind, domain::ErrorKind::NotFound);
 }

@@ -58,10 +58,16 @@ async fn the_last_free_place_goes_to_exactly_one_of_many_writers() {
     }
     // Another region has its own places, and what is deleted gives its place back.
     let elsewhere = json!({ "location": "westus2" });
-    world.put(&world.id("galleries/elsewhere"), &elsewhere).await.unwrap();
+    world
+        .put(&world.id("galleries/elsewhere"), &elsewhere)
+        .await
+        .unwrap();
     world.settle().await;
     world.remove(&won[0]).await;
-    world.put(&world.id("galleries/again"), &here()).await.unwrap();
+    world
+        .put(&world.id("galleries/again"), &here())
+        .await
+        .unwrap();
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -99,7 +105,12 @@ async fn a_publisher_offer_and_sku_go_to_exactly_one_of_many_definitions() {
     });
     let (won, refused) = race(&world, writes.collect()).await;
     assert_eq!((won.len(), refused.len()), (1, WRITERS - 1));
-    assert!(refused.iter().all(|e| e.kind == domain::ErrorKind::Conflict), "{refused:?}");
+    assert!(
+        refused
+            .iter()
+            .all(|e| e.kind == domain::ErrorKind::Conflict),
+        "{refused:?}"
+    );
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
