@@ -389,7 +389,6 @@ impl World {
             .await
             .unwrap();
     }
-
 }
 
 /// A closed gallery.
