@@ -1,4 +1,4 @@
-//! What clients read before they sign in: `/metadata/endpoints`, OpenID discovery, JWKS.
+//! What clients read before they sign in: `/metadata/endpoints`, `OpenID` discovery, JWKS.
 //!
 //! Every URL is made from the host that the client used, so that the same server works under all
 //! of its names. Source: `WIRE.md` 1.5 and 2, `CONVENTIONS.md` 1.

@@ -1,5 +1,11 @@
 //! What clients meet before and while they sign in, over HTTP.
 
+#![expect(
+    clippy::unwrap_used,
+    clippy::too_many_lines,
+    reason = "helpers of tests and tables of cases"
+)]
+
 use std::net::SocketAddr;
 
 use axum::body::Body;

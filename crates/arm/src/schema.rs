@@ -154,7 +154,9 @@ pub fn check_request_bytes(
     let table = table::table(shape.type_name());
     let version = table.resolve(api_version);
     let text = reader::text_of(raw)?;
-    let mut body = check::check(table, version, text, reader::read(text)?)?;
+    let read = reader::read(text)?;
+    legacy::check(shape, version, text)?;
+    let mut body = check::check(table, version, text, read)?;
     tags::check(shape, &body)?;
     legacy::to_newest(shape, &mut body);
     Ok(body)

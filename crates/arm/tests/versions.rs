@@ -9,7 +9,6 @@ use serde_json::{Value, json};
 const MEMBERS: &str = r#"
 galleryImageVersion publishingProfile/storageAccountType "Standard_LRS" 2018-06-01 2019-03-01
 galleryImage hyperVGeneration "V1" 2019-03-01 2019-07-01
-galleryImageVersion storageProfile/source {"id":"/s"} 2019-03-01 2019-07-01
 galleryImageVersion publishingProfile/targetRegions/0/encryption {} 2019-07-01 2019-12-01
 galleryImage features [{"name":"a","value":"b"}] 2019-12-01 2020-09-30
 gallery sharingProfile {"permissions":"Groups"} 2019-12-01 2020-09-30
@@ -151,6 +150,27 @@ fn the_oldest_version_keeps_its_words() {
     assert_eq!(
         checked,
         json!({"properties": {}, "sku": {"name": "Premium_LRS"}})
+    );
+}
+
+#[test]
+fn a_storage_profile_is_not_allowed_before_it_names_the_source() {
+    let body = body_with("storageProfile", &json!({ "source": { "id": "/s" } }));
+    for version in ["2018-06-01", "2019-03-01"] {
+        let error = check_request(Kind::ImageVersion, version, &body).unwrap_err();
+        assert_eq!(error.code, "InvalidParameter");
+        assert_eq!(
+            error.message,
+            "Parameter 'galleryImageVersion.properties.storageProfile' is not allowed."
+        );
+        for read in [Value::Null, json!({ "osDiskImage": { "sizeInGB": 30 } })] {
+            let back = body_with("StorageProfile", &read);
+            assert!(check_request(Kind::ImageVersion, version, &back).is_ok());
+        }
+    }
+    assert_eq!(
+        check_request(Kind::ImageVersion, "2019-07-01", &body).unwrap(),
+        body
     );
 }
 

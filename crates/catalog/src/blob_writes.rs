@@ -217,11 +217,11 @@ impl Tx {
         Ok(done.rows_affected() > 0)
     }
 
-    /// Removes a container with everything in it; returns the layers that nothing refers to now.
-    pub async fn delete_container(&mut self, container: &Container) -> Result<Vec<Uuid>> {
+    /// Removes a container with everything in it; returns blobs' names and layers that nothing refers to now.
+    pub async fn delete_container(&mut self, container: &Container) -> Result<Vec<(String, Uuid)>> {
         let rows: Vec<AnyRow> = sqlx::query(
-            "SELECT layer FROM blobs WHERE account = $1 AND container = $2 \
-             UNION SELECT layer FROM staged_blocks WHERE account = $1 AND container = $2",
+            "SELECT name, layer FROM blobs WHERE account = $1 AND container = $2 \
+             UNION SELECT blob AS name, layer FROM staged_blocks WHERE account = $1 AND container = $2",
         )
         .bind(container.account.clone())
         .bind(container.name.clone())
@@ -239,6 +239,8 @@ impl Tx {
                 .execute(self.connection())
                 .await?;
         }
-        rows.iter().map(|row| layer("blobs", row)).collect()
+        rows.iter()
+            .map(|row| Ok((row.try_get("name")?, layer("blobs", row)?)))
+            .collect()
     }
 }

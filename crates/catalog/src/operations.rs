@@ -237,13 +237,14 @@ fn error_from(id: &str, text: &str) -> Result<Error> {
 }
 
 fn kind_from(word: &str) -> ErrorKind {
-    const ALL: [ErrorKind; 11] = [
+    const ALL: [ErrorKind; 12] = [
         ErrorKind::Invalid,
         ErrorKind::Unauthenticated,
         ErrorKind::Forbidden,
         ErrorKind::NotFound,
         ErrorKind::MethodNotAllowed,
         ErrorKind::Conflict,
+        ErrorKind::Overtaken,
         ErrorKind::PreconditionFailed,
         ErrorKind::TooLarge,
         ErrorKind::TooManyRequests,

@@ -11,6 +11,7 @@ mod crc32c;
 mod decompress;
 mod format;
 pub mod memory;
+pub mod nbd;
 pub mod qcow2;
 pub mod raw;
 pub mod source;

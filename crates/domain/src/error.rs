@@ -23,6 +23,8 @@ pub enum ErrorKind {
     MethodNotAllowed,
     /// 409: the state forbids it.
     Conflict,
+    /// 409: another request was faster; reading again and repeating helps.
+    Overtaken,
     /// 412: a condition header did not hold.
     PreconditionFailed,
     /// 413: more bytes than the limit.

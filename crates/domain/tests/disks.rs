@@ -222,7 +222,7 @@ fn creates() {
             upload(20_972_032),
             stored(json!({ "/diskSizeGB": 1 })),
         ),
-        ("too small upload", upload(20_971_520), bytes(20_971_520)),
+        ("too small upload", upload(512), bytes(512)),
         ("odd upload", upload(20_972_033), bytes(20_972_033)),
         (
             "upload with the size that follows",

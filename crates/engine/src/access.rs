@@ -5,8 +5,9 @@
 
 use domain::{Error, ErrorKind, ResourceId, Result};
 use serde_json::Value;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
+use crate::blob::BLOB_READ_ACTION;
 use crate::identity::no_subscription;
 use crate::{Ctx, Engine};
 
@@ -40,19 +41,20 @@ impl Engine {
         ))
     }
 
-    /// Refuses a body that refers to resources that the caller may not read.
+    /// Refuses a body that refers to resources or blobs that the caller may not read.
     ///
-    /// Every string that is the id of a resource counts, wherever it stands, so no property can be
-    /// forgotten. Ids below the written resource itself are covered by the right to write it.
+    /// Every string that is the id of a resource or the URL of a blob of this gallery counts, wherever
+    /// it stands, so no property can be forgotten. Ids below the written resource itself are covered by the right to write it.
     pub(crate) async fn authorize_links(
         &self,
         ctx: &Ctx,
         id: &ResourceId,
         body: &Value,
     ) -> Result<()> {
-        let mut links = BTreeMap::new();
+        let (mut links, mut accounts) = (BTreeMap::new(), BTreeSet::new());
         collect(body, &id.key(), &mut links);
-        if links.len() > LINKS_MAX {
+        collect_accounts(body, &mut accounts);
+        if links.len() + accounts.len() > LINKS_MAX {
             return Err(Error::bad_request(format!(
                 "The body refers to more than {LINKS_MAX} resources."
             )));
@@ -60,7 +62,38 @@ impl Engine {
         for link in links.values() {
             self.authorize_link(ctx, id, link).await?;
         }
+        for account in &accounts {
+            self.authorize_blobs(ctx, id, account).await?;
+        }
         Ok(())
+    }
+
+    /// Refuses to make anything of the blobs of an account whose data the caller may not read.
+    async fn authorize_blobs(&self, ctx: &Ctx, id: &ResourceId, account: &str) -> Result<()> {
+        let row = match self.load_account(account).await {
+            // The worker says that there is no such blob.
+            Err(error) if error.kind == ErrorKind::NotFound => return Ok(()),
+            other => other?,
+        };
+        let known = self.known_subscription(row.id.subscription()).await?;
+        let is_own = known.is_some_and(|s| s.tenant == ctx.caller.tenant);
+        let scope = row.id.to_string();
+        let may = match is_own {
+            true => self.authorize_data(ctx, BLOB_READ_ACTION, &scope).await,
+            false => Err(no_subscription(row.id.subscription())),
+        };
+        match may {
+            Err(error) if matches!(error.kind, ErrorKind::Forbidden | ErrorKind::NotFound) => {
+                Err(linked_failed(format!(
+                    "The client '{}' with object id '{}' has permission to perform action '{}' on scope '{id}'; however, it \
+                     does not have permission to perform action '{BLOB_READ_ACTION}' on the linked storage account '{account}'.",
+                    ctx.caller.name,
+                    ctx.caller.object_id,
+                    crate::resources::action(id, "write"),
+                )))
+            }
+            other => other,
+        }
     }
 
     async fn authorize_link(&self, ctx: &Ctx, id: &ResourceId, link: &ResourceId) -> Result<()> {
@@ -172,6 +205,20 @@ fn collect(value: &Value, own: &str, links: &mut BTreeMap<String, ResourceId>) {
         Value::Object(members) => members
             .values()
             .for_each(|member| collect(member, own, links)),
+        Value::Null | Value::Bool(_) | Value::Number(_) => {}
+    }
+}
+
+/// Collects the names of the accounts whose blobs a body names by URL.
+fn collect_accounts(value: &Value, accounts: &mut BTreeSet<String>) {
+    match value {
+        Value::String(text) => accounts.extend(crate::blob::account_in(text.trim())),
+        Value::Array(items) => items
+            .iter()
+            .for_each(|item| collect_accounts(item, accounts)),
+        Value::Object(members) => members
+            .values()
+            .for_each(|member| collect_accounts(member, accounts)),
         Value::Null | Value::Bool(_) | Value::Number(_) => {}
     }
 }

@@ -8,7 +8,11 @@ use domain::{Error, ErrorKind};
 pub(crate) fn catalog(cause: catalog::CatalogError) -> Error {
     use catalog::Kind;
     match cause.kind() {
-        Kind::Stale | Kind::Exists => stale(),
+        Kind::Stale | Kind::Exists => Error::new(
+            ErrorKind::Overtaken,
+            "Conflict",
+            "The resource was changed by another request at the same time. Read it and try again.",
+        ),
         Kind::Busy | Kind::Unavailable => {
             tracing::warn!(error = %cause, "catalog does not answer");
             Error::new(
@@ -24,16 +28,9 @@ pub(crate) fn catalog(cause: catalog::CatalogError) -> Error {
     }
 }
 
-fn stale() -> Error {
-    Error::conflict(
-        "Conflict",
-        "The resource was changed by another request at the same time. Read it and try again.",
-    )
-}
-
 /// Whether a write lost against another one and may be decided anew.
 pub(crate) fn is_stale(error: &Error) -> bool {
-    *error == stale()
+    error.kind == ErrorKind::Overtaken
 }
 
 /// Turns a block-store failure into the service's error.

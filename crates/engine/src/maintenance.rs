@@ -62,6 +62,7 @@ impl Engine {
         tx.prune_operations(before, OPERATIONS_PRUNED_MAX)
             .await
             .map_err(db)?;
+        tx.prune_tokens(self.now_ms()).await.map_err(db)?;
         tx.commit().await.map_err(db)?;
         self.forget_stale_blocks().await?;
         self.sweep(SWEEP_GRACE_MS).await?;
@@ -143,8 +144,10 @@ impl Engine {
 
     /// Removes content that nothing has referred to for `grace_ms`.
     pub async fn sweep(&self, grace_ms: i64) -> Result<SweepSummary> {
-        let mut summary = SweepSummary::default();
-        summary.layers = self.sweep_layers(grace_ms).await?;
+        let mut summary = SweepSummary {
+            layers: self.sweep_layers(grace_ms).await?,
+            ..SweepSummary::default()
+        };
         for (region, store) in self.stores() {
             let live = self.live_manifests(region).await?;
             let swept = match store.sweep_plan(&live, self.now_ms(), grace_ms).await {

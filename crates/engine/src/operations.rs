@@ -12,7 +12,8 @@ use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
-use crate::error::{catalog as db, is_stale};
+use crate::error::catalog as db;
+use crate::resources::action;
 use crate::{Ctx, Engine};
 
 /// How long a claim holds without being renewed.
@@ -40,26 +41,36 @@ pub(crate) enum Outcome {
 
 impl Engine {
     /// Returns an operation of a subscription for polling.
+    ///
+    /// Who may ask for the work may ask how far it is, so roles at a group or a resource are enough;
+    /// readers see all work but what answers with a URL that opens a disk.
     pub async fn operation(&self, ctx: &Ctx, subscription: &str, id: Uuid) -> Result<Operation> {
-        self.authorize(
-            ctx,
-            "Microsoft.Compute/locations/operations/read",
-            &format!("/subscriptions/{subscription}"),
-        )
-        .await?;
         let mut read = self.catalog().read().await.map_err(db)?;
         let found = read.load_operation(id).await.map_err(db)?;
-        let of_subscription = |op: &Operation| {
+        drop(read);
+        let is_here = |op: &Operation| {
             let held = op.resource.subscription();
             held.eq_ignore_ascii_case(subscription)
         };
-        let mut operation = found.filter(of_subscription).ok_or_else(|| {
-            Error::not_found("NotFound", format!("The operation '{id}' was not found."))
-        })?;
-        if operation.state == OperationState::Canceled {
-            operation.error.get_or_insert_with(preempted);
+        if let Some(mut operation) = found.filter(is_here) {
+            if operation.state == OperationState::Canceled {
+                operation.error.get_or_insert_with(preempted);
+            }
+            let scope = operation.resource.to_string();
+            for action in poll_actions(&operation) {
+                if self.authorize(ctx, &action, &scope).await.is_ok() {
+                    return Ok(operation);
+                }
+            }
         }
-        Ok(operation)
+        // Says the same whether or not there is such an operation.
+        let scope = format!("/subscriptions/{subscription}");
+        self.authorize(ctx, "Microsoft.Compute/locations/operations/read", &scope)
+            .await?;
+        Err(Error::not_found(
+            "NotFound",
+            format!("The operation '{id}' was not found."),
+        ))
     }
 
     /// Waits until an operation is over and returns it, for kinds whose clients know no polling.
@@ -286,7 +297,19 @@ fn preempted() -> Error {
     )
 }
 
+/// Returns the actions any of which lets a caller poll an operation.
+fn poll_actions(operation: &Operation) -> Vec<String> {
+    let on = |verb: &str| action(&operation.resource, verb);
+    match operation.work {
+        Work::Put => vec![on("write"), on("read")],
+        Work::Delete => vec![on("delete"), on("read")],
+        Work::BeginAccess => vec![on("beginGetAccess/action")],
+        Work::EndAccess => vec![on("endGetAccess/action"), on("read")],
+        Work::Share => vec![on("share/action"), on("read")],
+    }
+}
+
 /// Whether the same work may succeed a moment later without anyone changing anything.
 fn is_passing(error: &Error) -> bool {
-    error.kind == ErrorKind::Unavailable || is_stale(error)
+    matches!(error.kind, ErrorKind::Unavailable | ErrorKind::Overtaken)
 }

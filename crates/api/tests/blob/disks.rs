@@ -1,11 +1,14 @@
 //! Disks through URLs, and disks and versions made from blobs.
 
+use engine::blob::GRANT_ACCOUNT;
 use serde_json::json;
 
 use crate::world::World;
 
 const VERSION: &str = "2025-01-02";
 const MIB: usize = 1 << 20;
+/// The smallest disk.
+const SIZE: usize = 20 * MIB;
 
 async fn access(world: &World, disk: &str, level: &str) -> String {
     let body = json!({ "access": level, "durationInSeconds": 3600 });
@@ -45,9 +48,10 @@ async fn upload_disk(world: &World) -> String {
     let disk = format!("{}/providers/Microsoft.Compute/disks/d1", world.group);
     let body = json!({
         "location": "eastus",
-        "properties": { "creationData": { "createOption": "Upload", "uploadSizeBytes": 4 * MIB + 512 } },
+        "properties": { "creationData": { "createOption": "Upload", "uploadSizeBytes": SIZE + 512 } },
     });
-    world.arm("PUT", &disk, VERSION, Some(body)).await;
+    let done = world.arm("PUT", &disk, VERSION, Some(body)).await;
+    assert!(done.text().contains("Succeeded"), "{}", done.text());
     disk
 }
 
@@ -57,11 +61,11 @@ async fn a_disk_is_uploaded_and_read_back_as_a_vhd_through_its_urls() {
     let disk = upload_disk(&world).await;
     let url = access(&world, &disk, "Write").await;
     assert!(
-        url.contains("/blob/$access/") && url.contains("/disk.vhd?"),
+        url.contains(&format!("/blob/{GRANT_ACCOUNT}/")) && url.contains("/disk.vhd?"),
         "{url}"
     );
     let head = world.bare("HEAD", &url, &[], b"").await.expect(200);
-    assert_eq!(head.header("content-length"), (4 * MIB + 512).to_string());
+    assert_eq!(head.header("content-length"), (SIZE + 512).to_string());
     let bytes = vec![5_u8; MIB];
     let first = put(&world, &url, MIB, &bytes).await.expect(201);
     assert_ne!(
@@ -79,16 +83,16 @@ async fn a_disk_is_uploaded_and_read_back_as_a_vhd_through_its_urls() {
         "{list}"
     );
 
-    put(&world, &url, 4 * MIB, &[0; 512])
+    put(&world, &url, SIZE, &[0; 512])
         .await
         .expect_error(400, "InvalidInput");
-    let footer = disk::vhd::footer(5 << 20, [1; 16], 0);
-    put(&world, &url, 4 * MIB, &footer)
+    let footer = disk::vhd::footer((5 << 20), [1; 16], 0);
+    put(&world, &url, SIZE, &footer)
         .await
         .expect_error(400, "InvalidInput");
-    let footer = disk::vhd::footer(4 << 20, [1; 16], 0);
-    put(&world, &url, 4 * MIB, &footer).await.expect(201);
-    put(&world, &url, 4 * MIB + 512, &footer)
+    let footer = disk::vhd::footer(SIZE as u64, [1; 16], 0);
+    put(&world, &url, SIZE, &footer).await.expect(201);
+    put(&world, &url, SIZE + 512, &footer)
         .await
         .expect_error(400, "InvalidPageRange");
     world
@@ -104,19 +108,20 @@ async fn a_disk_is_uploaded_and_read_back_as_a_vhd_through_its_urls() {
         .await
         .expect_error(403, "AuthorizationPermissionMismatch");
     let whole = world.bare("GET", &url, &[], b"").await.expect(200);
-    assert_eq!(whole.body.len(), 4 * MIB + 512);
+    assert_eq!(whole.body.len(), SIZE + 512);
     assert!(whole.body[MIB..2 * MIB] == bytes);
     assert!(
         whole.body[..MIB]
             .iter()
-            .chain(&whole.body[2 * MIB..4 * MIB])
+            .chain(&whole.body[2 * MIB..SIZE])
             .all(|b| *b == 0)
     );
-    let tail: &[u8; 512] = whole.body[4 * MIB..].try_into().unwrap();
-    disk::vhd::Footer::parse_fixed(tail, 4 << 20).unwrap();
-    let end = [("x-ms-range", "bytes=4194300-4194815")];
+    let tail: &[u8; 512] = whole.body[SIZE..].try_into().unwrap();
+    disk::vhd::Footer::parse_fixed(tail, SIZE as u64).unwrap();
+    let tail = format!("bytes={}-{}", SIZE - 4, SIZE + 511);
+    let end = [("x-ms-range", tail.as_str())];
     let end = world.bare("GET", &url, &end, b"").await.expect(206);
-    assert!(end.body == whole.body[4_194_300..]);
+    assert!(end.body == whole.body[SIZE - 4..]);
 }
 
 #[tokio::test]
@@ -140,7 +145,7 @@ async fn a_disk_url_with_another_secret_or_path_or_header_opens_nothing() {
             .await
             .expect_error(403, "AuthenticationFailed");
     }
-    let percent = url.replace("$access", "%24access");
+    let percent = url.replace("/blob/d", "/blob/%64");
     world.bare("HEAD", &percent, &[], b"").await.expect(200);
     let mut catalog = world.engine.catalog().read().await.unwrap();
     let id = disk.parse::<domain::ResourceId>().unwrap();
@@ -227,11 +232,11 @@ async fn a_vhd_in_a_blob_becomes_a_disk_and_other_urls_are_not_found() {
 async fn a_deleted_account_takes_its_blobs_along() {
     let world = World::new().await;
     world
-        .signed("PUT", "/c1?restype=container", &[], b"")
+        .signed("PUT", "/con1?restype=container", &[], b"")
         .await
         .expect(201);
     world
-        .signed("PUT", "/c1/b", &[("x-ms-blob-type", "BlockBlob")], b"x")
+        .signed("PUT", "/con1/b", &[("x-ms-blob-type", "BlockBlob")], b"x")
         .await
         .expect(201);
     world
@@ -239,7 +244,7 @@ async fn a_deleted_account_takes_its_blobs_along() {
         .await;
     let started = std::time::Instant::now();
     loop {
-        let answer = world.signed("GET", "/c1/b", &[], b"").await;
+        let answer = world.signed("GET", "/con1/b", &[], b"").await;
         if answer.status == 404 {
             break;
         }

@@ -327,4 +327,10 @@ pub async fn replicas_are_kept_by_owner_slot_and_region(database: &Database) {
     assert_eq!((rest.items, rest.next), (vec![done], None));
     assert_eq!(tx.delete_replicas("/a", Some("east")).await.unwrap(), 2);
     assert_eq!(tx.delete_replicas("/a", None).await.unwrap(), 1);
+    for replica in &all {
+        tx.put_replica(replica).await.unwrap();
+    }
+    tx.keep_replica_slots("/a", &["lun:0"]).await.unwrap();
+    assert_eq!(tx.replicas("/a").await.unwrap(), [all[1].clone()]);
+    assert_eq!(tx.replicas("/B").await.unwrap(), [all[3].clone()]);
 }

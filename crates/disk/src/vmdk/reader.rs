@@ -227,7 +227,8 @@ impl<S: Source> Source for Vmdk<S> {
         let entries = self.header.table_entries();
         let mut next = first + 1;
         while next < self.header.grains() {
-            if is_zero && next % entries == 0 && self.directory[index(next / entries)] == 0 {
+            if is_zero && next.is_multiple_of(entries) && self.directory[index(next / entries)] == 0
+            {
                 next += entries;
             } else if (self.place(next)? == Grain::Zero) == is_zero {
                 next += 1;

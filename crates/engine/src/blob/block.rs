@@ -8,6 +8,7 @@ use domain::{Error, ErrorKind, Result};
 use uuid::Uuid;
 
 use super::failure::{blob_not_found, invalid_block_list, invalid_query, too_large, wrong_kind};
+use super::object::MadeFrom;
 use super::session::{BLOB_READ, BLOB_WRITE};
 use super::{BlobPath, Conditions, PutBlob, Session, Upload, View, bytes, signed};
 use crate::Engine;
@@ -94,7 +95,9 @@ impl Engine {
             .as_ref()
             .map_or(Some(block.layer), |replaced| *replaced);
         if let Some(garbage) = garbage {
-            self.drop_layers(session.region(), &[garbage]).await;
+            // A list that is being committed may still read the block that was replaced.
+            let held = self.enter_blob(session, path);
+            self.drop_unused(session.region(), &held, &[garbage]).await;
         }
         recorded.map(|_| ())
     }
@@ -151,23 +154,29 @@ impl Engine {
                 format!("The block list may not contain more than {BLOCKS_MAX} blocks."),
             ));
         }
-        let _held = self.enter_blob(session, path);
+        let held = self.enter_blob(session, path);
         let pieces = self.find_blocks(session, path, list).await?;
         let size = pieces.iter().map(|piece| piece.length).sum();
-        let layer = match pieces.as_slice() {
-            // One whole block is the blob already.
-            [only] if only.offset == 0 && self.is_staged(session, path, only).await? => {
-                LayerId::from(only.layer)
-            }
-            _ => self.join_blocks(session, &pieces, size).await?,
+        // One whole staged block is the blob already.
+        let staged = match pieces.as_slice() {
+            [only] if self.is_staged(session, path, only).await? => Some(LayerId::from(only.layer)),
+            _ => None,
+        };
+        let layer = match staged {
+            Some(layer) => layer,
+            None => self.join_blocks(session, &pieces, size).await?,
         };
         let blob = self.fresh_blob(session, path, put, BlobKind::Block, size, layer)?;
         let blocks = pieces
             .into_iter()
             .map(|piece| Ok((piece.id, signed(piece.length)?)))
             .collect::<Result<Vec<CommittedBlock>>>()?;
-        self.record_new(session, path, put, blob, Some(blocks))
-            .await
+        let from = match staged {
+            Some(_) => MadeFrom::Staged(blocks),
+            None => MadeFrom::Joined(blocks),
+        };
+        drop(held);
+        self.record_new(session, path, put, blob, from).await
     }
 
     async fn is_staged(&self, session: &Session, path: &BlobPath, piece: &Piece) -> Result<bool> {

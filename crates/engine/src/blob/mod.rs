@@ -27,6 +27,8 @@ use domain::operation::Operation;
 use domain::{Error, ErrorKind, Resource, ResourceId, Result};
 use uuid::Uuid;
 
+use self::locks::{BlobLocks, BlobUse};
+
 pub use block::{BlockChoice, BlockList};
 pub use catalog::{Blob, BlobKind, Container as BlobContainer};
 pub use conditions::Conditions;
@@ -35,6 +37,7 @@ pub use grant::{DiskAccess, GRANT_ACCOUNT};
 pub use names::{BlobPath, check_container};
 pub use object::PutBlob;
 pub use page::{PAGE_BYTES_MAX, SequenceChange};
+pub(crate) use session::BLOB_READ_ACTION;
 pub use session::{Level, SasRights, Session};
 pub use upload::Upload;
 pub use view::{PageRange, View};
@@ -57,6 +60,13 @@ pub(crate) struct OpenedBlob {
     pub layer: LayerId,
     /// Its length.
     pub size_bytes: u64,
+    /// Keeps the layer from being removed.
+    _held: BlobUse,
+}
+
+/// Returns the account in the URL of a blob of this gallery; `None` for any other text.
+pub(crate) fn account_in(text: &str) -> Option<String> {
+    uri::parse(text).map(|at| at.account)
 }
 
 impl Engine {
@@ -99,6 +109,9 @@ impl Engine {
                 row.id.name()
             )));
         }
+        let held = self
+            .blob_locks()
+            .enter(blob_key(&row.id.key(), &at.container, &at.blob));
         let mut read = self.catalog().read().await.map_err(db)?;
         let blob = read
             .load_blob(&row.id.key(), &at.container, &at.blob)
@@ -109,6 +122,7 @@ impl Engine {
             region: blob.region.clone(),
             layer: blob.layer.into(),
             size_bytes: bytes(blob.size_bytes)?,
+            _held: held,
         })
     }
 
@@ -160,8 +174,19 @@ impl Engine {
         crate::deletion::check_lease(&mut tx, operation).await?;
         let layers = tx.delete_container(container).await.map_err(db)?;
         tx.commit().await.map_err(db)?;
-        self.drop_layers(region, &layers).await;
+        for (name, layer) in layers {
+            let key = blob_key(&container.account, &container.name, &name);
+            let held = self.blob_locks().enter(key);
+            self.drop_unused(region, &held, &[layer]).await;
+        }
         Ok(())
+    }
+
+    /// Removes layers that nothing refers to any more, unless somebody else still reads the blob.
+    async fn drop_unused(&self, region: &str, held: &BlobUse, layers: &[Uuid]) {
+        if !BlobLocks::is_shared(held) {
+            self.drop_layers(region, layers).await;
+        }
     }
 
     /// Removes layers that nothing refers to any more; what fails is left to the sweep.
@@ -183,6 +208,11 @@ impl Engine {
             }
         }
     }
+}
+
+/// Returns the name by which a blob in use is known.
+fn blob_key(account: &str, container: &str, name: &str) -> String {
+    format!("{account}\n{container}\n{name}")
 }
 
 /// Returns an etag that was never used before, as it stands on the wire.

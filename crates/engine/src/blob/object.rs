@@ -7,9 +7,9 @@ use domain::{Error, Result};
 use uuid::Uuid;
 
 use super::failure::{blob_exists, blob_not_found, container_not_found, too_large, unsupported};
-use super::locks::{BlobLocks, BlobUse};
+use super::locks::BlobUse;
 use super::session::{BLOB_CREATE, BLOB_DELETE, BLOB_READ, BLOB_WRITE};
-use super::{BlobPath, Conditions, Session, Upload, View, bytes, fresh_etag, signed};
+use super::{BlobPath, Conditions, Session, Upload, View, blob_key, bytes, fresh_etag, signed};
 use crate::Engine;
 use crate::error::{blocks as store_error, catalog as db};
 
@@ -33,10 +33,31 @@ pub struct PutBlob {
     pub sequence: i64,
 }
 
+/// Where the bytes of a new blob come from.
+pub(super) enum MadeFrom {
+    /// Nowhere: it is a page blob.
+    Nothing,
+    /// One body.
+    Body,
+    /// A list of blocks, copied into a layer of its own.
+    Joined(Vec<CommittedBlock>),
+    /// The one block of a list: its staged layer is the blob's.
+    Staged(Vec<CommittedBlock>),
+}
+
+impl MadeFrom {
+    fn blocks(&self) -> &[CommittedBlock] {
+        match self {
+            Self::Nothing | Self::Body => &[],
+            Self::Joined(blocks) | Self::Staged(blocks) => blocks,
+        }
+    }
+}
+
 impl Engine {
     /// Marks a blob as used; held until what is done with it is done.
     pub(super) fn enter_blob(&self, session: &Session, path: &BlobPath) -> BlobUse {
-        let key = format!("{}\n{}\n{}", session.key(), path.container(), path.name());
+        let key = blob_key(&session.key(), path.container(), path.name());
         self.blob_locks().enter(key)
     }
 
@@ -119,7 +140,8 @@ impl Engine {
             .await
             .map_err(store_error)?;
         let blob = self.fresh_blob(session, path, put, BlobKind::Page, size, layer)?;
-        self.record_new(session, path, put, blob, None).await
+        self.record_new(session, path, put, blob, MadeFrom::Nothing)
+            .await
     }
 
     /// Stores a block blob whole, in place of what is there.
@@ -137,7 +159,7 @@ impl Engine {
         let size = body.length;
         let layer = self.store_upload(session, body).await?;
         let blob = self.fresh_blob(session, path, put, BlobKind::Block, size, layer)?;
-        self.record_new(session, path, put, blob, Some(Vec::new()))
+        self.record_new(session, path, put, blob, MadeFrom::Body)
             .await
     }
 
@@ -205,32 +227,23 @@ impl Engine {
     }
 
     /// Records a new blob, then removes what it replaced; on failure its layer goes.
-    ///
-    /// `blocks` is the list it was committed from; with one, staged blocks are done with.
     pub(super) async fn record_new(
         &self,
         session: &Session,
         path: &BlobPath,
         put: &PutBlob,
         blob: Blob,
-        blocks: Option<Vec<CommittedBlock>>,
+        from: MadeFrom,
     ) -> Result<Blob> {
         let held = self.enter_blob(session, path);
-        match self
-            .try_record(session, put, &blob, blocks.as_deref())
-            .await
-        {
+        match self.try_record(session, put, &blob, &from).await {
             Ok(mut replaced) => {
-                // A staged block that became the blob is no garbage.
                 replaced.retain(|layer| *layer != blob.layer);
-                if !BlobLocks::is_shared(&held) {
-                    self.drop_layers(session.region(), &replaced).await;
-                }
+                self.drop_unused(session.region(), &held, &replaced).await;
                 Ok(blob)
             }
             Err(error) => {
-                let staged = self.staged_layers(&blob).await.unwrap_or_default();
-                if !staged.contains(&blob.layer) {
+                if !matches!(from, MadeFrom::Staged(_)) {
                     self.drop_layers(session.region(), &[blob.layer]).await;
                 }
                 Err(error)
@@ -238,21 +251,12 @@ impl Engine {
         }
     }
 
-    async fn staged_layers(&self, blob: &Blob) -> Result<Vec<Uuid>> {
-        let mut read = self.catalog().read().await.map_err(db)?;
-        let staged = read
-            .staged_blocks(&blob.account, &blob.container, &blob.name)
-            .await
-            .map_err(db)?;
-        Ok(staged.into_iter().map(|block| block.layer).collect())
-    }
-
     async fn try_record(
         &self,
         session: &Session,
         put: &PutBlob,
         blob: &Blob,
-        blocks: Option<&[CommittedBlock]>,
+        from: &MadeFrom,
     ) -> Result<Vec<Uuid>> {
         let (account, container, name) = (&blob.account, &blob.container, &blob.name);
         for _ in 0..ATTEMPTS_MAX {
@@ -274,11 +278,10 @@ impl Engine {
             if !is_won {
                 continue;
             }
-            let mut replaced: Vec<Uuid> = stored.into_iter().map(|old| old.layer).collect();
-            tx.put_block_list(blob, blocks.unwrap_or_default())
-                .await
-                .map_err(db)?;
-            if blocks.is_some() {
+            let old = stored.map(|old| old.layer);
+            let mut replaced: Vec<Uuid> = old.into_iter().collect();
+            tx.put_block_list(blob, from.blocks()).await.map_err(db)?;
+            if !matches!(from, MadeFrom::Nothing) {
                 let staged = tx
                     .staged_blocks(account, container, name)
                     .await
@@ -287,6 +290,10 @@ impl Engine {
                 tx.delete_staged_blocks(account, container, name)
                     .await
                     .map_err(db)?;
+            }
+            // A staged layer that another list took, or dropped, meanwhile is not this one's any more.
+            if matches!(from, MadeFrom::Staged(_)) && !replaced.contains(&blob.layer) {
+                return Err(busy());
             }
             tx.commit().await.map_err(db)?;
             return Ok(replaced);
@@ -350,9 +357,7 @@ impl Engine {
             let mut tx = self.catalog().write().await.map_err(db)?;
             if tx.delete_blob(&blob, &blob.etag).await.map_err(db)? {
                 tx.commit().await.map_err(db)?;
-                if !BlobLocks::is_shared(&held) {
-                    self.drop_layers(&blob.region, &[blob.layer]).await;
-                }
+                self.drop_unused(&blob.region, &held, &[blob.layer]).await;
                 return Ok(());
             }
         }

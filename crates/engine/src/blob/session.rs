@@ -71,7 +71,8 @@ const CONTAINER_READ_ACTION: &str =
     "Microsoft.Storage/storageAccounts/blobServices/containers/read";
 const CONTAINER_WRITE_ACTION: &str =
     "Microsoft.Storage/storageAccounts/blobServices/containers/write";
-const BLOB_READ_ACTION: &str =
+/// Reading the bytes of blobs.
+pub(crate) const BLOB_READ_ACTION: &str =
     "Microsoft.Storage/storageAccounts/blobServices/containers/blobs/read";
 const BLOB_WRITE_ACTION: &str =
     "Microsoft.Storage/storageAccounts/blobServices/containers/blobs/write";

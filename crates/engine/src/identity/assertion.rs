@@ -12,6 +12,7 @@ use serde::Deserialize;
 use catalog::{Principal, PrincipalKey};
 use domain::{Error, Result};
 
+use super::certificate::public_key_of;
 use super::error::{SignInError, SignInResult, db};
 use super::grants::Place;
 use super::secrets;
@@ -20,6 +21,8 @@ use crate::Engine;
 
 /// Keys of one principal.
 pub(super) const KEYS_MAX: usize = 10;
+/// The longest key or chain of certificates that is read, in bytes.
+const KEY_BYTES_MAX: usize = 32 << 10;
 /// The longest life of an assertion, in seconds.
 const LIFE_SECONDS_MAX: i64 = 24 * 3600;
 /// What programs may sign with; no symmetric algorithm, not `none`.
@@ -39,11 +42,26 @@ struct Claims {
     iss: String,
     sub: String,
     aud: Audience,
-    exp: i64,
+    exp: NumericDate,
     #[serde(default)]
-    nbf: Option<i64>,
+    nbf: Option<NumericDate>,
     #[serde(default)]
     jti: Option<String>,
+}
+
+/// Seconds since the epoch; a fraction is cut off (RFC 7519, 2): MSAL sends one.
+#[derive(Clone, Copy, Deserialize)]
+#[serde(try_from = "serde_json::Number")]
+struct NumericDate(i64);
+
+impl TryFrom<serde_json::Number> for NumericDate {
+    type Error = &'static str;
+
+    fn try_from(number: serde_json::Number) -> std::result::Result<Self, Self::Error> {
+        let text = number.to_string();
+        let whole = text.split('.').next().unwrap_or(&text);
+        whole.parse().map(Self).map_err(|_| "not a time")
+    }
 }
 
 #[derive(Deserialize)]
@@ -101,11 +119,11 @@ impl Engine {
             return Err(SignInError::AssertionClaim("aud"));
         }
         let now = self.now_ms().div_euclid(1000);
-        let is_over = now >= claims.exp.saturating_add(SKEW_SECONDS);
-        let lives_too_long = claims.exp.saturating_sub(now) > LIFE_SECONDS_MAX;
+        let is_over = now >= claims.exp.0.saturating_add(SKEW_SECONDS);
+        let lives_too_long = claims.exp.0.saturating_sub(now) > LIFE_SECONDS_MAX;
         let is_early = claims
             .nbf
-            .is_some_and(|nbf| nbf > now.saturating_add(SKEW_SECONDS));
+            .is_some_and(|nbf| nbf.0 > now.saturating_add(SKEW_SECONDS));
         if is_over || lives_too_long || is_early {
             return Err(SignInError::AssertionTime);
         }
@@ -119,6 +137,7 @@ impl Engine {
         let hash = secrets::digest(&format!("{object_id} {jti}"));
         let forgotten_ms = claims
             .exp
+            .0
             .saturating_add(SKEW_SECONDS + 1)
             .saturating_mul(1000);
         let mut tx = self.catalog().write().await.map_err(db)?;
@@ -171,7 +190,7 @@ fn verify(assertion: &str, keys: &[PrincipalKey]) -> Option<Claims> {
         })
 }
 
-/// Reads a public key: PEM of a key or certificate, or a JWK.
+/// Reads a public key: PEM or a JWK.
 fn parse(text: &str) -> Option<DecodingKey> {
     if text.trim_start().starts_with('{') {
         let key = DecodingKey::from_jwk(&serde_json::from_str(text).ok()?).ok()?;
@@ -186,12 +205,17 @@ fn parse(text: &str) -> Option<DecodingKey> {
         .ok()
 }
 
-/// Refuses what is not a public key.
-pub(super) fn check_public_key(text: &str) -> Result<()> {
-    if text.len() > TOKEN_BYTES_MAX || parse(text).is_none() {
-        return Err(Error::bad_request(
+/// Returns a public key as it is kept; refuses what is none.
+pub(super) fn public_key(text: &str) -> Result<String> {
+    let text = text.trim();
+    let key = if text.contains("CERTIFICATE") {
+        public_key_of(text)
+    } else {
+        Some(text.to_owned())
+    };
+    key.filter(|key| text.len() <= KEY_BYTES_MAX && parse(key).is_some()).ok_or_else(|| {
+        Error::bad_request(
             "The key cannot be read: a public RSA or EC key or certificate in PEM, or a JWK, is needed.",
-        ));
-    }
-    Ok(())
+        )
+    })
 }

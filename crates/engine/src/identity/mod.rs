@@ -9,6 +9,7 @@ mod assertion;
 mod audience;
 mod authenticate;
 mod bootstrap;
+mod certificate;
 mod client;
 mod device;
 mod error;

@@ -8,7 +8,7 @@ use domain::{Error, Result};
 use secrecy::{ExposeSecret as _, SecretString};
 
 use super::accounts::{named, no_subscription};
-use super::assertion::{KEYS_MAX, check_public_key};
+use super::assertion::{KEYS_MAX, public_key as readable};
 use super::bootstrap::{assignment, new_id};
 use super::secrets;
 use crate::Engine;
@@ -269,7 +269,7 @@ impl Engine {
 
     /// Registers a public key by which a service principal signs assertions; returns its name.
     pub async fn add_principal_key(&self, wanted: &str, public_key: &str) -> Result<String> {
-        check_public_key(public_key)?;
+        let public_key = readable(public_key)?;
         let principal = self.find_principal(wanted).await?;
         if principal.kind != PrincipalKind::ServicePrincipal {
             return Err(Error::bad_request(
@@ -278,8 +278,8 @@ impl Engine {
         }
         let key = PrincipalKey {
             principal: principal.object_id.clone(),
-            kid: secrets::digest(public_key.trim()),
-            public_key: public_key.trim().to_owned(),
+            kid: secrets::digest(&public_key),
+            public_key,
             created_ms: self.now_ms(),
         };
         let mut tx = self.catalog().write().await.map_err(db)?;

@@ -164,7 +164,10 @@ async fn subscriptions_are_made_disabled_and_deleted() {
     };
     let made = engine.create_subscription(&new).await.unwrap();
     let ctx = ctx(engine, "builder").await;
-    assert_eq!(engine.subscriptions_of(&ctx).await.unwrap(), [made.clone()]);
+    assert_eq!(
+        engine.subscriptions_of(&ctx).await.unwrap(),
+        std::slice::from_ref(&made)
+    );
     assert_eq!(
         engine.roles_of(&owner.object_id).await.unwrap()[0].scope,
         format!("/subscriptions/{}", made.id)

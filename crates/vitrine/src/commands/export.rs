@@ -42,6 +42,8 @@ enum FileFormat {
     Raw,
     /// Fixed VHD
     Vhd,
+    DynamicVhd,
+    Qcow2,
 }
 
 /// Runs the verb.
@@ -119,6 +121,14 @@ fn finish(
             out.write_all_at(&got.footer, got.size_bytes)?;
             out.sync_all()?;
             std::fs::rename(partial, file)?;
+        }
+        FileFormat::DynamicVhd => {
+            disk::vhd::write_dynamic(raw.as_ref(), &std::fs::File::create(file)?)?;
+            std::fs::remove_file(partial)?;
+        }
+        FileFormat::Qcow2 => {
+            disk::qcow2::write(raw.as_ref(), &std::fs::File::create(file)?)?;
+            std::fs::remove_file(partial)?;
         }
     }
     Ok(json!({

@@ -53,6 +53,10 @@ enum FileFormat {
     Raw,
     /// Fixed VHD
     Vhd,
+    DynamicVhd,
+    Vhdx,
+    Qcow2,
+    Vmdk,
 }
 
 /// Runs the verb.
@@ -75,11 +79,12 @@ pub async fn run(args: Args) -> anyhow::Result<Value> {
         &regions,
         &disk,
     )
-    .await?;
+    .await;
+    // The disk was only the way in; what it held is in the store, so sending it again is cheap.
     client
         .arm(Method::DELETE, &disk, DISK_API_VERSION, None)
         .await?;
-    Ok(version)
+    version
 }
 
 fn open(file: &Path, format: Option<FileFormat>) -> anyhow::Result<Arc<dyn Source>> {
@@ -93,6 +98,9 @@ fn open(file: &Path, format: Option<FileFormat>) -> anyhow::Result<Arc<dyn Sourc
         {
             Some("raw" | "img") => FileFormat::Raw,
             Some("vhd") => FileFormat::Vhd,
+            Some("vhdx") => FileFormat::Vhdx,
+            Some("qcow2") => FileFormat::Qcow2,
+            Some("vmdk") => FileFormat::Vmdk,
             _ => anyhow::bail!(
                 "the extension of {} names no format: say which with --format",
                 file.display()
@@ -103,8 +111,20 @@ fn open(file: &Path, format: Option<FileFormat>) -> anyhow::Result<Arc<dyn Sourc
     let format = match format {
         FileFormat::Raw => Format::Raw,
         FileFormat::Vhd => Format::Vhd,
+        FileFormat::DynamicVhd => Format::DynamicVhd,
+        FileFormat::Vhdx => Format::Vhdx,
+        FileFormat::Qcow2 => Format::Qcow2,
+        FileFormat::Vmdk => Format::Vmdk,
     };
-    disk::open(format, Arc::new(raw)).with_context(|| format!("{} is refused", file.display()))
+    let source = disk::open(format, Arc::new(raw))
+        .with_context(|| format!("{} is refused", file.display()))?;
+    let size = source.size_bytes();
+    anyhow::ensure!(
+        size > 0 && size.is_multiple_of(512),
+        "{} holds a disk of {size} bytes; a disk has whole sectors of 512 bytes",
+        file.display()
+    );
+    Ok(source)
 }
 
 fn parse_regions(texts: &[String]) -> anyhow::Result<Vec<(String, Option<u32>)>> {

@@ -1,6 +1,6 @@
 //! `vitrine up`: a complete gallery on this machine, and how to use it.
 
-use std::path::PathBuf;
+use std::path::Path;
 
 use super::{connect, serve};
 
@@ -19,7 +19,7 @@ pub async fn run(args: serve::Args) -> anyhow::Result<()> {
         .await
 }
 
-fn screen(endpoint: &str, data: &PathBuf, is_first_start: bool) -> anyhow::Result<String> {
+fn screen(endpoint: &str, data: &Path, is_first_start: bool) -> anyhow::Result<String> {
     let lines = connect::az_lines(data, "sh")?;
     let state = if is_first_start {
         "A new gallery is ready"
