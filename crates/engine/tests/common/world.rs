@@ -10,7 +10,7 @@ use std::task::Poll;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
-use blocks::{LayerId, ManifestId};
+use blocks::LayerId;
 use catalog::{Content, Replica};
 use domain::operation::Operation;
 use domain::{Error, Kind, Resource, ResourceId, Result};
