@@ -68,6 +68,34 @@ def make_gallery(world):
     say("gallery: create, get, list, update")
 
 
+def share_gallery(world):
+    """A gallery is shared with a subscription and a tenant, shown as such, and made private again."""
+    galleries, sharing = world.compute.galleries, world.compute.gallery_sharing_profile
+    name, other = "python_shared", "11111111-2222-3333-4444-555555555555"
+    permissions = compute.SharingProfile(permissions="Groups")
+    body = compute.Gallery(location=HOME, sharing_profile=permissions)
+    made = galleries.begin_create_or_update(GROUP, name, body).result()
+    assert made.sharing_profile.permissions == "Groups" and not made.sharing_profile.groups
+
+    def share(verb, *groups):
+        listed = [compute.SharingProfileGroup(type=kind, ids=ids) for kind, ids in groups]
+        update = compute.SharingUpdate(operation_type=verb, groups=listed)
+        sharing.begin_update(GROUP, name, update).result()
+        shown = galleries.get(GROUP, name, select="Permissions").sharing_profile
+        return shown.permissions, {group.type: group.ids for group in shown.groups or []}
+
+    both = ("Subscriptions", [world.subscription, other]), ("AADTenants", [world.tenant])
+    wanted = dict(both)
+    assert share("Add", *both) == ("Groups", wanted)
+    assert galleries.get(GROUP, name).sharing_profile.groups is None
+    left = {"Subscriptions": [other], "AADTenants": [world.tenant]}
+    assert share("Remove", ("Subscriptions", [world.subscription])) == ("Groups", left)
+    refused("OperationNotAllowed", 409, galleries.begin_delete, GROUP, name)
+    assert share("Reset") == ("Private", {})
+    galleries.begin_delete(GROUP, name).result()
+    say("gallery: shared with groups, unshared, reset")
+
+
 def image_body():
     """Returns a definition with every property that the SDK knows."""
     span = compute.ResourceRange
@@ -390,6 +418,7 @@ STEPS = [
     use_conditions,
     use_tokens_and_new_keys,
     make_gallery,
+    share_gallery,
     make_image,
     make_version,
     change_version,
