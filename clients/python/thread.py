@@ -20,6 +20,7 @@ from azure.core.exceptions import (
 from azure.mgmt.compute import models as compute
 from azure.storage.blob import BlobClient, BlobType
 
+from arm_steps import look_around, use_generic_resources
 from sas_steps import use_conditions, use_signatures, use_tokens_and_new_keys
 from storage_steps import ACCOUNT, CONTAINER, make_account, upload_vhd, use_block_blobs
 from world import FOOTER_BYTES, GROUP, HOME, World, code_of, digest_of, in_days, refused, say
@@ -410,7 +411,9 @@ def delete_all(world):
 
 STEPS = [
     sign_in,
+    look_around,
     make_group,
+    use_generic_resources,
     make_account,
     upload_vhd,
     use_block_blobs,
