@@ -14,7 +14,10 @@ pub(crate) fn catalog(cause: catalog::CatalogError) -> Error {
             "The resource was changed by another request at the same time. Read it and try again.",
         ),
         Kind::Busy | Kind::Unavailable => {
-            tracing::warn!(error = &cause as &dyn std::error::Error, "catalog does not answer");
+            tracing::warn!(
+                error = &cause as &dyn std::error::Error,
+                "catalog does not answer"
+            );
             Error::new(
                 ErrorKind::Unavailable,
                 "ServiceUnavailable",
@@ -36,7 +39,10 @@ pub(crate) fn is_stale(error: &Error) -> bool {
 /// Turns a block-store failure into the service's error.
 pub(crate) fn blocks(cause: blocks::BlocksError) -> Error {
     use blocks::Kind;
-    tracing::warn!(error = &cause as &dyn std::error::Error, "block store failed");
+    tracing::warn!(
+        error = &cause as &dyn std::error::Error,
+        "block store failed"
+    );
     match cause.kind() {
         Kind::Full => Error::new(
             ErrorKind::Unavailable,
