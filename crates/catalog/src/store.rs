@@ -48,7 +48,7 @@ impl Catalog {
 
     /// Starts a transaction that may write; there is one at a time.
     pub async fn write(&self) -> Result<Tx> {
-        let mut inner = self.begin().await?;
+        let mut inner = self.writers.begin_with(self.dialect.begin_write()).await?;
         if let Some(wait) = self.dialect.one_writer() {
             inner.execute(wait).await?;
         }
@@ -56,20 +56,6 @@ impl Catalog {
             inner: Inner::Transaction(inner),
             dialect: self.dialect,
         }))
-    }
-
-    /// Begins on a connection that can; one that a full disk left inside a transaction is closed.
-    async fn begin(&self) -> Result<Transaction<'static, Any>> {
-        let statement = self.dialect.begin_write();
-        let first = match self.writers.begin_with(statement).await {
-            Err(error) if !crate::dialect::is_busy(&error) => error,
-            begun => return Ok(begun?),
-        };
-        let Some(stuck) = self.writers.try_acquire() else {
-            return Err(first.into());
-        };
-        stuck.close().await?;
-        Ok(self.writers.begin_with(statement).await?)
     }
 
     /// Starts a session that reads what is committed.
