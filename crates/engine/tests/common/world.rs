@@ -341,7 +341,7 @@ impl World {
         id
     }
 
-    async fn session(&self, account: &ResourceId) -> Session {
+    pub async fn session(&self, account: &ResourceId) -> Session {
         let mut read = self.engine.catalog().read().await.unwrap();
         let row = read.load(account).await.unwrap().unwrap();
         let key = row.internal["keys"][0]["value"].as_str().unwrap();
