@@ -164,7 +164,7 @@ pub(crate) struct RealFiles;
 
 impl Files for RealFiles {
     fn create_directory(&self, path: &Path) -> io::Result<()> {
-        if path.is_dir() {
+        if path.is_dir() || path.as_os_str().is_empty() {
             return Ok(());
         }
         if let Some(parent) = path.parent() {

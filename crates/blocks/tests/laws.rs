@@ -68,6 +68,17 @@ async fn what_a_base_has_beyond_a_smaller_layer_never_shows() {
 }
 
 #[tokio::test]
+async fn a_path_may_be_relative() {
+    let root = tempfile::tempdir_in(".").unwrap();
+    let path = Path::new(root.path().file_name().unwrap());
+    let store = open(path, "a").await;
+    let bytes = noise(1, 100_000);
+    let id = ingest(&store, &bytes).await;
+    let reader = store.open_reader(id).await.unwrap();
+    assert_eq!(reader.read(0, bytes.len()).await.unwrap(), bytes);
+}
+
+#[tokio::test]
 async fn a_layer_that_is_there_is_not_made_again() {
     let root = tempfile::tempdir().unwrap();
     let store = open(root.path(), "a").await;
