@@ -171,12 +171,16 @@ impl Engine {
         let now_ms = self.now_ms();
         let mut removed = 0;
         for (region, store) in self.stores() {
-            let there = store.layers().await.map_err(store_error)?;
+            let Ok(there) = store.layers().await.map_err(store_error) else {
+                continue;
+            };
             let live = self.live_layers(region).await?;
             let due = self.due_layers(&there, &live, now_ms - grace_ms, now_ms);
             for id in due {
-                store.delete_layer(id).await.map_err(store_error)?;
-                removed += 1;
+                match store.delete_layer(id).await.map_err(store_error) {
+                    Ok(()) => removed += 1,
+                    Err(_) => break,
+                }
             }
         }
         Ok(removed)

@@ -186,6 +186,44 @@ async fn a_publish_whose_own_region_is_down_fails_and_is_mended_by_the_same_put(
 }
 
 #[tokio::test]
+async fn a_region_that_is_down_is_a_finding_and_does_not_keep_the_others_from_care() {
+    let (world, source, version) = world_with_source().await;
+    let body = version_body(&source, &super::world::REGIONS);
+    world.make(&version, &body).await.unwrap();
+    let aside = take_down(&world, "westus2");
+    let local = world.dir.path().join("local/westus2");
+    std::fs::rename(&local, local.with_extension("aside")).unwrap();
+    std::fs::write(&local, "not a directory").unwrap();
+
+    let stat = world.engine.stat_now().await.unwrap();
+    let answers: Vec<bool> = stat.regions.iter().map(|r| r.is_available).collect();
+    assert_eq!(answers, [true, false, true]);
+    let findings = world.engine.fsck().await.unwrap();
+    let at: Vec<(&str, &str)> = findings
+        .iter()
+        .map(|f| (f.region.as_str(), f.what.as_str()))
+        .collect();
+    assert_eq!(at, [("westus2", "store")], "{findings:?}");
+    let scrubbed = world.engine.scrub().await.unwrap();
+    assert_eq!(scrubbed.len(), 3);
+    for region in &scrubbed {
+        let is_down = region.region == "westus2";
+        assert_eq!(region.findings.is_empty(), !is_down, "{region:?}");
+    }
+    world.remove(&version).await;
+    world.remove(&source).await;
+    world.engine.sweep(0).await.unwrap();
+    assert_eq!(packs(&world, "eastus"), []);
+    assert_eq!(packs(&world, "westeurope"), []);
+
+    assert!(aside.exists());
+    repair(&world, "westus2");
+    std::fs::remove_file(&local).unwrap();
+    std::fs::rename(local.with_extension("aside"), &local).unwrap();
+    world.nothing_is_orphaned().await;
+}
+
+#[tokio::test]
 async fn a_version_is_mended_without_the_region_that_is_down() {
     let (world, source, version) = world_with_source().await;
     take_down(&world, "westus2");
