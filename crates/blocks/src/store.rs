@@ -27,7 +27,10 @@ type Name = (PathBuf, PathBuf);
 
 /// The directories that are open in this process: a second store on one would not know what the
 /// first is doing.
-static OPEN: Mutex<BTreeMap<Name, (Weak<Inner>, Weak<Registry>)>> = Mutex::new(BTreeMap::new());
+static OPEN: Mutex<BTreeMap<Name, Shared>> = Mutex::new(BTreeMap::new());
+
+/// What the handles of one directory share.
+type Shared = (Weak<Inner>, Weak<Registry>);
 
 /// What a store holds.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]

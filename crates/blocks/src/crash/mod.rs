@@ -41,8 +41,7 @@ async fn for_each_step_failing(
 ) -> u64 {
     let disk = CrashDisk::new(seed);
     let before = World::begin(&disk, seed).await;
-    let mut failed = 0;
-    for step in (first as u64..).step_by(stride) {
+    for (failed, step) in (0_u64..).zip((first as u64..).step_by(stride)) {
         let disk = disk.copy(seed ^ step);
         let mut world = before.again();
         disk.fail_at(step, failure);
@@ -57,7 +56,6 @@ async fn for_each_step_failing(
         if !has_failed {
             return failed;
         }
-        failed += 1;
     }
     unreachable!("a script ends")
 }
