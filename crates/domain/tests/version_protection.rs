@@ -234,13 +234,11 @@ fn encryption_is_checked_as_far_as_it_can_be() {
             ),
         ),
         (
-            "never found",
+            "of a blob",
             body(os(set("e")), os(set("w"))),
-            refused(
-                NotFound,
-                "NotFound",
-                &format!("The disk encryption set {} was not found.", set("e")),
-                Some(&target("osDiskImage")),
+            invalid(
+                &format!("{P}.storageProfile.source.id"),
+                "Encryption is not supported for source resource 'https://",
             ),
         ),
     ];

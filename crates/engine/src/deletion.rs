@@ -93,6 +93,7 @@ impl Engine {
         // Hidden versions go with the definition that is removed for good.
         for hidden in tx.children(&row.id, usize::MAX, true).await.map_err(db)? {
             tx.delete_replicas(&hidden.key(), None).await.map_err(db)?;
+            tx.release(&hidden).await.map_err(db)?;
             tx.delete(&hidden).await.map_err(db)?;
         }
         let replicas = tx.replicas(&row.id.key()).await.map_err(db)?;
