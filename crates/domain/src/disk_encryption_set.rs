@@ -18,6 +18,7 @@ const TYPES: [&str; 3] = [
     "EncryptionAtRestWithPlatformAndCustomerKeys",
     "ConfidentialVmEncryptedWithCustomerKey",
 ];
+const TYPE: &str = "diskEncryptionSet.properties.encryptionType";
 /// Members that may change as sent.
 const MUTABLE: [&str; 2] = ["federatedClientId", "rotationToLatestKeyVersionEnabled"];
 const NAME_CHARS_MAX: usize = 80;
@@ -33,7 +34,6 @@ pub fn plan_put(
     let mut row = start(ctx, Kind::DiskEncryptionSet, id, body, stored)?;
     let mut sent = properties(body);
     plan_identity(ctx, &mut row, body)?;
-    const TYPE: &str = "diskEncryptionSet.properties.encryptionType";
     canonical(&mut sent, "encryptionType", &TYPES, TYPE)?;
     plan_key(ctx, &mut row, sent.get("activeKey"), stored.is_none())?;
     match (sent.get("encryptionType"), stored) {

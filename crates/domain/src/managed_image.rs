@@ -76,9 +76,12 @@ pub fn plan_put(
                 .at("sourceVirtualMachine"),
         );
     }
-    let profile = sent.get(PROFILE).and_then(Value::as_object);
-    let profile = profile.ok_or_else(|| Error::required(PROFILE))?;
-    let profile = shape(profile)?;
+    let profile = match sent.get(PROFILE).and_then(Value::as_object) {
+        Some(profile) => shape(profile)?,
+        // Sent again without a source, a failed image tries the source that it has.
+        None if row.properties.contains_key(PROFILE) => return Ok(row),
+        None => return Err(Error::required(PROFILE)),
+    };
     let value = Value::Object(profile);
     let is_blob = |disk: &ImageDisk| matches!(disk.source, DiskSource::Blob(_));
     let disks = disks_of(&value);

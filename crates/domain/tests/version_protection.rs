@@ -8,7 +8,7 @@ mod common;
 use common::{
     COMPUTE, Expect, GROUP, NOW_MS, SUB, World, check, done, fixed, invalid, refused, stored,
 };
-use domain::ErrorKind::{Conflict, Invalid, NotFound};
+use domain::ErrorKind::{Conflict, Invalid};
 use domain::Resource;
 use domain::image_version::{PutKind, check_delete, plan_restore, put_kind};
 use serde_json::{Value, json};

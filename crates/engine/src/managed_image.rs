@@ -13,6 +13,8 @@ use crate::disk_content::{Frozen, replica};
 use crate::error::{blocks as store_error, catalog as db};
 use crate::operations::Outcome;
 
+const GIB: u64 = 1 << 30;
+
 impl Engine {
     /// Makes an image what its row says: every disk is captured; the sources are not needed any more.
     pub(crate) async fn make_managed_image(&self, operation: &Operation) -> Result<Outcome> {
@@ -77,13 +79,13 @@ impl Engine {
             }
         };
         let wanted = from.wanted_bytes.unwrap_or(frozen.size_bytes);
-        if wanted < frozen.size_bytes.next_multiple_of(1 << 30) && wanted < frozen.size_bytes {
+        if wanted.div_ceil(GIB) < frozen.size_bytes.div_ceil(GIB) {
             return Err(Error::invalid_parameter(
                 "diskSizeGB",
                 format!(
                     "The specified disk size {} GB is smaller than the size of the source: {} GB.",
                     wanted >> 30,
-                    frozen.size_bytes.div_ceil(1 << 30)
+                    frozen.size_bytes.div_ceil(GIB)
                 ),
             ));
         }
@@ -93,7 +95,7 @@ impl Engine {
 
     /// Returns the same content in a size that is asked for in whole GiB.
     async fn larger(&self, row: &Resource, frozen: Frozen, wanted: u64) -> Result<Frozen> {
-        if wanted.div_ceil(1 << 30) <= frozen.size_bytes.div_ceil(1 << 30) {
+        if wanted.div_ceil(GIB) <= frozen.size_bytes.div_ceil(GIB) {
             return Ok(frozen);
         }
         let store = self.store(&row.location).await?;

@@ -5,4 +5,5 @@ mod world;
 
 mod crash;
 mod overtaken;
+mod snapshots;
 mod soft_delete;
