@@ -81,6 +81,34 @@ async function makeGallery(world) {
   say("gallery: create, list, update");
 }
 
+/** A gallery is opened to the community, shown as such, and made private again. */
+async function shareGallery(world) {
+  const { galleries, gallerySharingProfile } = world.compute;
+  const communityGalleryInfo = {
+    publisherUri: "https://example.org",
+    publisherContact: "images@example.org",
+    eula: "https://example.org/eula",
+    publicNamePrefix: "acmeimages",
+  };
+  const sharingProfile = { permissions: "Community", communityGalleryInfo };
+  const place = [GROUP, "node_shared"];
+  const made = await galleries.createOrUpdate(...place, { location: HOME, sharingProfile });
+  const info = made.sharingProfile.communityGalleryInfo;
+  assert.match(info.publicNames[0], /^acmeimages-[0-9a-f-]{36}$/);
+  assert.equal(info.communityGalleryEnabled, false);
+  const enable = { operationType: "EnableCommunity" };
+  const enabled = await gallerySharingProfile.update(...place, enable);
+  assert.equal(enabled.operationType, "EnableCommunity");
+  const open = (await galleries.get(...place)).sharingProfile;
+  assert.equal(open.communityGalleryInfo.communityGalleryEnabled, true);
+  assert.deepEqual(open.communityGalleryInfo.publicNames, info.publicNames);
+  await refused("OperationNotAllowed", 409, galleries.delete(...place));
+  await gallerySharingProfile.update(...place, { operationType: "Reset" });
+  assert.equal((await galleries.get(...place)).sharingProfile.permissions, "Private");
+  await galleries.delete(...place);
+  say("gallery: opened to the community, reset");
+}
+
 /** A definition with every property that the SDK knows. */
 function imageBody() {
   return {
@@ -288,6 +316,7 @@ const STEPS = [
   importDisk,
   uploadDisk,
   makeGallery,
+  shareGallery,
   makeImage,
   makeVersion,
   changeVersion,

@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use blocks::{Fault, Scrubbed, Stat};
+use blocks::{Fault, LayerId, Scrubbed, Stat};
 use catalog::{Content, ReplicaState};
 use domain::Result;
 use serde::Serialize;
@@ -110,7 +110,7 @@ impl Engine {
         })
         .await?;
         let held = match self.store(region).await {
-            Ok(store) => Some(store.stat().await.map_err(store_error)?),
+            Ok(store) => store.stat().await.map_err(store_error).ok(),
             Err(_) => None,
         };
         let stat = held.unwrap_or_default();
@@ -135,39 +135,48 @@ impl Engine {
     }
 
     /// Checks that everything the catalog refers to is in the stores, and whole there.
+    ///
+    /// A region whose store does not answer is a finding; the others are checked all the same.
     pub async fn fsck(&self) -> Result<Vec<Finding>> {
         let mut findings = Vec::new();
-        let names: Vec<String> = self.regions().iter().map(|r| r.name.clone()).collect();
-        for region in names {
-            let store = match self.store(&region).await {
-                Ok(store) => store,
-                Err(error) => {
-                    findings.push(finding(&region, "store".to_owned(), error.message));
-                    continue;
-                }
+        for region in self.regions().iter().map(|r| r.name.as_str()) {
+            let complete = self.complete_manifests(region).await?;
+            let live = self.live_layers(region).await?;
+            match self.check_region(region, &complete, &live).await {
+                Ok(found) => findings.extend(found),
+                Err(error) => findings.push(finding(region, "store".to_owned(), error.message)),
+            }
+        }
+        Ok(findings)
+    }
+
+    async fn check_region(
+        &self,
+        region: &str,
+        complete: &BTreeSet<String>,
+        live: &BTreeSet<LayerId>,
+    ) -> Result<Vec<Finding>> {
+        let store = self.store(region).await?;
+        let faults = store.fsck().await.map_err(store_error)?;
+        let mut findings: Vec<Finding> = faults
+            .into_iter()
+            .map(|fault| found(region, fault))
+            .collect();
+        for id in complete {
+            let is_there = match id.parse() {
+                Ok(id) => store.has_manifest(id).await.map_err(store_error)?,
+                Err(_) => false,
             };
-            let faults = store.fsck().await.map_err(store_error)?;
-            findings.extend(faults.into_iter().map(|fault| found(&region, fault)));
-            for id in self.complete_manifests(&region).await? {
-                let is_there = match id.parse() {
-                    Ok(id) => store.has_manifest(id).await.map_err(store_error)?,
-                    Err(_) => false,
-                };
-                if !is_there {
-                    let reason = "a completed replica refers to it, but it is not here".to_owned();
-                    findings.push(finding(&region, format!("manifest {id}"), reason));
-                }
+            if !is_there {
+                let reason = "a completed replica refers to it, but it is not here".to_owned();
+                findings.push(finding(region, format!("manifest {id}"), reason));
             }
-            let there: BTreeSet<_> = store
-                .layers()
-                .await
-                .map_err(store_error)?
-                .into_iter()
-                .collect();
-            for id in self.live_layers(&region).await?.difference(&there) {
-                let reason = "a disk or blob refers to it, but it is not here".to_owned();
-                findings.push(finding(&region, format!("layer {id}"), reason));
-            }
+        }
+        let layers = store.layers().await.map_err(store_error)?;
+        let there: BTreeSet<LayerId> = layers.into_iter().collect();
+        for id in live.difference(&there) {
+            let reason = "a disk or blob refers to it, but it is not here".to_owned();
+            findings.push(finding(region, format!("layer {id}"), reason));
         }
         Ok(findings)
     }
@@ -186,21 +195,26 @@ impl Engine {
         Ok(complete)
     }
 
-    /// Reads every frame of every region and checks it against its digest.
+    /// Reads every frame of every region and checks it against its digest; a store that does not answer is a finding.
     pub async fn scrub(&self) -> Result<Vec<RegionScrub>> {
         let mut all = Vec::new();
         for (region, store) in self.stores() {
+            let (scrubbed, trouble) = match store.scrub().await.map_err(store_error) {
+                Ok(scrubbed) => (scrubbed, None),
+                Err(error) => (Scrubbed::default(), Some(error.message)),
+            };
             let Scrubbed {
                 frames,
                 bytes,
                 faults,
                 unverified_bytes,
                 oldest_verified_ms,
-            } = store.scrub().await.map_err(store_error)?;
-            let findings = faults
+            } = scrubbed;
+            let mut findings: Vec<Finding> = faults
                 .into_iter()
                 .map(|fault| found(region, fault))
                 .collect();
+            findings.extend(trouble.map(|reason| finding(region, "store".to_owned(), reason)));
             all.push(RegionScrub {
                 region: region.to_owned(),
                 frames,

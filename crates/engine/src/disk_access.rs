@@ -5,6 +5,7 @@ use domain::operation::{Operation, Work};
 use domain::{Kind, ProvisioningState, Resource, ResourceId, Result};
 use serde_json::{Value, json};
 
+use crate::deletion::check_lease;
 use crate::error::catalog as db;
 use crate::operations::Outcome;
 use crate::resources::{Accepted, action, marked_for_deletion, new_operation, not_found};
@@ -86,7 +87,7 @@ impl Engine {
             .unwrap_or_default();
         let expires_ms = operation.started_ms + seconds.saturating_mul(1000);
         let url = self
-            .grant_disk_access(&operation.resource, base_url, write, expires_ms)
+            .grant_disk_access(operation, base_url, write, expires_ms)
             .await?;
         self.succeed(operation, Some(json!({ "accessSAS": url })), |_| {})
             .await
@@ -95,6 +96,7 @@ impl Engine {
     /// Closes every URL; what was uploaded to a snapshot does not change any more.
     pub(crate) async fn end_access_work(&self, operation: &Operation) -> Result<Outcome> {
         let mut tx = self.catalog().write().await.map_err(db)?;
+        check_lease(&mut tx, Some(operation)).await?;
         tx.delete_grants_of(&operation.resource).await.map_err(db)?;
         tx.commit().await.map_err(db)?;
         let row = self.load_row(&operation.resource).await?;

@@ -12,7 +12,7 @@ use catalog::{Content, ListFilter, Replica};
 use domain::{Kind, Resource, Result};
 use tokio_util::sync::CancellationToken;
 
-use crate::error::{blocks as store_error, catalog as db};
+use crate::error::{blocks as store_error, catalog as db, is_stale};
 use crate::resources::PAGE_ITEMS_MAX;
 use crate::{Engine, rules};
 
@@ -93,8 +93,14 @@ impl Engine {
                 for row in &page.items {
                     if self.is_expired(row).await? {
                         rules::check_protected(row, self.now_ms())?;
-                        self.remove(row).await?;
-                        removed += 1;
+                        match self.remove(row, None).await {
+                            // It was restored at the last moment.
+                            Err(error) if is_stale(&error) => {}
+                            other => {
+                                other?;
+                                removed += 1;
+                            }
+                        }
                     }
                 }
                 after = page.next;
@@ -165,12 +171,16 @@ impl Engine {
         let now_ms = self.now_ms();
         let mut removed = 0;
         for (region, store) in self.stores() {
-            let there = store.layers().await.map_err(store_error)?;
+            let Ok(there) = store.layers().await.map_err(store_error) else {
+                continue;
+            };
             let live = self.live_layers(region).await?;
             let due = self.due_layers(&there, &live, now_ms - grace_ms, now_ms);
             for id in due {
-                store.delete_layer(id).await.map_err(store_error)?;
-                removed += 1;
+                match store.delete_layer(id).await.map_err(store_error) {
+                    Ok(()) => removed += 1,
+                    Err(_) => break,
+                }
             }
         }
         Ok(removed)

@@ -52,7 +52,10 @@ impl Engine {
             let held = op.resource.subscription();
             held.eq_ignore_ascii_case(subscription)
         };
-        if let Some(operation) = found.filter(is_here) {
+        if let Some(mut operation) = found.filter(is_here) {
+            if operation.state == OperationState::Canceled {
+                operation.error.get_or_insert_with(preempted);
+            }
             let scope = operation.resource.to_string();
             for action in poll_actions(&operation) {
                 if self.authorize(ctx, &action, &scope).await.is_ok() {
@@ -278,12 +281,24 @@ impl Engine {
         if !ended {
             return Ok(());
         }
-        if let Some(mut row) = tx.load(&operation.resource).await.map_err(db)? {
+        let waiting = tx.open_operation_of(&operation.resource).await;
+        // A later write that waits keeps the row at work.
+        if waiting.map_err(db)?.is_none()
+            && let Some(mut row) = tx.load(&operation.resource).await.map_err(db)?
+        {
             row.state = domain::ProvisioningState::Failed;
             tx.update(&mut row).await.map_err(db)?;
         }
         tx.commit().await.map_err(db)
     }
+}
+
+/// Why an operation was canceled: clients show nothing of a status without an error.
+fn preempted() -> Error {
+    Error::conflict(
+        "OperationPreempted",
+        "Operation execution has been preempted by a more recent operation.",
+    )
 }
 
 /// Returns the actions any of which lets a caller poll an operation.

@@ -32,7 +32,7 @@ impl Engine {
         row.state = ProvisioningState::Updating;
         row.changed_ms = now_ms;
         tx.update(&mut row).await.map_err(db)?;
-        let operation = new_operation(Kind::Gallery, Work::Share, &row, now_ms, Value::Null);
+        let operation = new_operation(Kind::Gallery, Work::Share, &row, now_ms, body.clone());
         tx.insert_operation(&operation).await.map_err(db)?;
         tx.commit().await.map_err(db)?;
         self.ring();

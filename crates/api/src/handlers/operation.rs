@@ -42,6 +42,10 @@ async fn monitor(request: &Request, operation: &Operation) -> Result<Reply> {
             .header("retry-after", "1")),
         OperationState::Succeeded => Ok(match output(request, operation).await? {
             Some(output) => Reply::ok(output),
+            // The JavaScript SDK reads the change that was asked for as the result.
+            None if operation.work == Work::Share && operation.step.is_object() => {
+                Reply::ok(operation.step.clone())
+            }
             None => Reply::empty(StatusCode::OK),
         }),
         OperationState::Failed | OperationState::Canceled => {

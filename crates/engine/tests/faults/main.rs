@@ -4,6 +4,11 @@
 mod world;
 
 mod crash;
+mod deletion;
+mod operations;
 mod overtaken;
+mod quotas;
+mod regions;
 mod snapshots;
 mod soft_delete;
+mod sources;

@@ -3,6 +3,7 @@
 mod disks;
 mod members;
 mod requests;
+mod terraform;
 mod writes;
 
 use serde_json::{Value, json};

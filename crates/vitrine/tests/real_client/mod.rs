@@ -22,7 +22,8 @@ pub fn from_environment(name: &str) -> OsString {
 
 /// Runs `program script credentials.json disk.vhd`; its exit code decides.
 pub async fn run(program: &OsStr, script: &str, variables: &[(&str, OsString)]) {
-    let server = Gallery::start(Options::new(env!("CARGO_BIN_EXE_vitrine"))).await;
+    let options = Options::new(env!("CARGO_BIN_EXE_vitrine")).env("VITRINE_LOG", "debug");
+    let server = Gallery::start(options).await;
     let vhd = server.scratch().join("disk.vhd");
     write_vhd(&vhd, &disk_with_holes());
     let ca = server.ca();
@@ -49,6 +50,18 @@ pub async fn run(program: &OsStr, script: &str, variables: &[(&str, OsString)]) 
         output.status
     );
     println!("{steps}");
+    check_log(&server);
+}
+
+/// The log tells what happened and nothing that opens a door: secrets, tokens, signatures.
+fn check_log(server: &Gallery) {
+    let log = server.log_text();
+    assert!(log.contains("served"), "the log tells of requests");
+    let secret = server.credential("clientSecret");
+    for word in [secret.as_str(), "eyJ", "sig=", "AccountKey", "accessSAS"] {
+        let found = log.lines().find(|line| line.contains(word));
+        assert_eq!(found, None, "{word} is in the log");
+    }
 }
 
 fn disk_with_holes() -> Vec<u8> {
