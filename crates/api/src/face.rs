@@ -212,6 +212,10 @@ fn error_reply(error: &Error) -> Reply {
             ),
         ),
         ErrorKind::TooManyRequests | ErrorKind::Unavailable => reply.header("retry-after", "2"),
+        // Said by the gateway, before any provider was asked.
+        ErrorKind::NotFound if error.code == "ResourceNotFound" => {
+            reply.header("x-ms-failure-cause", "gateway")
+        }
         _ => reply,
     }
 }

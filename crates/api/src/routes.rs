@@ -10,7 +10,8 @@ use axum::http::Method;
 use domain::{Kind, Result};
 
 use crate::handlers::{
-    care, disk, gallery, group, operation, provider, resource, storage_account, subscription, tags,
+    care, disk_access, disk_encryption_set, gallery, group, operation, provider, resource,
+    storage_account, subscription, tags,
 };
 use crate::reply::Reply;
 use crate::request::Request;
@@ -65,6 +66,9 @@ impl Routes {
             Kind::Image,
             Kind::ImageVersion,
             Kind::Disk,
+            Kind::Snapshot,
+            Kind::ManagedImage,
+            Kind::DiskEncryptionSet,
             Kind::StorageAccount,
         ] {
             routes.add_kind(kind);
@@ -242,20 +246,25 @@ impl Routes {
     }
 
     fn add_verbs(&mut self) {
-        let disks = item_pattern(Kind::Disk);
         let accounts = item_pattern(Kind::StorageAccount);
         let galleries = item_pattern(Kind::Gallery);
-        let (d, s, g) = (
-            Kind::Disk.type_name(),
-            Kind::StorageAccount.type_name(),
-            Kind::Gallery.type_name(),
+        let (s, g) = (Kind::StorageAccount.type_name(), Kind::Gallery.type_name());
+        for kind in [Kind::Disk, Kind::Snapshot] {
+            let (item, t) = (item_pattern(kind), kind.type_name());
+            self.add(Method::POST, &format!("{item}/beginGetAccess"), t, |r| {
+                Box::pin(disk_access::begin(r))
+            });
+            self.add(Method::POST, &format!("{item}/endGetAccess"), t, |r| {
+                Box::pin(disk_access::end(r))
+            });
+        }
+        let sets = item_pattern(Kind::DiskEncryptionSet);
+        self.add(
+            Method::GET,
+            &format!("{sets}/associatedResources"),
+            Kind::DiskEncryptionSet.type_name(),
+            |r| Box::pin(disk_encryption_set::associated_resources(r)),
         );
-        self.add(Method::POST, &format!("{disks}/beginGetAccess"), d, |r| {
-            Box::pin(disk::begin_access(r))
-        });
-        self.add(Method::POST, &format!("{disks}/endGetAccess"), d, |r| {
-            Box::pin(disk::end_access(r))
-        });
         self.add(Method::POST, &format!("{accounts}/listKeys"), s, |r| {
             Box::pin(storage_account::list_keys(r))
         });
@@ -319,7 +328,7 @@ impl Route {
 
 impl Segment {
     fn parse(text: &str) -> Self {
-        const NAMES: [&str; 12] = [
+        const NAMES: [&str; 15] = [
             "subscription",
             "group",
             "namespace",
@@ -327,6 +336,9 @@ impl Segment {
             "image",
             "version",
             "disk",
+            "snapshot",
+            "managedImage",
+            "encryptionSet",
             "account",
             "operation",
             "location",
@@ -350,6 +362,13 @@ fn item_pattern(kind: Kind) -> String {
         Kind::Image => format!("{}/images/{{image}}", item_pattern(Kind::Gallery)),
         Kind::ImageVersion => format!("{}/versions/{{version}}", item_pattern(Kind::Image)),
         Kind::Disk => format!("{GROUP}/providers/Microsoft.Compute/disks/{{disk}}"),
+        Kind::Snapshot => format!("{GROUP}/providers/Microsoft.Compute/snapshots/{{snapshot}}"),
+        Kind::ManagedImage => {
+            format!("{GROUP}/providers/Microsoft.Compute/images/{{managedImage}}")
+        }
+        Kind::DiskEncryptionSet => {
+            format!("{GROUP}/providers/Microsoft.Compute/diskEncryptionSets/{{encryptionSet}}")
+        }
         Kind::StorageAccount => {
             format!("{GROUP}/providers/Microsoft.Storage/storageAccounts/{{account}}")
         }

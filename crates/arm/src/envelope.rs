@@ -105,10 +105,12 @@ pub fn soft_deleted(version: &Resource, gallery: &Resource, api_version: &str) -
     body
 }
 
-/// Returns the word for a state; disks know no `Creating`.
+/// Returns the word for a state; what belongs to disks knows no `Creating`.
 pub fn state_word(kind: Kind, state: ProvisioningState) -> &'static str {
     match (kind, state) {
-        (Kind::Disk, ProvisioningState::Creating) => "Updating",
+        (Kind::Disk | Kind::Snapshot | Kind::DiskEncryptionSet, ProvisioningState::Creating) => {
+            "Updating"
+        }
         _ => state.as_str(),
     }
 }

@@ -192,12 +192,67 @@ const DISK: Orders = &[
     ),
 ];
 
+const MANAGED_IMAGE: Orders = &[
+    (
+        "",
+        &[
+            "sourceVirtualMachine",
+            "storageProfile",
+            "provisioningState",
+            "hyperVGeneration",
+        ],
+    ),
+    ("storageProfile", &["osDisk", "dataDisks", "zoneResilient"]),
+    (
+        "storageProfile.osDisk",
+        &[
+            "osType",
+            "osState",
+            "diskSizeGB",
+            "snapshot",
+            "managedDisk",
+            "blobUri",
+            "caching",
+            "storageAccountType",
+            "diskEncryptionSet",
+        ],
+    ),
+    (
+        "storageProfile.dataDisks",
+        &[
+            "lun",
+            "diskSizeGB",
+            "snapshot",
+            "managedDisk",
+            "blobUri",
+            "caching",
+            "storageAccountType",
+            "diskEncryptionSet",
+        ],
+    ),
+];
+
+const DISK_ENCRYPTION_SET: Orders = &[(
+    "",
+    &[
+        "activeKey",
+        "previousKeys",
+        "encryptionType",
+        "rotationToLatestKeyVersionEnabled",
+        "lastKeyRotationTimestamp",
+        "federatedClientId",
+        "provisioningState",
+    ],
+)];
+
 const fn orders(kind: Kind) -> Orders {
     match kind {
         Kind::Gallery => GALLERY,
         Kind::Image => IMAGE,
         Kind::ImageVersion => VERSION,
-        Kind::Disk => DISK,
+        Kind::Disk | Kind::Snapshot => DISK,
+        Kind::ManagedImage => MANAGED_IMAGE,
+        Kind::DiskEncryptionSet => DISK_ENCRYPTION_SET,
         Kind::ResourceGroup | Kind::StorageAccount => &[],
     }
 }

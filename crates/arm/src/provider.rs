@@ -12,14 +12,17 @@ struct Served {
     is_regional: bool,
 }
 
-const SERVED: [Served; 20] = [
+const SERVED: [Served; 23] = [
+    regional("Microsoft.Compute", "diskEncryptionSets"),
     regional("Microsoft.Compute", "disks"),
     regional("Microsoft.Compute", "galleries"),
     regional("Microsoft.Compute", "galleries/images"),
     regional("Microsoft.Compute", "galleries/images/versions"),
+    regional("Microsoft.Compute", "images"),
     global("Microsoft.Compute", "locations"),
     regional("Microsoft.Compute", "locations/capsOperations"),
     regional("Microsoft.Compute", "locations/DiskOperations"),
+    regional("Microsoft.Compute", "snapshots"),
     global("Microsoft.Storage", "checkNameAvailability"),
     global("Microsoft.Storage", "operations"),
     regional("Microsoft.Storage", "storageAccounts"),

@@ -34,6 +34,8 @@ pub enum Shape {
     Snapshot,
     /// A managed image.
     ManagedImage,
+    /// A disk encryption set.
+    DiskEncryptionSet,
     /// A storage account; members are not checked.
     StorageAccount,
     /// A resource group; members are not checked.
@@ -64,13 +66,14 @@ pub enum Shape {
 
 impl Shape {
     /// Every shape.
-    pub const ALL: [Self; 19] = [
+    pub const ALL: [Self; 20] = [
         Self::Gallery,
         Self::Image,
         Self::ImageVersion,
         Self::Disk,
         Self::Snapshot,
         Self::ManagedImage,
+        Self::DiskEncryptionSet,
         Self::StorageAccount,
         Self::ResourceGroup,
         Self::SharingUpdate,
@@ -95,6 +98,7 @@ impl Shape {
             Self::Disk => "Disk",
             Self::Snapshot => "Snapshot",
             Self::ManagedImage => "Image",
+            Self::DiskEncryptionSet => "DiskEncryptionSet",
             Self::StorageAccount => "StorageAccount",
             Self::ResourceGroup => "ResourceGroup",
             Self::SharingUpdate => "SharingUpdate",
@@ -130,6 +134,9 @@ impl From<Kind> for Shape {
             Kind::Image => Self::Image,
             Kind::ImageVersion => Self::ImageVersion,
             Kind::Disk => Self::Disk,
+            Kind::Snapshot => Self::Snapshot,
+            Kind::ManagedImage => Self::ManagedImage,
+            Kind::DiskEncryptionSet => Self::DiskEncryptionSet,
             Kind::StorageAccount => Self::StorageAccount,
         }
     }

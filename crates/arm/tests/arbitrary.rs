@@ -72,6 +72,9 @@ fn decide(kind: Kind, api_version: &str, body: &Value) {
         Kind::Image => "/providers/Microsoft.Compute/galleries/g/images/d",
         Kind::ImageVersion => "/providers/Microsoft.Compute/galleries/g/images/d/versions/1.0.0",
         Kind::Disk => "/providers/Microsoft.Compute/disks/d",
+        Kind::Snapshot => "/providers/Microsoft.Compute/snapshots/s",
+        Kind::ManagedImage => "/providers/Microsoft.Compute/images/i",
+        Kind::DiskEncryptionSet => "/providers/Microsoft.Compute/diskEncryptionSets/e",
         Kind::StorageAccount => "/providers/Microsoft.Storage/storageAccounts/acc",
     };
     let id =

@@ -40,7 +40,7 @@ impl Replay {
         };
         let Some(kind) = id
             .kind()
-            .filter(|kind| *kind != Kind::Disk && *kind != Kind::ResourceGroup)
+            .filter(|kind| matches!(kind, Kind::Gallery | Kind::Image | Kind::ImageVersion))
         else {
             return;
         };

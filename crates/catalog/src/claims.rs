@@ -52,6 +52,16 @@ impl Tx {
         }
     }
 
+    /// Gives back the names that a resource has in a scope.
+    pub async fn unclaim(&mut self, scope: &str, owner: &ResourceId) -> Result<()> {
+        sqlx::query("DELETE FROM claims WHERE scope = $1 AND owner = $2")
+            .bind(scope)
+            .bind(owner.key())
+            .execute(self.connection())
+            .await?;
+        Ok(())
+    }
+
     /// Gives back every name of a resource.
     pub async fn release(&mut self, owner: &ResourceId) -> Result<()> {
         sqlx::query("DELETE FROM claims WHERE owner = $1")

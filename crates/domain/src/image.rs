@@ -21,6 +21,25 @@ const MUTABLE: [&str; 6] = [
     "privacyStatementUri",
 ];
 
+/// Refuses a disk of a type that the definition of its image does not allow. Source: `API.md` 10.
+pub fn check_disk_type(definition: &Resource, disk: &Resource) -> Result<()> {
+    let sku = disk.top.get("sku").and_then(|sku| sku.get("name"));
+    let disallowed = definition.properties.get("disallowed");
+    let types = disallowed.and_then(|d| d.get("diskTypes"));
+    let types = types.and_then(Value::as_array);
+    let is_refused = |sku: &&Value| types.is_some_and(|types| types.contains(sku));
+    let Some(sku) = sku.filter(is_refused).and_then(Value::as_str) else {
+        return Ok(());
+    };
+    Err(Error::invalid_parameter(
+        "disk.sku.name",
+        format!(
+            "The disk type '{sku}' is not allowed for disks made from the gallery image '{}'.",
+            definition.id
+        ),
+    ))
+}
+
 /// Decides a PUT.
 pub fn plan_put(
     ctx: &mut PutContext<'_>,

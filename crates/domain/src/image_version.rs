@@ -19,8 +19,9 @@ use crate::{
     plan::location_required,
 };
 
+pub use encryption::encryption_sets;
 pub use regions::{is_excluded_in, target_regions};
-pub use source::{SourceFacts, check_source_matches};
+pub use source::{SourceFacts, check_source, check_source_matches, source_not_found};
 pub use storage::{has_content, source_ids};
 
 const WIRE: &str = "galleryImageVersion.properties";
@@ -93,6 +94,9 @@ pub fn plan_put(
     storage::plan(ctx, &mut row, &sent, is_new)?;
     plan_safety(&mut row, &sent);
     security::plan(ctx, &mut row, &sent, is_new)?;
+    if is_new {
+        source::check_encryption(&row)?;
+    }
     Ok(row)
 }
 

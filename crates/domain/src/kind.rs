@@ -15,18 +15,27 @@ pub enum Kind {
     ImageVersion,
     /// `Microsoft.Compute/disks`.
     Disk,
+    /// `Microsoft.Compute/snapshots`.
+    Snapshot,
+    /// `Microsoft.Compute/images`.
+    ManagedImage,
+    /// `Microsoft.Compute/diskEncryptionSets`.
+    DiskEncryptionSet,
     /// `Microsoft.Storage/storageAccounts`.
     StorageAccount,
 }
 
 impl Kind {
     /// Every kind, parents before children.
-    pub const ALL: [Self; 6] = [
+    pub const ALL: [Self; 9] = [
         Self::ResourceGroup,
         Self::Gallery,
         Self::Image,
         Self::ImageVersion,
+        Self::DiskEncryptionSet,
         Self::Disk,
+        Self::Snapshot,
+        Self::ManagedImage,
         Self::StorageAccount,
     ];
 
@@ -38,6 +47,9 @@ impl Kind {
             Self::Image => "Microsoft.Compute/galleries/images",
             Self::ImageVersion => "Microsoft.Compute/galleries/images/versions",
             Self::Disk => "Microsoft.Compute/disks",
+            Self::Snapshot => "Microsoft.Compute/snapshots",
+            Self::ManagedImage => "Microsoft.Compute/images",
+            Self::DiskEncryptionSet => "Microsoft.Compute/diskEncryptionSets",
             Self::StorageAccount => "Microsoft.Storage/storageAccounts",
         }
     }
@@ -53,7 +65,12 @@ impl Kind {
     pub const fn parent(self) -> Option<Self> {
         match self {
             Self::ResourceGroup => None,
-            Self::Gallery | Self::Disk | Self::StorageAccount => Some(Self::ResourceGroup),
+            Self::Gallery
+            | Self::Disk
+            | Self::Snapshot
+            | Self::ManagedImage
+            | Self::DiskEncryptionSet
+            | Self::StorageAccount => Some(Self::ResourceGroup),
             Self::Image => Some(Self::Gallery),
             Self::ImageVersion => Some(Self::Image),
         }
@@ -67,6 +84,9 @@ impl Kind {
             Self::Image => "galleryImage",
             Self::ImageVersion => "galleryImageVersion",
             Self::Disk => "disk",
+            Self::Snapshot => "snapshot",
+            Self::ManagedImage => "image",
+            Self::DiskEncryptionSet => "diskEncryptionSet",
             Self::StorageAccount => "storageAccount",
         }
     }

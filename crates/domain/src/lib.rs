@@ -5,6 +5,7 @@
 //! import this one; this one imports none of them.
 
 pub mod disk;
+pub mod disk_encryption_set;
 pub mod error;
 pub mod features;
 pub mod gallery;
@@ -12,6 +13,7 @@ pub mod image;
 pub mod image_version;
 pub mod kind;
 pub mod latest;
+pub mod managed_image;
 pub mod operation;
 pub mod plan;
 pub mod quota;
@@ -21,6 +23,7 @@ pub mod resource_group;
 pub mod resource_id;
 pub mod role;
 pub mod sharing;
+pub mod snapshot;
 pub mod storage_account;
 
 pub use error::{Error, ErrorKind, Result};

@@ -10,7 +10,8 @@ use uuid::Uuid;
 use crate::resource::Document;
 use crate::{
     Error, ErrorKind, Kind, ProvisioningState, Regions, Resource, ResourceId, Result, disk,
-    gallery, image, image_version, resource_group, storage_account,
+    disk_encryption_set, gallery, image, image_version, managed_image, resource_group, snapshot,
+    storage_account,
 };
 
 /// What a decision may look at besides the body and the stored row.
@@ -53,6 +54,9 @@ pub fn plan_put(
         Kind::Image => image::plan_put(ctx, id, body, stored),
         Kind::ImageVersion => image_version::plan_put(ctx, id, body, stored),
         Kind::Disk => disk::plan_put(ctx, id, body, stored),
+        Kind::Snapshot => snapshot::plan_put(ctx, id, body, stored),
+        Kind::ManagedImage => managed_image::plan_put(ctx, id, body, stored),
+        Kind::DiskEncryptionSet => disk_encryption_set::plan_put(ctx, id, body, stored),
         Kind::StorageAccount => storage_account::plan_put(ctx, id, body, stored),
     }
 }
@@ -87,7 +91,7 @@ pub fn claims(row: &Resource) -> Vec<Claim> {
         Kind::Gallery => vec![gallery::claim(row)],
         Kind::Image => vec![image::claim(row)],
         Kind::StorageAccount => vec![storage_account::claim(row)],
-        Kind::ResourceGroup | Kind::ImageVersion | Kind::Disk => Vec::new(),
+        _ => Vec::new(),
     }
 }
 
@@ -95,7 +99,7 @@ pub fn claims(row: &Resource) -> Vec<Claim> {
 pub fn check_delete(row: &Resource) -> Result<()> {
     match row.kind {
         Kind::Gallery => gallery::check_delete(row),
-        Kind::Disk => disk::check_delete(row),
+        Kind::Disk | Kind::Snapshot => disk::check_delete(row),
         _ => Ok(()),
     }
 }

@@ -12,6 +12,12 @@ pub const IMAGE_VERSIONS_MAX: i64 = 10_000;
 pub const STORAGE_ACCOUNTS_MAX: i64 = 250;
 /// Disks per subscription and region.
 pub const DISKS_MAX: i64 = 50_000;
+/// Snapshots per subscription and region.
+pub const SNAPSHOTS_MAX: i64 = 75_000;
+/// Managed images per subscription and region.
+pub const MANAGED_IMAGES_MAX: i64 = 50_000;
+/// Disk encryption sets per subscription and region.
+pub const DISK_ENCRYPTION_SETS_MAX: i64 = 5_000;
 /// Resource groups per subscription.
 pub const RESOURCE_GROUPS_MAX: i64 = 980;
 
@@ -23,6 +29,9 @@ pub const fn limit(kind: Kind) -> Option<i64> {
         Kind::Image => IMAGES_MAX,
         Kind::ImageVersion => IMAGE_VERSIONS_MAX,
         Kind::Disk => DISKS_MAX,
+        Kind::Snapshot => SNAPSHOTS_MAX,
+        Kind::ManagedImage => MANAGED_IMAGES_MAX,
+        Kind::DiskEncryptionSet => DISK_ENCRYPTION_SETS_MAX,
         Kind::StorageAccount => STORAGE_ACCOUNTS_MAX,
     })
 }

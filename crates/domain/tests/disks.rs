@@ -97,10 +97,10 @@ fn creates() {
         ),
         (
             "known but not served",
-            from(json!({ "createOption": "Restore" })),
+            from(json!({ "createOption": "Attach" })),
             invalid(
                 &format!("{C}.createOption"),
-                "The create option 'Restore' is not supported",
+                "The create option 'Attach' is not supported",
             ),
         ),
         (
@@ -271,16 +271,54 @@ fn creates() {
             invalid("disk.properties.encryption.type", "The value 'Rot13'"),
         ),
         (
-            "unknown set",
+            "a set alone",
             body(
                 json!({ "creationData": { "createOption": "Empty" }, "diskSizeGB": 1, "encryption": { "diskEncryptionSetId": set } }),
             ),
-            refused(
-                NotFound,
-                "NotFound",
-                &format!("The disk encryption set {set} was not found."),
-                Some("disk.properties.encryption.diskEncryptionSetId"),
+            stored(
+                json!({ "/encryption": { "diskEncryptionSetId": set, "type": "EncryptionAtRestWithCustomerKey" } }),
             ),
+        ),
+        (
+            "a set with the platform's key",
+            body(
+                json!({ "creationData": { "createOption": "Empty" }, "diskSizeGB": 1, "encryption": { "diskEncryptionSetId": set, "type": "EncryptionAtRestWithPlatformKey" } }),
+            ),
+            invalid(
+                "disk.properties.encryption.diskEncryptionSetId",
+                "A disk encryption set cannot be used",
+            ),
+        ),
+        (
+            "a set that is a disk",
+            body(
+                json!({ "creationData": { "createOption": "Empty" }, "diskSizeGB": 1, "encryption": { "diskEncryptionSetId": disk } }),
+            ),
+            invalid(
+                "disk.properties.encryption.diskEncryptionSetId",
+                "The value of parameter disk.properties.encryption.diskEncryptionSetId is invalid.",
+            ),
+        ),
+        (
+            "restored from a snapshot",
+            from(
+                json!({ "createOption": "Restore", "sourceResourceId": format!("{COMPUTE}/snapshots/s") }),
+            ),
+            stored(json!({ "/creationData/createOption": "Restore" })),
+        ),
+        (
+            "terraform's copy",
+            from(json!({ "createOption": "Copy", "sourceUri": disk })),
+            stored(
+                json!({ "/creationData": { "createOption": "Copy", "sourceUri": disk, "sourceResourceId": disk } }),
+            ),
+        ),
+        (
+            "a copy of a gallery",
+            from(
+                json!({ "createOption": "Copy", "sourceResourceId": format!("{COMPUTE}/galleries/g") }),
+            ),
+            invalid(&format!("{C}.sourceResourceId"), "The source id: "),
         ),
         (
             "zones",
@@ -495,4 +533,137 @@ fn updates() {
         ),
         &stored(json!({ "/diskIOPSReadWrite": 4000 })),
     );
+}
+
+#[test]
+fn tiers_are_chosen_above_the_sizes_own() {
+    let premium = |tier: &str, gib: i64| {
+        let mut body = with_sku("Premium_LRS", gib);
+        body["properties"]["tier"] = json!(tier);
+        body
+    };
+    let mut standard = premium("P30", 64);
+    standard["sku"]["name"] = json!("Standard_LRS");
+    let target = "disk.properties.tier";
+    let table: Vec<(&str, Value, Expect)> = vec![
+        (
+            "its own",
+            premium("P6", 64),
+            stored(json!({ "/tier": "P6", "/diskIOPSReadWrite": 240 })),
+        ),
+        (
+            "higher",
+            premium("p30", 64),
+            stored(json!({ "/tier": "P30", "/diskIOPSReadWrite": 5000 })),
+        ),
+        ("none", premium("", 64), stored(json!({ "/tier": "P6" }))),
+        (
+            "lower",
+            premium("P4", 64),
+            invalid(
+                target,
+                "The performance tier 'P4' is not possible for a disk of 64 GiB. Choose one from 'P6' to 'P50'.",
+            ),
+        ),
+        (
+            "for large disks only",
+            premium("P60", 64),
+            invalid(target, "The performance tier 'P60' is not possible"),
+        ),
+        (
+            "of a large disk",
+            premium("P80", 8192),
+            stored(json!({ "/tier": "P80" })),
+        ),
+        (
+            "unknown",
+            premium("P7", 64),
+            invalid(target, "The value 'P7' of parameter 'tier' is invalid."),
+        ),
+        (
+            "of a standard disk",
+            standard,
+            invalid(
+                target,
+                "The performance tier 'P30' can only be set on disks of the types",
+            ),
+        ),
+    ];
+    for (name, body, expected) in table {
+        check(name, World::default().put(&id(), &body, None), &expected);
+    }
+    let high = made(&premium("P30", 64));
+    let grown = |gib: i64| {
+        World::default().patch(
+            &id(),
+            &json!({ "properties": { "diskSizeGB": gib } }),
+            &high,
+        )
+    };
+    check(
+        "a little larger",
+        grown(128),
+        &stored(json!({ "/tier": "P30" })),
+    );
+    check(
+        "larger than the tier",
+        grown(2048),
+        &stored(json!({ "/tier": "P40" })),
+    );
+    let lower = json!({ "properties": { "tier": "P10" } });
+    check(
+        "back",
+        World::default().patch(&id(), &lower, &high),
+        &stored(json!({ "/tier": "P10", "/diskIOPSReadWrite": 500 })),
+    );
+}
+
+#[test]
+fn a_customers_key_is_never_given_up() {
+    let set = |name: &str| format!("{COMPUTE}/diskEncryptionSets/{name}");
+    let sent = |encryption: Value| json!({ "properties": { "encryption": encryption } });
+    let plain = made(&body(empty(1)));
+    let taken =
+        sent(json!({ "diskEncryptionSetId": set("a"), "type": "EncryptionAtRestWithCustomerKey" }));
+    let encrypted = done(World::default().patch(&id(), &taken, &plain).unwrap());
+    assert_eq!(domain::disk::encryption_set(&plain), None);
+    assert_eq!(
+        domain::disk::encryption_set(&encrypted)
+            .unwrap()
+            .to_string(),
+        set("a")
+    );
+    let table: Vec<(&str, Value, Expect)> = vec![
+        (
+            "another set",
+            sent(json!({ "diskEncryptionSetId": set("b") })),
+            stored(
+                json!({ "/encryption/diskEncryptionSetId": set("b"), "/encryption/type": "EncryptionAtRestWithCustomerKey" }),
+            ),
+        ),
+        (
+            "both keys",
+            sent(json!({ "type": "EncryptionAtRestWithPlatformAndCustomerKeys" })),
+            stored(
+                json!({ "/encryption/diskEncryptionSetId": set("a"), "/encryption/type": "EncryptionAtRestWithPlatformAndCustomerKeys" }),
+            ),
+        ),
+        (
+            "back",
+            sent(json!({ "type": "EncryptionAtRestWithPlatformKey" })),
+            fixed("disk.properties.encryption.type"),
+        ),
+        (
+            "nothing said",
+            json!({ "tags": {} }),
+            stored(json!({ "/encryption/diskEncryptionSetId": set("a") })),
+        ),
+    ];
+    for (name, body, expected) in table {
+        check(
+            name,
+            World::default().patch(&id(), &body, &encrypted),
+            &expected,
+        );
+    }
 }

@@ -26,6 +26,9 @@ fn id(kind: Kind) -> String {
         Kind::Image => format!("{COMPUTE}/galleries/g/images/d"),
         Kind::ImageVersion => format!("{COMPUTE}/galleries/g/images/d/versions/1.0.0"),
         Kind::Disk => format!("{COMPUTE}/disks/d"),
+        Kind::Snapshot => format!("{COMPUTE}/snapshots/s"),
+        Kind::ManagedImage => format!("{COMPUTE}/images/i"),
+        Kind::DiskEncryptionSet => format!("{COMPUTE}/diskEncryptionSets/e"),
         Kind::StorageAccount => format!("{GROUP}/providers/Microsoft.Storage/storageAccounts/acc"),
     }
 }
@@ -39,7 +42,12 @@ fn least(kind: Kind) -> Value {
         Kind::ImageVersion => {
             json!({ "storageProfile": { "osDiskImage": { "source": { "uri": "https://a/os.vhd" } } } })
         }
-        Kind::Disk => json!({ "creationData": { "createOption": "Empty" }, "diskSizeGB": 4 }),
+        Kind::Disk | Kind::Snapshot => {
+            json!({ "creationData": { "createOption": "Empty" }, "diskSizeGB": 4 })
+        }
+        Kind::ManagedImage => json!({ "hyperVGeneration": "V1", "storageProfile": {
+            "osDisk": { "osType": "Linux", "osState": "Generalized", "blobUri": "https://a/os.vhd" } } }),
+        Kind::DiskEncryptionSet => json!({ "activeKey": { "keyUrl": "https://v/keys/k/1" } }),
         _ => json!({}),
     };
     json!({ "location": "eastus", "properties": properties })
@@ -116,6 +124,35 @@ fn members(kind: Kind) -> Vec<(&'static str, Value)> {
             ("/properties/diskIOPSReadWrite", json!(7)),
             ("/properties/securityProfile", json!({ "securityType": "TrustedLaunch" })),
             ("/properties/supportedCapabilities", json!({ "architecture": "x64" })),
+            ("/properties/tier", json!("P30")),
+            ("/properties/encryption", json!({ "diskEncryptionSetId": "/subscriptions/s/resourceGroups/r/providers/Microsoft.Compute/diskEncryptionSets/e" })),
+            ("/properties/encryption", json!({ "type": "EncryptionAtRestWithPlatformKey" })),
+        ],
+        Kind::ManagedImage => vec![
+            ("/properties/hyperVGeneration", json!("v2")),
+            ("/properties/storageProfile/osDisk/caching", json!("readonly")),
+            ("/properties/storageProfile/osDisk/diskSizeGB", json!(4)),
+            ("/properties/storageProfile/zoneResilient", json!(true)),
+            ("/properties/storageProfile/dataDisks", json!([{ "lun": 0, "blobUri": "https://a/d.vhd?sig=1" }])),
+            ("/properties/storageProfile/osDisk", json!({ "osType": "Linux", "osState": "Generalized", "snapshot": { "id": format!("{COMPUTE}/snapshots/s") } })),
+        ],
+        Kind::DiskEncryptionSet => vec![
+            ("/identity", json!({ "type": "systemassigned" })),
+            ("/identity", json!({ "type": "None" })),
+            ("/properties/activeKey/keyUrl", json!("https://v/keys/k/2")),
+            ("/properties/encryptionType", json!("EncryptionAtRestWithPlatformAndCustomerKeys")),
+            ("/properties/rotationToLatestKeyVersionEnabled", json!(true)),
+        ],
+        Kind::Snapshot => vec![
+            ("/sku", json!({ "name": "standard_zrs" })),
+            ("/properties/osType", json!("Linux")),
+            ("/properties/hyperVGeneration", json!("V2")),
+            ("/properties/diskSizeGB", json!(64)),
+            ("/properties/incremental", json!(true)),
+            ("/properties/incremental", json!(false)),
+            ("/properties/networkAccessPolicy", json!("DenyAll")),
+            ("/properties/creationData", json!({ "createOption": "Copy", "sourceUri": "/subscriptions/s/resourceGroups/r/providers/Microsoft.Compute/disks/d" })),
+            ("/properties/supportedCapabilities", json!({ "architecture": "x64" })),
         ],
     });
     all
@@ -174,6 +211,15 @@ fn immutables(kind: Kind) -> &'static [&'static str] {
             "/timeCreated",
             "/hyperVGeneration",
             "/securityProfile",
+        ],
+        Kind::ManagedImage => &["/hyperVGeneration", "/storageProfile"],
+        Kind::DiskEncryptionSet => &["/encryptionType"],
+        Kind::Snapshot => &[
+            "/creationData",
+            "/uniqueId",
+            "/timeCreated",
+            "/hyperVGeneration",
+            "/incremental",
         ],
         Kind::ResourceGroup | Kind::StorageAccount => &[],
     }
@@ -288,9 +334,9 @@ proptest! {
             }
             if let Ok(after) = world.patch(&id(kind), &body, &row) {
                 check_immutables(&row, &after)?;
-                let follows = ["tier", "diskIOPSReadWrite", "diskMBpsReadWrite", "diskSizeBytes", "diskSizeGB"];
+                let follows = ["tier", "diskIOPSReadWrite", "diskMBpsReadWrite", "diskSizeBytes", "diskSizeGB", "lastKeyRotationTimestamp"];
                 for (name, value) in &row.properties {
-                    let is_named = body.pointer(&format!("/properties/{name}")).is_some() || (kind == Kind::Disk && follows.contains(&name.as_str()));
+                    let is_named = body.pointer(&format!("/properties/{name}")).is_some() || (matches!(kind, Kind::Disk | Kind::Snapshot | Kind::DiskEncryptionSet) && follows.contains(&name.as_str()));
                     prop_assert!(is_named || after.properties.get(name) == Some(value), "{}", name);
                 }
                 if body.get("tags").is_none() {

@@ -141,7 +141,7 @@ fn a_disk_says_only_what_it_knows() {
         for (name, value) in properties.as_object().unwrap() {
             row.properties.insert(name.clone(), value.clone());
         }
-        SourceFacts::of_disk(&row)
+        SourceFacts::of_disk(&row, "os")
     };
     let nvme = json!({ "features": [{ "name": "DiskControllerTypes", "value": "SCSI, NVMe" }] });
     let table = [

@@ -8,7 +8,7 @@ mod common;
 use common::{
     COMPUTE, Expect, GROUP, NOW_MS, SUB, World, check, done, fixed, invalid, refused, stored,
 };
-use domain::ErrorKind::{Conflict, Invalid, NotFound};
+use domain::ErrorKind::{Conflict, Invalid};
 use domain::Resource;
 use domain::image_version::{PutKind, check_delete, plan_restore, put_kind};
 use serde_json::{Value, json};
@@ -234,13 +234,11 @@ fn encryption_is_checked_as_far_as_it_can_be() {
             ),
         ),
         (
-            "never found",
+            "of a blob",
             body(os(set("e")), os(set("w"))),
-            refused(
-                NotFound,
-                "NotFound",
-                &format!("The disk encryption set {} was not found.", set("e")),
-                Some(&target("osDiskImage")),
+            invalid(
+                &format!("{P}.storageProfile.source.id"),
+                "Encryption is not supported for source resource 'https://",
             ),
         ),
     ];

@@ -170,6 +170,16 @@ fn updates() {
             fixed(&format!("{P}.targetRegions.encryption")),
         ),
         (
+            "encryption of a data disk later",
+            regions(
+                json!([{ "name": "eastus", "encryption": { "dataDiskImages": [{ "lun": 3, "diskEncryptionSetId": "/x" }] } }, west]),
+            ),
+            invalid(
+                &format!("{P}.targetRegions.encryption.dataDiskImages"),
+                "Cannot specify new data disk image encryption lun [3] with a disk encryption set in region [eastus] for update gallery image version request.",
+            ),
+        ),
+        (
             "empty encryption",
             regions(json!([{ "name": "eastus", "encryption": {} }, west])),
             stored(json!({})),

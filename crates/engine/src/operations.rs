@@ -195,10 +195,14 @@ impl Engine {
         match (kind, operation.work) {
             (Kind::ImageVersion, Work::Put) => self.publish(operation, cancel).await,
             (Kind::Disk, Work::Put) => self.make_disk(operation).await,
+            (Kind::Snapshot, Work::Put) => self.make_snapshot(operation).await,
+            (Kind::ManagedImage, Work::Put) => self.make_managed_image(operation).await,
             (Kind::ResourceGroup, Work::Delete) => self.delete_group(operation, cancel).await,
             (_, Work::Delete) => self.delete_one(operation).await,
-            (Kind::Disk, Work::BeginAccess) => self.begin_access_work(operation).await,
-            (Kind::Disk, Work::EndAccess) => self.end_access_work(operation).await,
+            (Kind::Disk | Kind::Snapshot, Work::BeginAccess) => {
+                self.begin_access_work(operation).await
+            }
+            (Kind::Disk | Kind::Snapshot, Work::EndAccess) => self.end_access_work(operation).await,
             (_, Work::Put | Work::Share) => self.settle(operation).await,
             _ => Err(Error::internal()),
         }

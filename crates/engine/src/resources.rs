@@ -10,7 +10,7 @@ use serde_json::{Value, json};
 use uuid::Uuid;
 
 use crate::error::catalog as db;
-use crate::{Ctx, Engine, rules};
+use crate::{Ctx, Engine, disk_encryption_set, rules};
 
 /// The most items that one page of a list holds.
 pub const PAGE_ITEMS_MAX: usize = 200;
@@ -129,10 +129,14 @@ impl Engine {
         let mut planned = rules::plan(self, &mut tx, ctx, &wanted).await?;
         crate::storage_account::complete(&mut planned.resource)?;
         let is_created = stored.is_none() && !planned.is_restored;
-        // A version that has captured nothing may have been given another source.
-        let is_empty = kind == Kind::ImageVersion
-            && !planned.is_restored
-            && !planned.resource.internal.contains_key("images");
+        // A version or image that has captured nothing may have been given another source.
+        let is_empty = match kind {
+            Kind::ImageVersion => {
+                !planned.is_restored && !planned.resource.internal.contains_key("images")
+            }
+            Kind::ManagedImage => !domain::managed_image::has_content(&planned.resource),
+            _ => false,
+        };
         if is_created || is_empty {
             rules::check_links(self, &mut tx, &mut planned.resource).await?;
         }
@@ -140,6 +144,9 @@ impl Engine {
             rules::reserve_quota(&mut tx, &planned.resource).await?;
             rules::claim_names(&mut tx, &planned.resource).await?;
         }
+        let regions = self.regions();
+        disk_encryption_set::hold_sets(&mut tx, regions, &planned.resource, stored.as_ref())
+            .await?;
         planned.resource.changed_ms = now_ms;
         if is_created {
             tx.insert(&planned.resource).await.map_err(db)?;
@@ -245,8 +252,8 @@ pub(crate) fn new_operation(
 pub(crate) const fn family(kind: Kind) -> Family {
     match kind {
         Kind::Gallery | Kind::Image | Kind::ImageVersion => Family::Caps,
-        Kind::Disk => Family::Disk,
-        Kind::StorageAccount => Family::Compute,
+        Kind::Disk | Kind::Snapshot | Kind::DiskEncryptionSet => Family::Disk,
+        Kind::ManagedImage | Kind::StorageAccount => Family::Compute,
         Kind::ResourceGroup => Family::Group,
     }
 }
@@ -344,6 +351,9 @@ pub(crate) fn marked_for_deletion(kind: Kind, name: &str, verb: &str) -> Error {
         Kind::Image => "Gallery Image",
         Kind::ImageVersion => "Gallery Image Version",
         Kind::Disk => "Disk",
+        Kind::Snapshot => "Snapshot",
+        Kind::ManagedImage => "Image",
+        Kind::DiskEncryptionSet => "Disk Encryption Set",
         Kind::StorageAccount => "Storage Account",
         Kind::ResourceGroup => "Resource Group",
     };

@@ -9,7 +9,7 @@ use uuid::Uuid;
 
 use crate::error::catalog as db;
 use crate::resources::Verb;
-use crate::{Ctx, Engine, image_choice};
+use crate::{Ctx, Engine, disk_encryption_set, image_choice, managed_image};
 
 /// The most nested ids that a refused delete names.
 const NESTED_SHOWN_MAX: usize = 5;
@@ -82,13 +82,16 @@ pub(crate) async fn plan(
         gallery: gallery.as_ref(),
     };
     let kind = id.kind().ok_or_else(Error::internal)?;
-    let resource = match verb {
+    let mut resource = match verb {
         Verb::Put => domain::plan::plan_put(kind, &mut context, id, body, stored)?,
         Verb::Patch => {
             let stored = stored.ok_or_else(Error::internal)?;
             domain::plan::plan_patch(kind, &mut context, id, body, stored)?
         }
     };
+    if kind == Kind::DiskEncryptionSet {
+        domain::disk_encryption_set::set_tenant(&mut resource, &ctx.caller.tenant.to_string());
+    }
     let is_synchronous = matches!(kind, Kind::ResourceGroup | Kind::StorageAccount);
     Ok(Planned {
         resource,
@@ -129,21 +132,34 @@ fn restore(
 pub(crate) async fn check_links(engine: &Engine, tx: &mut Tx, row: &mut Resource) -> Result<()> {
     match row.kind {
         Kind::ImageVersion => check_version_sources(tx, row).await,
-        Kind::Disk => choose_image(engine, tx, row).await,
+        Kind::Disk => {
+            choose_image(engine, tx, row).await?;
+            take_copy_source(tx, row).await
+        }
+        Kind::Snapshot => take_copy_source(tx, row).await,
+        Kind::ManagedImage => managed_image::check_sources(tx, row).await,
         _ => Ok(()),
     }
 }
 
 async fn check_version_sources(tx: &mut Tx, row: &Resource) -> Result<()> {
     for source in domain::image_version::source_ids(row) {
-        if tx.load(&source).await.map_err(db)?.is_none() {
-            return Err(Error::not_found(
-                "NotFound",
-                format!("Source was not found: {source}. Please make sure the source exists."),
-            )
-            .at("galleryImageVersion.properties.storageProfile.source.id"));
-        }
+        let found = tx.load(&source).await.map_err(db)?;
+        let found = found.ok_or_else(|| domain::image_version::source_not_found(&source))?;
+        domain::image_version::check_source(row, &found)?;
     }
+    Ok(())
+}
+
+/// What is copied must be there; its words go over to the copy.
+async fn take_copy_source(tx: &mut Tx, row: &mut Resource) -> Result<()> {
+    let Some(id) = domain::disk::copy_source(row) else {
+        return Ok(());
+    };
+    let source = tx.load(&id).await.map_err(db)?;
+    let source = source.ok_or_else(|| crate::creation::source_not_found(&id))?;
+    domain::disk::check_copy_source(row, &source)?;
+    domain::disk::take_source(row, &source);
     Ok(())
 }
 
@@ -161,10 +177,15 @@ async fn choose_image(engine: &Engine, tx: &mut Tx, row: &mut Resource) -> Resul
             .and_then(Value::as_str)
             .unwrap_or_default(),
     )?;
-    let slot = crate::disk::image_slot(reference);
+    let slot = crate::creation::image_slot(reference);
     let chosen = image_choice::choose(engine, tx, &id, &row.location).await?;
     if !chosen.replicas.iter().any(|r| r.slot == slot) {
-        return Err(crate::disk::no_such_lun());
+        return Err(crate::creation::no_such_lun());
+    }
+    if let Some(definition) = chosen.version.id.parent() {
+        let definition = tx.load(&definition).await.map_err(db)?;
+        let definition = definition.ok_or_else(Error::internal)?;
+        domain::image::check_disk_type(&definition, row)?;
     }
     let version = Value::String(chosen.version.id.to_string());
     row.internal.insert("imageVersion".to_owned(), version);
@@ -203,6 +224,9 @@ pub(crate) async fn check_delete(tx: &mut Tx, row: &Resource, now_ms: i64) -> Re
     check_protected(row, now_ms)?;
     domain::plan::check_delete(row)?;
     check_pins(tx, row).await?;
+    if row.kind == Kind::DiskEncryptionSet {
+        disk_encryption_set::check_unused(tx, row).await?;
+    }
     let mut nested = tx
         .children(&row.id, NESTED_SHOWN_MAX, false)
         .await

@@ -1,10 +1,10 @@
 //! A VHD in a blob as the source of versions and disks: checked, then frozen without its footer.
 
-use blocks::Ingested;
 use disk::vhd::{FOOTER_BYTES, Footer};
 use domain::{Error, ResourceId, Result};
 
 use crate::Engine;
+use crate::disk_content::Frozen;
 use crate::error::blocks as store_error;
 
 /// A VHD's disk as an immutable manifest.
@@ -12,7 +12,7 @@ pub(crate) struct FrozenVhd {
     /// The region whose store holds it.
     pub region: String,
     /// What was frozen.
-    pub ingested: Ingested,
+    pub frozen: Frozen,
 }
 
 impl Engine {
@@ -45,9 +45,14 @@ impl Engine {
         Footer::parse_fixed(&footer, size)
             .map_err(|error| not_a_vhd(uri, target, &error.to_string()))?;
         let ingested = layer.freeze(Some(size)).await.map_err(store_error)?;
+        let frozen = Frozen {
+            manifest: ingested.manifest,
+            digest: ingested.content,
+            size_bytes: ingested.size_bytes,
+        };
         Ok(FrozenVhd {
             region: blob.region,
-            ingested,
+            frozen,
         })
     }
 }

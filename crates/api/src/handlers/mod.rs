@@ -1,7 +1,8 @@
 //! One room per resource; a handler is named after its verb.
 
 pub(crate) mod care;
-pub(crate) mod disk;
+pub(crate) mod disk_access;
+pub(crate) mod disk_encryption_set;
 pub(crate) mod gallery;
 pub(crate) mod group;
 pub(crate) mod health;

@@ -1,7 +1,7 @@
 //! The verbs of every resource kind. Statuses and headers per family: `WIRE.md` 3.2.
 
 use axum::http::StatusCode;
-use domain::operation::OperationState;
+use domain::operation::{Family, OperationState};
 use domain::{Kind, Resource, ResourceId, Result};
 use engine::{Accepted, DeleteOptions, ListFilter, PAGE_ITEMS_MAX};
 use serde_json::{Value, json};
@@ -32,7 +32,7 @@ pub(crate) async fn put(request: Request) -> Result<Reply> {
     let body = request.checked_body(kind_of(&id))?;
     let accepted = request.engine.put(&request.ctx, &id, &body).await?;
     let status = match (accepted.resource.kind, accepted.is_created) {
-        (Kind::Disk, _) => StatusCode::ACCEPTED,
+        _ if is_disk_family(&accepted) => StatusCode::ACCEPTED,
         (Kind::StorageAccount, _) | (_, false) => StatusCode::OK,
         (_, true) => StatusCode::CREATED,
     };
@@ -44,9 +44,9 @@ pub(crate) async fn patch(request: Request) -> Result<Reply> {
     let id = request.id()?;
     let body = request.checked_body(kind_of(&id))?;
     let accepted = request.engine.patch(&request.ctx, &id, &body).await?;
-    let status = match accepted.resource.kind {
-        Kind::Disk => StatusCode::ACCEPTED,
-        _ => StatusCode::OK,
+    let status = match is_disk_family(&accepted) {
+        true => StatusCode::ACCEPTED,
+        false => StatusCode::OK,
     };
     Ok(accepted_reply(&request, status, &accepted))
 }
@@ -122,7 +122,7 @@ pub(crate) fn accepted_reply(request: &Request, status: StatusCode, accepted: &A
         return reply;
     };
     let reply = reply.polled(&ctx.base_url, &ctx.api_version, operation);
-    if accepted.resource.kind == Kind::Disk {
+    if is_disk_family(accepted) {
         return reply.located(&ctx.base_url, &ctx.api_version, operation);
     }
     reply
@@ -137,6 +137,12 @@ pub(crate) fn deleted_reply(request: &Request, accepted: &Accepted) -> Reply {
             .located(&request.ctx.base_url, &request.ctx.api_version, operation),
         None => Reply::empty(StatusCode::OK),
     }
+}
+
+/// Whether the write is polled as disks are: 202, and a `Location` that ends in the resource.
+fn is_disk_family(accepted: &Accepted) -> bool {
+    let operation = accepted.operation.as_ref();
+    operation.is_some_and(|operation| operation.family == Family::Disk)
 }
 
 /// Lists by `filter`, page by page.
@@ -219,14 +225,12 @@ fn collection(request: &Request) -> Result<ListFilter> {
 
 /// The kind that a collection's path ends in.
 fn collection_kind(request: &Request) -> Result<Kind> {
-    let last = request.path.rsplit('/').next().unwrap_or_default();
-    Kind::ALL
-        .into_iter()
-        .find(|kind| {
-            let name = kind.type_name().rsplit('/').next().unwrap_or_default();
-            name.eq_ignore_ascii_case(last)
-        })
-        .ok_or_else(domain::Error::internal)
+    let tail = request.path.to_ascii_lowercase();
+    let tail = tail.rsplit("/providers/").next().unwrap_or_default();
+    let (namespace, pairs) = tail.split_once('/').unwrap_or_default();
+    let types: Vec<&str> = pairs.split('/').step_by(2).collect();
+    let kind = Kind::from_type(&format!("{namespace}/{}", types.join("/")));
+    kind.ok_or_else(domain::Error::internal)
 }
 
 fn kind_of(id: &ResourceId) -> Kind {

@@ -267,6 +267,12 @@ pub async fn a_name_is_held_until_its_owner_releases_it(database: &Database) {
     let error = tx.claim("scope", "name", &b.id).await.unwrap_err();
     assert_eq!(error.kind(), Failure::Taken);
     assert_eq!(tx.claimed("scope", "name").await.unwrap(), Some(a.id.key()));
+    tx.claim("held", "a", &a.id).await.unwrap();
+    tx.unclaim("held", &b.id).await.unwrap();
+    assert_eq!(tx.claimants("held", 9).await.unwrap(), [a.id.key()]);
+    tx.unclaim("held", &a.id).await.unwrap();
+    assert!(tx.claimants("held", 9).await.unwrap().is_empty());
+    assert_eq!(tx.claimed("scope", "name").await.unwrap(), Some(a.id.key()));
     tx.claim("scope", "other", &b.id).await.unwrap();
     let holders = tx.claimants("scope", 9).await.unwrap();
     assert_eq!(holders, [a.id.key(), b.id.key()]);

@@ -124,32 +124,25 @@ pub fn begin_access(row: &mut Resource, request: &AccessRequest) -> Result<()> {
         return Err(Error::conflict(
             "OperationNotAllowed",
             format!(
-                "The disk {} has the network access policy 'DenyAll': it can be neither downloaded nor uploaded. Change the \
+                "The {} {} has the network access policy 'DenyAll': it can be neither downloaded nor uploaded. Change the \
                  policy first.",
+                row.kind.wire_name(),
                 row.id.name()
             ),
         ));
     }
+    let kind = row.kind.wire_name();
     let state = match (DiskState::of(row), request.access) {
         (DiskState::Unattached | DiskState::ActiveSas, AccessLevel::Read) => DiskState::ActiveSas,
         (DiskState::ReadyToUpload | DiskState::ActiveUpload, AccessLevel::Write) => {
             DiskState::ActiveUpload
         }
-        (state, AccessLevel::Read) => {
-            return Err(Error::conflict(
-                "OperationNotAllowed",
-                format!(
-                    "The disk {} is in state '{}' and has no content yet. Upload its content and end that access before reading it.",
-                    row.id.name(),
-                    state.as_str()
-                ),
-            ));
-        }
+        (_, AccessLevel::Read) => return check_readable(row),
         (state, AccessLevel::Write) => {
             return Err(Error::conflict(
                 "OperationNotAllowed",
                 format!(
-                    "The disk {} is in state '{}'. Only a disk with createOption 'Upload' can be opened for writing, until its \
+                    "The {kind} {} is in state '{}'. Only a {kind} with createOption 'Upload' can be opened for writing, until its \
                      upload ends.",
                     row.id.name(),
                     state.as_str()
@@ -159,6 +152,23 @@ pub fn begin_access(row: &mut Resource, request: &AccessRequest) -> Result<()> {
     };
     set_state(row, state);
     Ok(())
+}
+
+/// Refuses to read what waits for its content.
+pub fn check_readable(row: &Resource) -> Result<()> {
+    let state = DiskState::of(row);
+    if !matches!(state, DiskState::ReadyToUpload | DiskState::ActiveUpload) {
+        return Ok(());
+    }
+    Err(Error::conflict(
+        "OperationNotAllowed",
+        format!(
+            "The {} {} is in state '{}' and has no content yet. Upload its content and end that access before reading it.",
+            row.kind.wire_name(),
+            row.id.name(),
+            state.as_str()
+        ),
+    ))
 }
 
 /// Returns the state after every URL is closed: a disk that nobody wrote still waits.
@@ -177,6 +187,7 @@ pub fn set_state(row: &mut Resource, state: DiskState) {
 
 /// Refuses to delete a disk that a URL holds.
 pub fn check_delete(row: &Resource) -> Result<()> {
+    let kind = row.kind.wire_name();
     if matches!(
         DiskState::of(row),
         DiskState::ActiveSas | DiskState::ActiveUpload
@@ -184,8 +195,8 @@ pub fn check_delete(row: &Resource) -> Result<()> {
         return Err(Error::conflict(
             "OperationNotAllowed",
             format!(
-                "There is an active shared access signature outstanding for disk {}. Call EndGetAccess before deleting or \
-                 attaching the disk. To learn more, visit: aka.ms/revokeaccessapi.",
+                "There is an active shared access signature outstanding for {kind} {}. Call EndGetAccess before deleting or \
+                 attaching the {kind}. To learn more, visit: aka.ms/revokeaccessapi.",
                 row.id.name()
             ),
         ));

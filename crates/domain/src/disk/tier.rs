@@ -2,7 +2,11 @@
 
 use serde_json::{Value, json};
 
-use crate::Resource;
+use super::member;
+use super::size::{GIB, size_bytes};
+use crate::plan::text;
+use crate::resource::Document;
+use crate::{Error, Kind, Resource, Result};
 
 /// IOPS and MB/s.
 type Speed = [u64; 2];
@@ -25,22 +29,90 @@ const TIERS: [(u64, u32, Speed, Speed, Speed); 14] = [
     (32_767, 80, [20_000, 900], [6000, 750], [2000, 500]),
 ];
 
+/// Tiers that only disks beyond 4 TiB may have.
+const LARGE_TIER: u32 = 60;
+/// The largest disk, in GiB, that has the other tiers.
+const SMALL_GIB_MAX: u64 = 4096;
+
+/// Plans a tier above the one that the size means: premium disks may have it.
+pub(super) fn plan(row: &mut Resource, sent: &Document, stored: Option<&Resource>) -> Result<()> {
+    let target = member(row.kind, "tier");
+    let Some(asked) = text(sent, "tier").filter(|tier| !tier.is_empty()) else {
+        return Ok(());
+    };
+    let held = stored.and_then(|s| text(&s.properties, "tier"));
+    if held.is_some_and(|held| held.eq_ignore_ascii_case(asked)) {
+        return Ok(());
+    }
+    if !is_premium(row) {
+        return Err(Error::invalid_parameter(
+            target,
+            format!(
+                "The performance tier '{asked}' can only be set on disks of the types Premium_LRS and Premium_ZRS."
+            ),
+        ));
+    }
+    let known: Vec<String> = TIERS.iter().map(|tier| format!("P{}", tier.1)).collect();
+    let Some(at) = known.iter().position(|t| t.eq_ignore_ascii_case(asked)) else {
+        return Err(Error::invalid_parameter(
+            target,
+            format!(
+                "The value '{asked}' of parameter 'tier' is invalid. The allowed values are: {}.",
+                known.join(", ")
+            ),
+        ));
+    };
+    if let Some(bytes) = size_bytes(row) {
+        let gib = bytes.div_ceil(GIB).max(1);
+        let least = TIERS.iter().position(|tier| gib <= tier.0).unwrap_or(0);
+        let is_too_high = gib <= SMALL_GIB_MAX && TIERS[at].1 >= LARGE_TIER;
+        if at < least || is_too_high {
+            return Err(Error::invalid_parameter(
+                target,
+                format!(
+                    "The performance tier '{asked}' is not possible for a disk of {gib} GiB. Choose one from '{}' to '{}'.",
+                    known[least],
+                    if gib <= SMALL_GIB_MAX { "P50" } else { "P80" }
+                ),
+            ));
+        }
+    }
+    row.properties.insert("tier".to_owned(), json!(known[at]));
+    Ok(())
+}
+
+fn sku(row: &Resource) -> &str {
+    let sku = row.top.get("sku").and_then(|s| s.get("name"));
+    sku.and_then(Value::as_str).unwrap_or_default()
+}
+
+fn is_premium(row: &Resource) -> bool {
+    sku(row).split('_').next() == Some("Premium")
+}
+
 /// Sets what a size means for a disk's sku; disks that are sold by their numbers keep those.
+///
+/// A tier above the size's own stays until the size has grown to it.
 pub(super) fn set_performance(row: &mut Resource, gib: u64) {
-    let sku = row
-        .top
-        .get("sku")
-        .and_then(|s| s.get("name"))
-        .and_then(Value::as_str)
-        .unwrap_or_default();
-    let Some((_, number, premium, ssd, hdd)) = TIERS.iter().find(|tier| gib <= tier.0) else {
+    if row.kind != Kind::Disk {
+        return;
+    }
+    let Some(least) = TIERS.iter().position(|tier| gib <= tier.0) else {
         return;
     };
-    let ([iops, mbps], tier) = match sku.split('_').next() {
-        Some("Premium") => (premium, Some(format!("P{number}"))),
-        Some("StandardSSD") => (ssd, None),
-        Some("Standard") => (hdd, None),
-        _ => return,
+    let held = text(&row.properties, "tier");
+    let held = TIERS
+        .iter()
+        .position(|tier| held.is_some_and(|held| held == format!("P{}", tier.1)));
+    let own = TIERS[held.map_or(least, |held| held.max(least))];
+    let ([iops, mbps], tier) = match sku(row).split('_').next() {
+        Some("Premium") => (own.2, Some(format!("P{}", own.1))),
+        Some("StandardSSD") => (TIERS[least].3, None),
+        Some("Standard") => (TIERS[least].4, None),
+        _ => {
+            row.properties.shift_remove("tier");
+            return;
+        }
     };
     row.properties
         .insert("diskIOPSReadWrite".to_owned(), json!(iops));

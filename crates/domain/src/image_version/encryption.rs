@@ -3,9 +3,10 @@
 use serde_json::Value;
 
 use super::profile::TARGET;
+use crate::disk_encryption_set::Use;
 use crate::plan::word;
 use crate::resource::Document;
-use crate::{Error, Resource, Result};
+use crate::{Error, Regions, Resource, ResourceId, Result};
 
 const CONFIDENTIAL: [&str; 5] = [
     "EncryptedVMGuestStateOnlyWithPmk",
@@ -22,10 +23,7 @@ enum Disk {
     Data(i64),
 }
 
-/// Checks the disk encryption sets of all target regions.
-///
-/// No kind of resource holds disk encryption sets yet, so none is ever found: a version that asks
-/// for one is refused and never stored without it.
+/// Checks what the disk encryption sets of all target regions say of each other; whether they exist is not known here.
 pub(super) fn check(row: &Resource, sent: &Document, regions: &[Value]) -> Result<()> {
     let known_luns = luns_sent(sent);
     let mut all: Vec<(&str, Vec<(Disk, &str)>)> = Vec::new();
@@ -40,15 +38,55 @@ pub(super) fn check(row: &Resource, sent: &Document, regions: &[Value]) -> Resul
         };
         all.push((name, sets));
     }
-    check_all_or_none(&all)?;
-    match all.iter().flat_map(|(_, sets)| sets).next() {
-        None => Ok(()),
-        Some((disk, id)) => Err(Error::not_found(
-            "NotFound",
-            format!("The disk encryption set {id} was not found."),
-        )
-        .at(target_of(disk))),
+    check_all_or_none(&all)
+}
+
+/// Returns the sets that a version's target regions name.
+pub fn encryption_sets(row: &Resource, regions: &Regions) -> Vec<Use> {
+    let profile = row.properties.get("publishingProfile");
+    let targets = profile.and_then(|p| p.get("targetRegions"));
+    let mut uses = Vec::new();
+    for target in targets.and_then(Value::as_array).into_iter().flatten() {
+        let name = target.get("name").and_then(Value::as_str);
+        let region = regions.short(name.unwrap_or_default());
+        let Some(encryption) = target.get("encryption") else {
+            continue;
+        };
+        for (disk, id) in sets_of(encryption) {
+            if let Ok(set) = ResourceId::parse(id) {
+                uses.push(Use {
+                    set,
+                    target: target_of(&disk),
+                    region: region.clone(),
+                });
+            }
+        }
     }
+    uses
+}
+
+/// Returns the disks that a region encrypts with a key of the customer, and the ids of their sets.
+fn sets_of(encryption: &Value) -> Vec<(Disk, &str)> {
+    let os = encryption.get("osDiskImage");
+    let secure = os.and_then(|os| os.pointer("/securityProfile/secureVMDiskEncryptionSetId"));
+    let ids = [os.and_then(|os| os.get("diskEncryptionSetId")), secure];
+    let mut sets: Vec<(Disk, &str)> = texts(&ids).map(|id| (Disk::Os, id)).collect();
+    let data = encryption.get("dataDiskImages").and_then(Value::as_array);
+    for disk in data.into_iter().flatten() {
+        if let Some(lun) = disk.get("lun").and_then(Value::as_i64) {
+            let ids = [disk.get("diskEncryptionSetId")];
+            sets.extend(texts(&ids).map(|id| (Disk::Data(lun), id)));
+        }
+    }
+    sets
+}
+
+/// Whether a key of the customer encrypts any copy of a version.
+pub(super) fn has_sets(row: &Resource) -> bool {
+    let profile = row.properties.get("publishingProfile");
+    let targets = profile.and_then(|p| p.get("targetRegions"));
+    let mut targets = targets.and_then(Value::as_array).into_iter().flatten();
+    targets.any(|t| t.get("encryption").is_some_and(|e| !sets_of(e).is_empty()))
 }
 
 /// The numbers of the data disks, where the request says them itself.
@@ -71,7 +109,6 @@ fn check_region<'a>(
     encryption: &'a Value,
     known_luns: Option<&[i64]>,
 ) -> Result<Vec<(Disk, &'a str)>> {
-    let mut sets = Vec::new();
     if let Some(os) = encryption.get("osDiskImage") {
         let kind = os.pointer("/securityProfile/confidentialVMEncryptionType");
         if let Some(kind) = kind.and_then(Value::as_str) {
@@ -83,9 +120,6 @@ fn check_region<'a>(
                 ),
             )?;
         }
-        let secure = os.pointer("/securityProfile/secureVMDiskEncryptionSetId");
-        let ids = [os.get("diskEncryptionSetId"), secure];
-        sets.extend(texts(&ids).map(|id| (Disk::Os, id)));
     }
     let disks = encryption.get("dataDiskImages").and_then(Value::as_array);
     let mut luns = Vec::new();
@@ -114,9 +148,8 @@ fn check_region<'a>(
                 ),
             ));
         }
-        let ids = [disk.get("diskEncryptionSetId")];
-        sets.extend(texts(&ids).map(|id| (Disk::Data(lun), id)));
     }
+    let sets = sets_of(encryption);
     for (disk, id) in &sets {
         check_id(row, id, target_of(disk))?;
     }

@@ -203,6 +203,33 @@ impl Plan<'_, '_> {
     }
 }
 
+/// Names the data disk that is to be encrypted though the version was made without. Source: `API.md` 5.3.
+fn check_new_luns(
+    sent: &Document,
+    held: Option<&Value>,
+    value: &Value,
+    target: &str,
+) -> Result<()> {
+    let luns = |encryption: &Value| -> Vec<i64> {
+        let disks = encryption.get("dataDiskImages").and_then(Value::as_array);
+        let disks = disks.into_iter().flatten();
+        disks.filter_map(|disk| disk.get("lun")?.as_i64()).collect()
+    };
+    let known = held.map(luns).unwrap_or_default();
+    let Some(lun) = luns(value).into_iter().find(|lun| !known.contains(lun)) else {
+        return Ok(());
+    };
+    Err(Error::invalid_parameter(
+        format!("{target}.encryption.dataDiskImages"),
+        format!(
+            "Cannot specify new data disk image encryption lun [{lun}] with a disk encryption set in region [{}] for update gallery \
+             image version request. To update this version, either remove the new lun or if you need to change the data disk \
+             image encryption settings, you must create a new gallery image version with the correct settings.",
+            text(sent, "name").unwrap_or_default()
+        ),
+    ))
+}
+
 /// A region's encryption is said once.
 fn encryption_of(
     sent: &Document,
@@ -212,9 +239,17 @@ fn encryption_of(
     let held = stored.and_then(|s| s.get("encryption"));
     match (sent.get("encryption"), stored) {
         (Some(value), Some(_)) if !is_part(held, value) => {
+            check_new_luns(sent, held, value, target)?;
             Err(Error::change_not_allowed(format!("{target}.encryption")))
         }
-        (Some(value), None) => Ok(Some(value.clone())),
+        (Some(value), None) => {
+            let mut value = value.clone();
+            // Recorded answers always have it.
+            if let Some(os) = value.get_mut("osDiskImage").and_then(Value::as_object_mut) {
+                os.entry("securityProfile").or_insert_with(|| json!({}));
+            }
+            Ok(Some(value))
+        }
         _ => Ok(held.cloned()),
     }
 }

@@ -2,7 +2,10 @@
 
 use serde_json::{Value, json};
 
-use crate::{Error, Resource, ResourceId, Result, features};
+use super::{encryption, storage};
+use crate::{Error, Kind, Resource, ResourceId, Result, disk, features, managed_image};
+
+const TARGET: &str = "galleryImageVersion.properties.storageProfile.source.id";
 
 /// The largest disk of a full version. Source: `API.md` 5.4.
 const FULL_GIB_MAX: u64 = 2048;
@@ -51,8 +54,32 @@ impl SourceFacts {
         }
     }
 
-    /// A managed disk: it says only what it was created with.
-    pub fn of_disk(disk: &Resource) -> Self {
+    /// A managed image.
+    pub fn of_managed_image(image: &Resource, size_bytes: u64) -> Self {
+        let generation = image.properties.get("hyperVGeneration");
+        let os = image.properties.get("storageProfile");
+        let os = os.and_then(|profile| profile.get("osDisk"));
+        let text = |value: Option<&Value>| value.and_then(Value::as_str).map(str::to_owned);
+        Self {
+            shown: image.id.to_string(),
+            generation: text(generation),
+            os_type: text(os.and_then(|os| os.get("osType"))),
+            os_state: text(os.and_then(|os| os.get("osState"))),
+            size_bytes,
+            ..Self::default()
+        }
+    }
+
+    /// A managed disk or snapshot: it says only what it was created with, and as a data disk only its size.
+    pub fn of_disk(disk: &Resource, slot: &str) -> Self {
+        if slot != "os" {
+            let size_bytes = disk.properties.get("diskSizeBytes");
+            return Self {
+                shown: disk.id.to_string(),
+                size_bytes: size_bytes.and_then(Value::as_u64).unwrap_or(0),
+                ..Self::default()
+            };
+        }
         let text = |name: &str| {
             disk.properties
                 .get(name)
@@ -96,6 +123,78 @@ impl SourceFacts {
             ..Self::default()
         }
     }
+}
+
+/// The refusal of a source that is not there. Source: `API.md` 5.3.
+pub fn source_not_found(id: &ResourceId) -> Error {
+    Error::not_found(
+        "NotFound",
+        format!("Source was not found: {id}. Please make sure the source exists."),
+    )
+    .at(TARGET)
+}
+
+/// Refuses a source that is in another region, has no content yet or is encrypted where that cannot be. Source: `API.md` 5.3.
+pub fn check_source(version: &Resource, source: &Resource) -> Result<()> {
+    let id = &source.id;
+    let is_regional = source.kind != Kind::ImageVersion;
+    if is_regional && source.location != version.location {
+        return Err(Error::not_found(
+            "NotFound",
+            format!(
+                "Source {id} is not found. Please check source exists, and is in the same region as gallery image version being \
+                 created."
+            ),
+        )
+        .at(TARGET));
+    }
+    if matches!(source.kind, Kind::Disk | Kind::Snapshot) {
+        disk::check_readable(source)?;
+    }
+    if source.kind == Kind::ImageVersion && encryption::has_sets(source) {
+        return Err(encryption_unsupported(&id.to_string()));
+    }
+    let is_encrypted = match source.kind {
+        Kind::Disk | Kind::Snapshot => disk::encryption_set(source).is_some(),
+        Kind::ManagedImage => !managed_image::encryption_sets(source).is_empty(),
+        _ => false,
+    };
+    let (mine, theirs) = (version.id.subscription(), id.subscription());
+    if is_encrypted && !mine.eq_ignore_ascii_case(theirs) {
+        return Err(Error::invalid_parameter(
+            TARGET,
+            format!(
+                "Encrypted source: '{id}' is in a different subscription ID than the current gallery image version subscription \
+                 '{mine}'. Please retry with an unencrypted source(s) or use the source's subscription '{theirs}' for creating \
+                 the gallery image version."
+            ),
+        ));
+    }
+    Ok(())
+}
+
+/// Copies of blobs and of other versions are not encrypted with keys of the customer. Source: `API.md` 5.3.
+pub(super) fn check_encryption(version: &Resource) -> Result<()> {
+    if !encryption::has_sets(version) {
+        return Ok(());
+    }
+    let ids = storage::source_ids(version);
+    let other = ids.iter().find(|id| id.kind() == Some(Kind::ImageVersion));
+    let blob = storage::source_blobs(version).first().copied();
+    match other.map(ToString::to_string).or(blob.map(str::to_owned)) {
+        Some(source) => Err(encryption_unsupported(&source)),
+        None => Ok(()),
+    }
+}
+
+fn encryption_unsupported(id: &str) -> Error {
+    Error::invalid_parameter(
+        TARGET,
+        format!(
+            "Encryption is not supported for source resource '{id}'. Please use a different source resource type which supports \
+             encryption or update encryption properties."
+        ),
+    )
 }
 
 /// Refuses a source that does not fit: the version fails with this error.

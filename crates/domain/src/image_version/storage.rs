@@ -73,6 +73,15 @@ pub fn source_ids(row: &Resource) -> Vec<ResourceId> {
         .collect()
 }
 
+/// Returns the blobs that a version is made from.
+pub(super) fn source_blobs(row: &Resource) -> Vec<&str> {
+    let profile = row.properties.get("storageProfile");
+    let disks = profile.into_iter().flat_map(disks);
+    disks
+        .filter_map(|disk| disk.pointer("/source/uri")?.as_str())
+        .collect()
+}
+
 fn disks(profile: &Value) -> impl Iterator<Item = &Value> {
     let data = profile.get("dataDiskImages").and_then(Value::as_array);
     profile

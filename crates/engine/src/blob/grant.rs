@@ -141,9 +141,9 @@ impl Engine {
             return Err(failed());
         }
         let row = self.load_row(&grant.resource).await?.ok_or_else(failed)?;
-        let layer = self.disk_layer(&row).await?;
-        let size = layer.size_bytes();
-        let view = View::of_disk(layer, size, footer(size, unique_id(&row), row.created_ms));
+        let content = self.open_content(&row).await?;
+        let size = content.size_bytes();
+        let view = View::of_disk(content, size, footer(size, unique_id(&row), row.created_ms));
         Ok(DiskAccess {
             row,
             grant,

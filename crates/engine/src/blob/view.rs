@@ -7,7 +7,7 @@ use domain::Result;
 
 use super::failure::invalid_range;
 use super::locks::BlobUse;
-use crate::error::blocks as store_error;
+use crate::disk_content::DiskContent;
 
 /// The most bytes of one piece.
 const PIECE_BYTES_MAX: u64 = 2 << 20;
@@ -26,7 +26,7 @@ pub struct PageRange {
 
 /// The bytes of a blob, or of a disk with a VHD footer behind it.
 pub struct View {
-    layer: Layer,
+    content: DiskContent,
     size: u64,
     footer: Option<Box<[u8; 512]>>,
     _held: Option<BlobUse>,
@@ -35,7 +35,7 @@ pub struct View {
 impl View {
     pub(super) fn of_blob(layer: Layer, size: u64, held: BlobUse) -> Self {
         Self {
-            layer,
+            content: DiskContent::Layer(layer),
             size,
             footer: None,
             _held: Some(held),
@@ -44,16 +44,16 @@ impl View {
 
     pub(super) fn of_layer(layer: Layer, size: u64) -> Self {
         Self {
-            layer,
+            content: DiskContent::Layer(layer),
             size,
             footer: None,
             _held: None,
         }
     }
 
-    pub(super) fn of_disk(layer: Layer, size: u64, footer: [u8; 512]) -> Self {
+    pub(super) fn of_disk(content: DiskContent, size: u64, footer: [u8; 512]) -> Self {
         Self {
-            layer,
+            content,
             size,
             footer: Some(Box::new(footer)),
             _held: None,
@@ -67,7 +67,7 @@ impl View {
 
     /// Whether the bytes at `offset` are known to be zero, and how far that answer reaches.
     pub(super) fn run_at(&self, offset: u64) -> Result<(bool, u64)> {
-        let extent = self.layer.extent_at(offset).map_err(store_error)?;
+        let extent = self.content.extent_at(offset)?;
         Ok((
             extent.kind == ExtentKind::Zero,
             (offset + extent.length).min(self.size),
@@ -93,9 +93,7 @@ impl View {
             return Ok(Bytes::from_static(&ZEROES[..length]));
         }
         let length = usize::try_from((end - offset).min(PIECE_BYTES_MAX)).unwrap_or_default();
-        Ok(Bytes::from(
-            self.layer.read(offset, length).await.map_err(store_error)?,
-        ))
+        Ok(Bytes::from(self.content.read(offset, length).await?))
     }
 
     /// Returns the written pages in `start..end`, at most `limit`, and where the next answer begins.

@@ -3,16 +3,16 @@
 //! A VHD's blob is frozen without its footer; another image version is referred to; a disk is
 //! frozen. After the transaction that records the manifests the source is not needed any more.
 
-use blocks::{Ingested, ManifestId};
 use catalog::{Content, Replica, ReplicaState};
-use domain::image_version::{SourceFacts, check_source_matches};
+use domain::image_version::{SourceFacts, check_source, check_source_matches, source_not_found};
 use domain::operation::Operation;
 use domain::{Error, Kind, Resource, ResourceId, Result};
 use serde_json::{Value, json};
 
 use super::{CapturedDisk, captured};
 use crate::Engine;
-use crate::error::{blocks as store_error, catalog as db};
+use crate::disk_content::Frozen;
+use crate::error::catalog as db;
 use crate::rules::pin_scope;
 
 /// One GiB, the unit of `sizeInGB`.
@@ -43,8 +43,8 @@ impl Engine {
             .unwrap_or_default();
         let disks = match profile.pointer("/source/id").and_then(Value::as_str) {
             Some(id) => {
-                self.capture_version(version, &definition, &ResourceId::parse(id)?)
-                    .await?
+                let id = ResourceId::parse(id)?;
+                self.capture_whole(version, &definition, &id).await?
             }
             None => self.capture_disks(version, &definition, &profile).await?,
         };
@@ -57,22 +57,20 @@ impl Engine {
         self.load_row(&id).await?.ok_or_else(Error::internal)
     }
 
-    /// Takes over the disks of another version.
-    async fn capture_version(
+    /// Takes over the disks of another version or of a managed image.
+    async fn capture_whole(
         &self,
         version: &Resource,
         definition: &Resource,
         source: &ResourceId,
     ) -> Result<Vec<CapturedDisk>> {
-        if source.kind() != Some(Kind::ImageVersion) {
-            return Err(source_not_found(&source.to_string()));
-        }
-        let row = self
-            .load_row(source)
-            .await?
-            .ok_or_else(|| source_not_found(&source.to_string()))?;
-        let parent = self.definition_of(&row).await?;
-        let disks = captured(&row)?;
+        let row = self.load_row(source).await?;
+        let row = row.ok_or_else(|| source_not_found(source))?;
+        check_source(version, &row)?;
+        let disks = match row.kind {
+            Kind::ImageVersion => captured(&row)?,
+            _ => self.disks_of_image(&row).await?,
+        };
         if disks.is_empty() {
             return Err(Error::conflict(
                 "Conflict",
@@ -81,8 +79,33 @@ impl Engine {
             .at("galleryImageVersion.properties.storageProfile.source.id"));
         }
         let size_bytes = disks.iter().map(|d| d.size_bytes).sum();
-        let facts = SourceFacts::of_definition(source, &parent, size_bytes);
+        let facts = match row.kind {
+            Kind::ImageVersion => {
+                let parent = self.definition_of(&row).await?;
+                SourceFacts::of_definition(source, &parent, size_bytes)
+            }
+            _ => SourceFacts::of_managed_image(&row, size_bytes),
+        };
         check_source_matches(definition, version, &facts)?;
+        Ok(disks)
+    }
+
+    /// Returns the disks of a managed image; none while it is being made.
+    async fn disks_of_image(&self, image: &Resource) -> Result<Vec<CapturedDisk>> {
+        let mut read = self.catalog().read().await.map_err(db)?;
+        let replicas = read.replicas(&image.id.key()).await.map_err(db)?;
+        drop(read);
+        let mut disks = Vec::new();
+        for replica in &replicas {
+            let Content::Manifest(manifest) = &replica.content else {
+                return Err(Error::internal());
+            };
+            let frozen = self.frozen(&replica.region, manifest).await?;
+            disks.push(CapturedDisk {
+                caching: domain::managed_image::caching(image, &replica.slot),
+                ..describe(&replica.slot, &replica.region, &frozen)
+            });
+        }
         Ok(disks)
     }
 
@@ -117,17 +140,13 @@ impl Engine {
                 .await;
         }
         let id = ResourceId::parse(text("id").ok_or_else(Error::internal)?)?;
-        if id.kind() != Some(Kind::Disk) {
-            return Err(source_not_found(&id.to_string()));
-        }
-        let row = self
-            .load_row(&id)
-            .await?
-            .ok_or_else(|| source_not_found(&id.to_string()))?;
-        check_source_matches(definition, version, &SourceFacts::of_disk(&row))?;
-        let layer = self.disk_layer(&row).await?;
-        let ingested = layer.freeze(None).await.map_err(store_error)?;
-        Ok(describe(&from.slot, &row.location, &ingested))
+        let row = self.load_row(&id).await?;
+        let row = row.ok_or_else(|| source_not_found(&id))?;
+        check_source(version, &row)?;
+        let facts = SourceFacts::of_disk(&row, &from.slot);
+        check_source_matches(definition, version, &facts)?;
+        let frozen = self.freeze_content(&row).await?;
+        Ok(describe(&from.slot, &row.location, &frozen))
     }
 
     async fn capture_blob(
@@ -140,9 +159,9 @@ impl Engine {
     ) -> Result<CapturedDisk> {
         let target = format!("{}.source.uri", storage_target(slot));
         let vhd = self.freeze_vhd(uri, account, &target).await?;
-        let facts = SourceFacts::of_vhd(uri, vhd.ingested.size_bytes);
+        let facts = SourceFacts::of_vhd(uri, vhd.frozen.size_bytes);
         check_source_matches(definition, version, &facts)?;
-        Ok(describe(slot, &vhd.region, &vhd.ingested))
+        Ok(describe(slot, &vhd.region, &vhd.frozen))
     }
 
     /// Writes the manifests into the row and their places into the replicas, in one transaction.
@@ -208,14 +227,14 @@ fn replica(owner: &str, disk: &CapturedDisk, region: &str, now_ms: i64) -> Resul
     })
 }
 
-fn describe(slot: &str, region: &str, ingested: &Ingested) -> CapturedDisk {
-    let manifest: ManifestId = ingested.manifest;
+fn describe(slot: &str, region: &str, frozen: &Frozen) -> CapturedDisk {
     CapturedDisk {
         slot: slot.to_owned(),
-        manifest: manifest.to_string(),
-        digest: ingested.content.to_string(),
-        size_bytes: ingested.size_bytes,
+        manifest: frozen.manifest.to_string(),
+        digest: frozen.digest.to_string(),
+        size_bytes: frozen.size_bytes,
         region: region.to_owned(),
+        caching: None,
     }
 }
 
@@ -257,10 +276,11 @@ pub(super) fn show_sizes(row: &mut Resource, disks: &[CapturedDisk]) {
     };
     for disk in disks {
         let gib = disk.size_bytes.div_ceil(GIB);
+        let caching = |usual: &str| disk.caching.clone().unwrap_or_else(|| usual.to_owned());
         if disk.slot == "os" {
             let shown = profile
                 .entry("osDiskImage")
-                .or_insert_with(|| json!({ "hostCaching": "ReadWrite", "source": {} }));
+                .or_insert_with(|| json!({ "hostCaching": caching("ReadWrite"), "source": {} }));
             put_size_first(shown, gib);
         } else if let Some(lun) = disk
             .slot
@@ -276,9 +296,8 @@ pub(super) fn show_sizes(row: &mut Resource, disks: &[CapturedDisk]) {
                 .find(|i| i.get("lun").and_then(Value::as_i64) == Some(lun))
             {
                 Some(image) => put_size_first(image, gib),
-                None if is_derived => {
-                    images.push(json!({ "lun": lun, "sizeInGB": gib, "hostCaching": "None" }))
-                }
+                None if is_derived => images
+                    .push(json!({ "lun": lun, "sizeInGB": gib, "hostCaching": caching("None") })),
                 None => {}
             }
         }
@@ -299,14 +318,6 @@ fn put_size_first(image: &mut Value, gib: u64) {
         old.into_iter()
             .filter(|(name, _)| name != "lun" && name != "sizeInGB"),
     );
-}
-
-fn source_not_found(id: &str) -> Error {
-    Error::not_found(
-        "NotFound",
-        format!("Source was not found: {id}. Please make sure the source exists."),
-    )
-    .at("galleryImageVersion.properties.storageProfile.source.id")
 }
 
 /// Returns the property of a slot, as error targets name it.

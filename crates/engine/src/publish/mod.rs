@@ -32,6 +32,9 @@ pub struct CapturedDisk {
     pub size_bytes: u64,
     /// The region whose store captured it.
     pub region: String,
+    /// How a managed image says that hosts cache the disk.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub caching: Option<String>,
 }
 
 /// Returns the captured disks of a version; empty while it has none.

@@ -13,7 +13,7 @@ use super::world::{
     LEASE_OVER_MS, START_MS, Template, World, noise, open, poll_times, version_body,
 };
 
-const BYTES: usize = 96 << 10;
+pub const BYTES: usize = 96 << 10;
 /// More polls than any work here needs.
 const POLLS_MAX: usize = 2000;
 
@@ -22,7 +22,7 @@ fn runtime() -> Runtime {
 }
 
 /// Crashes the first operation of the template at every await point and checks the world after its recovery.
-fn for_each_crash(template: &Template, check: impl AsyncFn(&World)) {
+pub fn for_each_crash(template: &Template, check: impl AsyncFn(&World)) {
     for polls in 1..POLLS_MAX {
         // Dropping a runtime waits for what its blocking threads have begun, and begins nothing more.
         let crashed = runtime();
@@ -72,7 +72,7 @@ fn for_each_crash(template: &Template, check: impl AsyncFn(&World)) {
 }
 
 /// A closed world in which `start` has accepted work.
-fn template(start: impl AsyncFn(&World)) -> Template {
+pub fn template(start: impl AsyncFn(&World)) -> Template {
     runtime().block_on(async {
         let world = World::new().await;
         world.gallery(json!({})).await;

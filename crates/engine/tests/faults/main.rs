@@ -9,5 +9,6 @@ mod operations;
 mod overtaken;
 mod quotas;
 mod regions;
+mod snapshots;
 mod soft_delete;
 mod sources;

@@ -1,6 +1,11 @@
 //! Runs the real Azure CLI with a configuration directory of its own.
 
 #![expect(clippy::disallowed_methods, reason = "runs the real client")]
+#![allow(dead_code, reason = "each test binary uses its own part")]
+#![allow(
+    clippy::allow_attributes,
+    reason = "not every binary leaves something unused"
+)]
 
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};

@@ -13,7 +13,7 @@ pub struct LeftOut {
 }
 
 /// Every kind that is not replayed.
-pub const LEFT_OUT: [LeftOut; 9] = [
+pub const LEFT_OUT: [LeftOut; 7] = [
     LeftOut {
         name: "machines",
         types: &[
@@ -36,16 +36,8 @@ pub const LEFT_OUT: [LeftOut; 9] = [
         types: &["locations/publishers/artifacttypes/offers/skus/versions"],
     },
     LeftOut {
-        name: "managed images",
+        name: "images of machines",
         types: &["images"],
-    },
-    LeftOut {
-        name: "snapshots",
-        types: &["snapshots"],
-    },
-    LeftOut {
-        name: "disk encryption sets",
-        types: &["diskEncryptionSets"],
     },
     LeftOut {
         name: "sharing",
@@ -63,11 +55,13 @@ pub const LEFT_OUT: [LeftOut; 9] = [
 ];
 
 /// Types that are replayed.
-const REPLAYED: [&str; 4] = [
+const REPLAYED: [&str; 6] = [
     "galleries",
     "galleries/images",
     "galleries/images/versions",
     "disks",
+    "snapshots",
+    "diskEncryptionSets",
 ];
 
 /// What has happened in a recording so far, as far as it decides what is left out.

@@ -2,13 +2,13 @@
 //!
 //! | recorded source | in its place |
 //! |---|---|
-//! | managed image, virtual machine | a version of a definition like the target's, with disks of the recorded sizes |
-//! | snapshot | an empty disk of the recorded size |
+//! | virtual machine | a version of a definition like the target's, with disks of the recorded sizes |
+//! | managed image of a machine | a managed image of disks of the recorded sizes |
+//! | disk of a machine | an empty disk of the recorded size and system |
 //! | VHD in a storage account | an account of the same name here, with a VHD of the recorded size in it |
 //!
 //! Stand-ins live in a group of their own, so that no list shows them. Answers are read with the
-//! stand-ins' names turned back into the recorded ones. Encryption is left out of requests, because
-//! no disk encryption set stands for the recorded one.
+//! stand-ins' names turned back into the recorded ones.
 
 use std::collections::HashMap;
 
@@ -23,6 +23,7 @@ const GALLERY_VERSION: &str = "2023-07-03";
 const DISK_VERSION: &str = "2023-04-02";
 const ACCOUNT_VERSION: &str = "2023-01-01";
 const BLOB_VERSION: &str = "2021-12-02";
+const IMAGE_VERSION: &str = "2024-07-01";
 const GIB: u64 = 1 << 30;
 
 /// Makes stand-ins and remembers them.
@@ -81,13 +82,11 @@ impl<'a> StandIns<'a> {
     /// Returns the body to send: our subscription, and stand-ins for sources.
     pub async fn request(&mut self, exchange: &Exchange, path: &str) -> Value {
         let mut body = self.here(&exchange.request);
+        if exchange.type_name() == "snapshots" {
+            self.copy_source(&mut body, &exchange.request).await;
+        }
         if exchange.type_name() != "galleries/images/versions" {
             return body;
-        }
-        if let Some(regions) = body.pointer_mut("/properties/publishingProfile/targetRegions") {
-            for region in regions.as_array_mut().into_iter().flatten() {
-                region.as_object_mut().map(|r| r.shift_remove("encryption"));
-            }
         }
         let recorded = &exchange.request["properties"]["storageProfile"];
         if let Some(source) = recorded.get("source").filter(|s| s.is_object()) {
@@ -142,6 +141,12 @@ impl<'a> StandIns<'a> {
             .body;
         let location = definition["location"].clone();
         self.group(&location).await;
+        if id.contains("/images/") {
+            let generation = &definition["properties"]["hyperVGeneration"];
+            let ours = self.image(&body, generation).await;
+            self.pairs.push((ours.clone(), source.clone()));
+            return ours;
+        }
         let gallery = format!(
             "{}/providers/Microsoft.Compute/galleries/stand_ins",
             self.group
@@ -159,14 +164,20 @@ impl<'a> StandIns<'a> {
             .await;
         let profile = &body["properties"]["storageProfile"];
         let os = self
-            .disk(&location, profile["osDisk"]["diskSizeGB"].as_u64())
+            .disk(
+                &location,
+                profile["osDisk"]["diskSizeGB"].as_u64(),
+                &Value::Null,
+            )
             .await;
         let mut storage = json!({
             "osDiskImage": { "hostCaching": profile["osDisk"]["caching"], "source": { "id": os } },
             "dataDiskImages": [],
         });
         for disk in profile["dataDisks"].as_array().into_iter().flatten() {
-            let data = self.disk(&location, disk["diskSizeGB"].as_u64()).await;
+            let data = self
+                .disk(&location, disk["diskSizeGB"].as_u64(), &Value::Null)
+                .await;
             let image = json!({ "lun": disk["lun"], "hostCaching": disk["caching"], "source": { "id": data } });
             storage["dataDiskImages"]
                 .as_array_mut()
@@ -183,25 +194,56 @@ impl<'a> StandIns<'a> {
         ours
     }
 
-    /// Stands in for a snapshot or a VHD.
+    /// Stands in for the disk of a machine that a snapshot copies.
+    async fn copy_source(&mut self, body: &mut Value, request: &Value) {
+        let recorded = &request["properties"]["creationData"]["sourceResourceId"];
+        let id = recorded.as_str().unwrap_or_default().to_ascii_lowercase();
+        let Some(shown) = self.recorded.get(&id).cloned() else {
+            return;
+        };
+        let ours = match self.known(recorded) {
+            Some(known) => known,
+            None => {
+                let size = shown["properties"]["diskSizeGB"].as_u64();
+                let like = &shown["properties"];
+                let disk = json!(self.disk(&shown["location"], size, like).await);
+                self.pairs.push((disk.clone(), recorded.clone()));
+                disk
+            }
+        };
+        body["properties"]["creationData"]["sourceResourceId"] = ours;
+    }
+
+    /// Stands in for a managed image of a machine.
+    async fn image(&mut self, recorded: &Value, generation: &Value) -> Value {
+        let location = &recorded["location"];
+        let image = format!(
+            "{}/providers/Microsoft.Compute/images/image{}",
+            self.group,
+            self.pairs.len()
+        );
+        let mut profile = recorded["properties"]["storageProfile"].clone();
+        let size = profile["osDisk"]["diskSizeGB"].as_u64();
+        let os = self.disk(location, size, &Value::Null).await;
+        profile["osDisk"]["managedDisk"] = json!({ "id": os });
+        for disk in profile["dataDisks"].as_array_mut().into_iter().flatten() {
+            let size = disk["diskSizeGB"].as_u64();
+            disk["managedDisk"] = json!({ "id": self.disk(location, size, &Value::Null).await });
+        }
+        let body = json!({ "location": location, "properties": { "hyperVGeneration": generation, "storageProfile": profile } });
+        self.arm
+            .done("PUT", &image, IMAGE_VERSION, Some(&body))
+            .await;
+        json!({ "id": image })
+    }
+
+    /// Stands in for a VHD.
     async fn single(&mut self, source: &Value) -> Value {
         let mut ours = self.here(source);
-        let id = source["id"].as_str().unwrap_or_default().to_owned();
         if let Some(uri) = source.get("uri") {
             ours["uri"] = match self.known(uri) {
                 Some(known) => known,
                 None => self.vhd(&ours["id"], uri).await,
-            };
-        } else if id.contains("/snapshots/") {
-            ours["id"] = match self.known(&source["id"]) {
-                Some(known) => known,
-                None => {
-                    let body = self.recorded_body(&id);
-                    let size = body["properties"]["diskSizeGB"].as_u64();
-                    let disk = json!(self.disk(&body["location"], size).await);
-                    self.pairs.push((disk.clone(), source["id"].clone()));
-                    disk
-                }
             };
         }
         ours
@@ -221,18 +263,23 @@ impl<'a> StandIns<'a> {
             .await;
     }
 
-    /// Makes an empty disk; returns its id.
-    async fn disk(&mut self, location: &Value, size_gib: Option<u64>) -> String {
+    /// Makes an empty disk that says what `like` says of its system; returns its id.
+    async fn disk(&mut self, location: &Value, size_gib: Option<u64>, like: &Value) -> String {
         self.group(location).await;
         let size = size_gib.expect("the recording says how large the source is");
         let disks = format!("{}/providers/Microsoft.Compute/disks", self.group);
         let all = self.arm.send("GET", &disks, DISK_VERSION, None).await;
         let number = all.body["value"].as_array().map_or(0, Vec::len);
         let disk = format!("{disks}/disk{number}");
-        let body = json!({
+        let mut body = json!({
             "location": location,
             "properties": { "creationData": { "createOption": "Empty" }, "diskSizeGB": size },
         });
+        for name in ["osType", "hyperVGeneration", "supportedCapabilities"] {
+            if let Some(value) = like.get(name) {
+                body["properties"][name] = value.clone();
+            }
+        }
         self.arm.done("PUT", &disk, DISK_VERSION, Some(&body)).await;
         disk
     }

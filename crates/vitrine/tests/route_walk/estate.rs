@@ -86,6 +86,25 @@ impl Estate {
             "location": "eastus",
             "properties": { "creationData": { "createOption": "Upload", "uploadSizeBytes": (20 << 20) + 512 } },
         });
+        let snapshot = json!({
+            "location": "eastus",
+            "tags": { "owner": MARK },
+            "properties": { "creationData": { "createOption": "Empty" }, "diskSizeGB": 1 },
+        });
+        let image = json!({
+            "location": "eastus",
+            "tags": { "owner": MARK },
+            "properties": { "storageProfile": { "osDisk": {
+                "osType": "Linux",
+                "osState": "Generalized",
+                "snapshot": { "id": estate.fill(&format!("{GROUP}/providers/Microsoft.Compute/snapshots/{{snapshot}}")) },
+            } } },
+        });
+        let set = json!({
+            "location": "eastus",
+            "tags": { "owner": MARK },
+            "properties": { "activeKey": { "keyUrl": "https://vault/keys/k/1" } },
+        });
         let account =
             json!({ "location": "eastus", "sku": { "name": "Standard_LRS" }, "kind": "StorageV2" });
         for (pattern, version, body) in [
@@ -105,6 +124,23 @@ impl Estate {
                 &format!("{GROUP}/providers/Microsoft.Compute/disks/{{disk}}"),
                 DISK_VERSION,
                 &empty,
+            ),
+            (
+                &format!("{GROUP}/providers/Microsoft.Compute/snapshots/{{snapshot}}"),
+                DISK_VERSION,
+                &snapshot,
+            ),
+            (
+                &format!("{GROUP}/providers/Microsoft.Compute/images/{{managedImage}}"),
+                "2024-07-01",
+                &image,
+            ),
+            (
+                &format!(
+                    "{GROUP}/providers/Microsoft.Compute/diskEncryptionSets/{{encryptionSet}}"
+                ),
+                DISK_VERSION,
+                &set,
             ),
         ] {
             estate

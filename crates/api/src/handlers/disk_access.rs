@@ -1,4 +1,4 @@
-//! Actions of a disk.
+//! Opening a disk or snapshot for download or upload.
 
 use domain::Result;
 
@@ -7,7 +7,7 @@ use crate::reply::Reply;
 use crate::request::Request;
 
 /// POST …/beginGetAccess: 202; the result is `{"accessSAS": url}`.
-pub(crate) async fn begin_access(request: Request) -> Result<Reply> {
+pub(crate) async fn begin(request: Request) -> Result<Reply> {
     let id = request.id_before_verb()?;
     let body = arm::schema::check_request_bytes(
         arm::schema::Shape::GrantAccess,
@@ -22,7 +22,7 @@ pub(crate) async fn begin_access(request: Request) -> Result<Reply> {
 }
 
 /// POST …/endGetAccess: 202.
-pub(crate) async fn end_access(request: Request) -> Result<Reply> {
+pub(crate) async fn end(request: Request) -> Result<Reply> {
     let id = request.id_before_verb()?;
     let accepted = request.engine.end_access(&request.ctx, &id).await?;
     Ok(deleted_reply(&request, &accepted))

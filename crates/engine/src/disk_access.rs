@@ -1,0 +1,114 @@
+//! Disks and snapshots opened for download and upload: `beginGetAccess` and `endGetAccess`.
+
+use domain::disk::{AccessLevel, AccessRequest};
+use domain::operation::{Operation, Work};
+use domain::{Kind, ProvisioningState, Resource, ResourceId, Result};
+use serde_json::{Value, json};
+
+use crate::deletion::check_lease;
+use crate::error::catalog as db;
+use crate::operations::Outcome;
+use crate::resources::{Accepted, action, marked_for_deletion, new_operation, not_found};
+use crate::{Ctx, Engine};
+
+impl Engine {
+    /// Accepts `beginGetAccess`: a URL that reads or writes a disk or snapshot for a time.
+    pub async fn begin_access(&self, ctx: &Ctx, id: &ResourceId, body: &Value) -> Result<Accepted> {
+        let action = action(id, "beginGetAccess/action");
+        self.authorize(ctx, &action, &id.to_string()).await?;
+        let request = AccessRequest::parse(body)?;
+        self.access_operation(
+            id,
+            Work::BeginAccess,
+            json!({
+                "write": request.access == AccessLevel::Write,
+                "seconds": request.duration_seconds,
+                "baseUrl": ctx.base_url,
+            }),
+            |row| domain::disk::begin_access(row, &request),
+        )
+        .await
+    }
+
+    /// Accepts `endGetAccess`: every URL of the disk or snapshot stops working.
+    pub async fn end_access(&self, ctx: &Ctx, id: &ResourceId) -> Result<Accepted> {
+        let action = action(id, "endGetAccess/action");
+        self.authorize(ctx, &action, &id.to_string()).await?;
+        self.access_operation(id, Work::EndAccess, Value::Null, |_| Ok(()))
+            .await
+    }
+
+    async fn access_operation(
+        &self,
+        id: &ResourceId,
+        work: Work,
+        step: Value,
+        decide: impl FnOnce(&mut Resource) -> Result<()> + Send,
+    ) -> Result<Accepted> {
+        let now_ms = self.now_ms();
+        let mut tx = self.catalog().write().await.map_err(db)?;
+        let mut row = tx
+            .load(id)
+            .await
+            .map_err(db)?
+            .ok_or_else(|| not_found(id))?;
+        if row.state == ProvisioningState::Deleting {
+            return Err(marked_for_deletion(row.kind, id.name(), "Access"));
+        }
+        decide(&mut row)?;
+        tx.update(&mut row).await.map_err(db)?;
+        let operation = new_operation(row.kind, work, &row, now_ms, step);
+        tx.insert_operation(&operation).await.map_err(db)?;
+        tx.commit().await.map_err(db)?;
+        self.ring();
+        Ok(Accepted {
+            resource: row,
+            operation: Some(operation),
+            is_created: false,
+        })
+    }
+
+    /// Grants the URL that was asked for.
+    pub(crate) async fn begin_access_work(&self, operation: &Operation) -> Result<Outcome> {
+        let seconds = operation
+            .step
+            .get("seconds")
+            .and_then(Value::as_i64)
+            .unwrap_or(3600);
+        let write = operation
+            .step
+            .get("write")
+            .and_then(Value::as_bool)
+            .unwrap_or(false);
+        let base_url = operation
+            .step
+            .get("baseUrl")
+            .and_then(Value::as_str)
+            .unwrap_or_default();
+        let expires_ms = operation.started_ms + seconds.saturating_mul(1000);
+        let url = self
+            .grant_disk_access(operation, base_url, write, expires_ms)
+            .await?;
+        self.succeed(operation, Some(json!({ "accessSAS": url })), |_| {})
+            .await
+    }
+
+    /// Closes every URL; what was uploaded to a snapshot does not change any more.
+    pub(crate) async fn end_access_work(&self, operation: &Operation) -> Result<Outcome> {
+        let mut tx = self.catalog().write().await.map_err(db)?;
+        check_lease(&mut tx, Some(operation)).await?;
+        tx.delete_grants_of(&operation.resource).await.map_err(db)?;
+        tx.commit().await.map_err(db)?;
+        let row = self.load_row(&operation.resource).await?;
+        if let Some(row) = row.filter(|row| row.kind == Kind::Snapshot)
+            && !self.seal_upload(operation, &row).await?
+        {
+            return Ok(Outcome::Lost);
+        }
+        self.succeed(operation, None, |row| {
+            let state = domain::disk::closed_state(row);
+            domain::disk::set_state(row, state);
+        })
+        .await
+    }
+}
