@@ -200,7 +200,7 @@ impl Engine {
             .unwrap_or_else(PoisonError::into_inner);
         let mut due = Vec::new();
         for id in there {
-            if live.contains(id) {
+            if live.contains(id) || self.blob_locks().is_filled(*id) {
                 seen.remove(id);
             } else if *seen.entry(*id).or_insert(now_ms) <= before_ms {
                 seen.remove(id);

@@ -79,7 +79,7 @@ impl Engine {
         }
         self.check_staged(session, path, body.length).await?;
         let length = body.length;
-        let layer = self.store_upload(session, body).await?;
+        let (layer, _filled) = self.store_upload(session, body).await?;
         let block = StagedBlock {
             account: session.key(),
             container: path.container().to_owned(),

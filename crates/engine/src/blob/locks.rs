@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError, Weak};
 
+use blocks::LayerId;
 use tokio::sync::RwLock;
 
 /// Marks a blob as used as long as it lives; the lock orders writes of its bytes.
@@ -28,6 +29,18 @@ impl BlobLocks {
         let fresh = BlobUse::default();
         map.insert(key, Arc::downgrade(&fresh));
         fresh
+    }
+
+    /// Marks a layer as being filled: no row says yet whose it is, and no sweep may take it for nobody's.
+    pub fn fill(&self, layer: LayerId) -> BlobUse {
+        self.enter(layer.to_string())
+    }
+
+    /// Whether a layer is being filled.
+    pub fn is_filled(&self, layer: LayerId) -> bool {
+        let map = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        map.get(&layer.to_string())
+            .is_some_and(|held| held.strong_count() > 0)
     }
 
     /// Whether anybody but the caller uses a blob.

@@ -157,15 +157,22 @@ impl Engine {
             return Err(too_large(PUT_BYTES_MAX));
         }
         let size = body.length;
-        let layer = self.store_upload(session, body).await?;
+        let (layer, _filled) = self.store_upload(session, body).await?;
         let blob = self.fresh_blob(session, path, put, BlobKind::Block, size, layer)?;
         self.record_new(session, path, put, blob, MadeFrom::Body)
             .await
     }
 
     /// Writes a body into a layer of its own; durable when it returns.
-    pub(super) async fn store_upload(&self, session: &Session, body: Upload) -> Result<LayerId> {
+    ///
+    /// No sweep takes the layer until what is returned beside it is dropped: by then a row owns it.
+    pub(super) async fn store_upload(
+        &self,
+        session: &Session,
+        body: Upload,
+    ) -> Result<(LayerId, BlobUse)> {
         let id = LayerId::from(Uuid::new_v4());
+        let filled = self.blob_locks().fill(id);
         let store = self.store(session.region()).await?;
         let layer = store
             .create_layer(id, None, body.length)
@@ -175,7 +182,7 @@ impl Engine {
             self.drop_layers(session.region(), &[id.into()]).await;
             return Err(error);
         }
-        Ok(id)
+        Ok((id, filled))
     }
 
     /// Decides a put before its bytes are taken in.

@@ -380,6 +380,32 @@ impl World {
         format!("https://localhost:8443/blob/{ACCOUNT}/{CONTAINER}/{name}")
     }
 
+    /// Stores a block blob whose bytes come piece by piece; `between` happens before the last piece.
+    pub async fn slow_blob(
+        &self,
+        account: &ResourceId,
+        name: &str,
+        bytes: &[u8],
+        between: impl Future<Output = ()> + Send + 'static,
+    ) -> Result<()> {
+        let session = self.session(account).await;
+        let path = BlobPath::new(CONTAINER, name).unwrap();
+        let whole = bytes::Bytes::copy_from_slice(bytes);
+        let last = whole.slice(bytes.len() / 2..);
+        let first = futures::stream::once(async move { Ok(whole.slice(..whole.len() / 2)) });
+        let rest = futures::stream::once(async move {
+            between.await;
+            Ok(last)
+        });
+        let slow = Upload {
+            body: first.chain(rest).boxed(),
+            ..upload(bytes)
+        };
+        let put = PutBlob::default();
+        let made = self.engine.put_block_blob(&session, &path, &put, slow);
+        made.await.map(|_| ())
+    }
+
     pub async fn delete_blob(&self, account: &ResourceId, name: &str) {
         let session = self.session(account).await;
         let path = BlobPath::new(CONTAINER, name).unwrap();

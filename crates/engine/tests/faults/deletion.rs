@@ -1,9 +1,10 @@
 //! Deleting what others use, and what stays behind: nothing.
 
 use domain::{ProvisioningState, ResourceId};
+use engine::maintenance::SWEEP_GRACE_MS;
 use serde_json::{Map, json};
 
-use super::world::{World, noise, version_body};
+use super::world::{World, noise, version_body, vhd};
 
 #[tokio::test]
 async fn a_session_of_an_account_that_is_deleted_makes_no_container_for_the_next_of_its_name() {
@@ -74,5 +75,30 @@ async fn disks_live_on_without_the_version_and_the_disk_that_they_were_made_from
     world.engine.sweep(0).await.unwrap();
     assert_eq!(world.read_disk(&of_version, bytes.len()).await, bytes);
     assert_eq!(world.read_disk(&copy, bytes.len()).await, bytes);
+    world.nothing_is_orphaned().await;
+}
+
+#[tokio::test]
+async fn an_upload_that_takes_longer_than_a_sweep_waits_keeps_its_bytes() {
+    let world = World::new().await;
+    world.gallery(json!({})).await;
+    let account = world.account().await;
+    let disk = noise(10 << 20, 1);
+    let (engine, clock) = (world.engine.clone(), world.clock.clone());
+    let sweeps = async move {
+        for _ in 0..2 {
+            engine.maintenance_round().await.unwrap();
+            clock.advance_ms(SWEEP_GRACE_MS);
+        }
+        engine.maintenance_round().await.unwrap();
+    };
+    let made = world.slow_blob(&account, "slow", &vhd(&disk), sweeps).await;
+    made.unwrap();
+    let version = world.version("1.0.0");
+    let uri = "https://localhost:8443/blob/vhdstore/vhds/slow";
+    let body = version_body(uri, &["eastus"]);
+    world.make(&version, &body).await.unwrap();
+    let content = world.content(&version, "eastus", disk.len()).await.unwrap();
+    assert!(content == disk);
     world.nothing_is_orphaned().await;
 }
