@@ -26,6 +26,7 @@ start() { # prints milliseconds from exec to the first answer of /readyz
 start; echo "first start to ready: $ready_ms ms"
 kill "$server"; wait "$server" || true
 start; echo "second start to ready: $ready_ms ms"
+echo "idle: resident $(awk '/VmRSS/{print $2" "$3}' /proc/$server/status)"
 
 head -c 8M /dev/urandom > "$work/disk.raw"; truncate -s 64M "$work/disk.raw"
 "$vitrine" publish "$work/disk.raw" --to bench/disk/1.0.0 >/dev/null 2>&1
