@@ -52,6 +52,7 @@ pub fn check(root: &Path) -> anyhow::Result<()> {
         .as_array()
         .context("cargo metadata lists no packages")?;
     let mut faults = edge_faults(packages);
+    faults.extend(run_fault(&metadata, packages));
     faults.extend(sizes::faults(root)?);
     for fault in &faults {
         eprintln!("{fault}");
@@ -62,6 +63,20 @@ pub fn check(root: &Path) -> anyhow::Result<()> {
         faults.len()
     );
     Ok(())
+}
+
+/// The README's first command is a bare `cargo run`: it must mean the product and nothing else.
+fn run_fault(metadata: &Value, packages: &[Value]) -> Option<String> {
+    let members = metadata["workspace_default_members"].as_array()?;
+    let binaries: Vec<&str> = packages
+        .iter()
+        .filter(|package| members.contains(&package["id"]))
+        .flat_map(|package| package["targets"].as_array().into_iter().flatten())
+        .filter(|target| target["kind"] == serde_json::json!(["bin"]))
+        .filter_map(|target| target["name"].as_str())
+        .collect();
+    (binaries != ["vitrine"])
+        .then(|| format!("'cargo run' must mean vitrine alone, not {binaries:?} (default-members)"))
 }
 
 fn edge_faults(packages: &[Value]) -> Vec<String> {

@@ -369,7 +369,7 @@ fn update(az: &Az<'_>) {
 }
 
 fn comes_back(az: &Az<'_>, server: &Gallery, image: &Image, version: &str) {
-    let made = az.json(&[
+    let far = [
         "disk",
         "create",
         "-g",
@@ -380,7 +380,14 @@ fn comes_back(az: &Az<'_>, server: &Gallery, image: &Image, version: &str) {
         "westeurope",
         "--gallery-image-reference",
         version,
-    ]);
+    ];
+    // The definition forbids what az chooses when it is told nothing.
+    let premium = az.fails(&far);
+    assert!(
+        premium.contains("The disk type 'Premium_LRS' is not allowed"),
+        "{premium}"
+    );
+    let made = az.json(&[&far[..], &["--sku", "Standard_LRS"]].concat());
     assert_eq!(
         (&made["provisioningState"], &made["diskState"]),
         (&"Succeeded".into(), &"Unattached".into()),

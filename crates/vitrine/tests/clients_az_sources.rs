@@ -140,15 +140,7 @@ fn az_names_disk_encryption_sets() {
     let users = run("disk-encryption-set list-associated-resources -n e1");
     assert_eq!(users[0], disk["id"]);
     assert_eq!(count(&run("disk-encryption-set list")), 1);
-    let text = az.fails(&[
-        "disk-encryption-set",
-        "delete",
-        "-n",
-        "e1",
-        "-g",
-        "rg",
-        "--yes",
-    ]);
+    let text = az.fails(&["disk-encryption-set", "delete", "-n", "e1", "-g", "rg"]);
     assert!(
         text.contains("OperationNotAllowed") || text.contains("is used by"),
         "{text}"
