@@ -10,7 +10,8 @@ use axum::http::Method;
 use domain::{Kind, Result};
 
 use crate::handlers::{
-    care, disk, gallery, group, operation, provider, resource, storage_account, subscription, tags,
+    care, disk, gallery, group, lock, operation, provider, resource, role, storage_account,
+    subscription, tags,
 };
 use crate::reply::Reply;
 use crate::request::Request;
@@ -71,6 +72,7 @@ impl Routes {
         }
         routes.add_verbs();
         routes.add_operations();
+        routes.add_access();
         routes
     }
 
@@ -300,6 +302,55 @@ impl Routes {
     }
 }
 
+/// Extensions of every scope.
+impl Routes {
+    fn add_access(&mut self) {
+        let mut scopes = vec![String::new(), "/subscriptions/{subscription}".to_owned()];
+        scopes.extend(Kind::ALL.into_iter().map(item_pattern));
+        for scope in scopes {
+            self.add_roles(&scope);
+            if !scope.is_empty() {
+                self.add_locks(&scope);
+            }
+        }
+    }
+
+    fn add_roles(&mut self, scope: &str) {
+        const D: &str = "Microsoft.Authorization/roleDefinitions";
+        const A: &str = "Microsoft.Authorization/roleAssignments";
+        let all = format!("{scope}/providers/{D}");
+        let one = format!("{all}/{{definition}}");
+        self.add(Method::GET, &all, D, |r| {
+            Box::pin(role::list_definitions(r))
+        });
+        self.add(Method::GET, &one, D, |r| Box::pin(role::get_definition(r)));
+        self.add(Method::PUT, &one, D, |r| Box::pin(role::put_definition(r)));
+        self.add(Method::DELETE, &one, D, |r| {
+            Box::pin(role::delete_definition(r))
+        });
+        let all = format!("{scope}/providers/{A}");
+        let one = format!("{all}/{{assignment}}");
+        self.add(Method::GET, &all, A, |r| {
+            Box::pin(role::list_assignments(r))
+        });
+        self.add(Method::GET, &one, A, |r| Box::pin(role::get_assignment(r)));
+        self.add(Method::PUT, &one, A, |r| Box::pin(role::put_assignment(r)));
+        self.add(Method::DELETE, &one, A, |r| {
+            Box::pin(role::delete_assignment(r))
+        });
+    }
+
+    fn add_locks(&mut self, scope: &str) {
+        const T: &str = "Microsoft.Authorization/locks";
+        let all = format!("{scope}/providers/{T}");
+        let one = format!("{all}/{{lock}}");
+        self.add(Method::GET, &all, T, |r| Box::pin(lock::list(r)));
+        self.add(Method::GET, &one, T, |r| Box::pin(lock::get(r)));
+        self.add(Method::PUT, &one, T, |r| Box::pin(lock::put(r)));
+        self.add(Method::DELETE, &one, T, |r| Box::pin(lock::delete(r)));
+    }
+}
+
 impl Route {
     fn matches(&self, path: &[&str]) -> Option<Vec<(&'static str, String)>> {
         if path.len() != self.segments.len() {
@@ -319,7 +370,10 @@ impl Route {
 
 impl Segment {
     fn parse(text: &str) -> Self {
-        const NAMES: [&str; 12] = [
+        const NAMES: [&str; 15] = [
+            "assignment",
+            "definition",
+            "lock",
             "subscription",
             "group",
             "namespace",

@@ -3,6 +3,7 @@
 //! Pure and synchronous. Turns requests into checked documents and stored resources into responses;
 //! decides nothing about resources (that is `domain`) and knows no HTTP (that is `api`).
 
+pub mod authorization;
 pub mod envelope;
 pub mod error;
 pub mod filter;

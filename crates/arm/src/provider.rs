@@ -12,7 +12,7 @@ struct Served {
     is_regional: bool,
 }
 
-const SERVED: [Served; 20] = [
+const SERVED: [Served; 21] = [
     regional("Microsoft.Compute", "disks"),
     regional("Microsoft.Compute", "galleries"),
     regional("Microsoft.Compute", "galleries/images"),
@@ -31,6 +31,7 @@ const SERVED: [Served; 20] = [
     global("Microsoft.Resources", "subscriptions/resourceGroups"),
     global("Microsoft.Resources", "tags"),
     global("Microsoft.Resources", "tenants"),
+    global("Microsoft.Authorization", "locks"),
     global("Microsoft.Authorization", "roleAssignments"),
     global("Microsoft.Authorization", "roleDefinitions"),
 ];

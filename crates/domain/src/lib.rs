@@ -12,6 +12,7 @@ pub mod image;
 pub mod image_version;
 pub mod kind;
 pub mod latest;
+pub mod lock;
 pub mod operation;
 pub mod plan;
 pub mod quota;
@@ -20,6 +21,9 @@ pub mod resource;
 pub mod resource_group;
 pub mod resource_id;
 pub mod role;
+pub mod role_assignment;
+pub mod role_definition;
+pub mod scope;
 pub mod sharing;
 pub mod storage_account;
 

@@ -4,13 +4,14 @@
 //! (row, claims, operation), ring the bell. Nothing here knows a kind; kinds differ in `rules`.
 
 use catalog::{ListFilter, Page, Tx};
+use domain::lock::Deed;
 use domain::operation::{Family, Operation, OperationState, Work};
 use domain::{Error, Kind, ProvisioningState, Resource, ResourceId, Result};
 use serde_json::{Value, json};
 use uuid::Uuid;
 
 use crate::error::catalog as db;
-use crate::{Ctx, Engine, rules};
+use crate::{Ctx, Engine, lock, rules};
 
 /// The most items that one page of a list holds.
 pub const PAGE_ITEMS_MAX: usize = 200;
@@ -109,6 +110,7 @@ impl Engine {
         let kind = id.kind().ok_or_else(|| not_found(id))?;
         let now_ms = self.now_ms();
         let mut tx = self.catalog().write().await.map_err(db)?;
+        lock::check(&mut tx, Deed::Write, &id.to_string()).await?;
         check_parents(&mut tx, id).await?;
         let stored = tx.load(id).await.map_err(db)?;
         if verb == Verb::Patch && stored.is_none() {
@@ -177,6 +179,7 @@ impl Engine {
         let Some(mut row) = tx.load(id).await.map_err(db)? else {
             return Ok(None);
         };
+        lock::check(&mut tx, Deed::Delete, &id.to_string()).await?;
         if kind != Kind::ResourceGroup {
             rules::check_delete(&mut tx, &row, now_ms).await?;
         }

@@ -20,6 +20,7 @@ impl Engine {
         self.authorize(ctx, action, &id.to_string()).await?;
         let now_ms = self.now_ms();
         let mut tx = self.catalog().write().await.map_err(db)?;
+        crate::lock::check(&mut tx, domain::lock::Deed::Write, &id.to_string()).await?;
         let mut row = tx
             .load(id)
             .await

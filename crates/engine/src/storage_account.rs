@@ -123,6 +123,10 @@ impl Engine {
     /// Returns the keys of an account.
     pub async fn storage_keys(&self, ctx: &Ctx, id: &ResourceId) -> Result<Value> {
         self.authorize(ctx, LIST_KEYS, &id.to_string()).await?;
+        // Who has the keys can write: a read-only account does not give them away.
+        let mut read = self.catalog().read().await.map_err(db)?;
+        crate::lock::check(&mut read, domain::lock::Deed::Write, &id.to_string()).await?;
+        drop(read);
         let row = self.load_row(id).await?.ok_or_else(|| not_found(id))?;
         Ok(keys_view(&row))
     }
@@ -151,6 +155,7 @@ impl Engine {
                 )
             })?;
         let mut tx = self.catalog().write().await.map_err(db)?;
+        crate::lock::check(&mut tx, domain::lock::Deed::Write, &id.to_string()).await?;
         let mut row = tx
             .load(id)
             .await

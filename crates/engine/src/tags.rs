@@ -39,6 +39,7 @@ impl Engine {
         self.authorize(ctx, "Microsoft.Resources/tags/write", &scope)
             .await?;
         let mut tx = self.catalog().write().await.map_err(db)?;
+        crate::lock::check(&mut tx, domain::lock::Deed::Write, &scope).await?;
         let mut row = tx
             .load(id)
             .await

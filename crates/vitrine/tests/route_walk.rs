@@ -159,13 +159,13 @@ fn line(route: &Route, answer: &Answer) -> String {
 #[tokio::test]
 async fn a_reader_reads_everything_and_changes_and_opens_nothing() {
     let estate = Estate::new().await;
-    let before = estate.everything().await;
     let (reader, id) = estate.principal("reader").await;
     let scope = estate.server.subscription();
     verb(
         &estate.server,
         &format!("principal grant {id} --role Reader --scope {scope}"),
     );
+    let before = estate.everything().await;
     for route in estate.routes() {
         let answer = estate.ask(&reader, &route).await;
         let line = line(&route, &answer);

@@ -4,6 +4,7 @@
 //! (ICU, en-US), so a law about order holds only when the catalog sees to it. PostgreSQL is found by
 //! `VITRINE_TEST_POSTGRES`, which `cargo xtask test` sets.
 
+mod access;
 mod coverage;
 mod database;
 mod identity;
@@ -63,6 +64,12 @@ laws! {
         principals_are_found_by_id_application_and_name,
         signing_keys_come_newest_first,
         roles_are_found_by_principal_and_by_scope;
+    access:
+        custom_roles_belong_to_their_tenant,
+        assignments_are_listed_above_and_below_a_scope,
+        members_are_found_from_both_sides,
+        what_was_given_at_a_scope_goes_with_it,
+        locks_are_found_by_scope_and_name;
     sign_in:
         refresh_tokens_go_by_one_by_family_and_by_principal,
         device_codes_wait_for_their_person,
