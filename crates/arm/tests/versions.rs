@@ -163,8 +163,10 @@ fn a_storage_profile_is_not_allowed_before_it_names_the_source() {
             error.message,
             "Parameter 'galleryImageVersion.properties.storageProfile' is not allowed."
         );
-        let nothing = body_with("StorageProfile", &Value::Null);
-        assert!(check_request(Kind::ImageVersion, version, &nothing).is_ok());
+        for read in [Value::Null, json!({ "osDiskImage": { "sizeInGB": 30 } })] {
+            let back = body_with("StorageProfile", &read);
+            assert!(check_request(Kind::ImageVersion, version, &back).is_ok());
+        }
     }
     assert_eq!(
         check_request(Kind::ImageVersion, "2019-07-01", &body).unwrap(),

@@ -42,6 +42,18 @@ pub enum BlocksError {
         /// Which limit.
         reason: String,
     },
+    /// Another process, or another store of this one, works on the same directory.
+    #[error("{what} is in use by another process")]
+    Locked {
+        /// Which directory.
+        what: String,
+    },
+    /// A layer was deleted, or its storage failed while it was made durable: open it again.
+    #[error("layer {id} is closed")]
+    Closed {
+        /// Which layer.
+        id: uuid::Uuid,
+    },
     /// The caller gave up.
     #[error("canceled")]
     Canceled,
@@ -66,8 +78,8 @@ impl BlocksError {
             Self::Damaged { .. } => Kind::Damaged,
             Self::NotFound { .. } => Kind::NotFound,
             Self::Invalid { .. } | Self::Source(_) => Kind::Invalid,
-            Self::Canceled => Kind::Busy,
-            Self::Worker { .. } => Kind::Unavailable,
+            Self::Canceled | Self::Locked { .. } => Kind::Busy,
+            Self::Worker { .. } | Self::Closed { .. } => Kind::Unavailable,
             Self::Io(error) => match error.kind() {
                 io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => Kind::Full,
                 io::ErrorKind::Interrupted | io::ErrorKind::WouldBlock => Kind::Busy,

@@ -1,6 +1,10 @@
 //! Frames: up to sixteen blocks, compressed together.
 
+use std::cell::RefCell;
+use std::hash::{BuildHasherDefault, Hasher};
+
 use uuid::Uuid;
+use zstd::bulk::{Compressor, Decompressor};
 
 use crate::error::{BlocksError, Result};
 use crate::{BLOCK_BYTES, FRAME_BLOCKS};
@@ -51,9 +55,9 @@ pub(crate) struct StoredFrame {
     pub digest: [u8; 32],
 }
 
-/// Compresses raw blocks.
-pub(crate) fn pack(raw: &[u8], level: i32) -> Result<StoredFrame> {
-    let packed = zstd::bulk::compress(raw, level)?;
+/// Compresses raw blocks; the compressor is kept for the next frame.
+pub(crate) fn pack(compressor: &mut Compressor<'_>, raw: &[u8]) -> Result<StoredFrame> {
+    let packed = compressor.compress(raw)?;
     let gains = packed.len() + raw.len() / GAIN_PART <= raw.len();
     let (codec, bytes) = if gains {
         (Codec::Zstd, packed)
@@ -68,29 +72,45 @@ pub(crate) fn pack(raw: &[u8], level: i32) -> Result<StoredFrame> {
     })
 }
 
-/// Checks stored bytes against their digest and returns the raw blocks.
+thread_local! {
+    static DECOMPRESSOR: RefCell<Option<Decompressor<'static>>> = const { RefCell::new(None) };
+}
+
+/// Checks stored bytes against their digest and fills `raw`, whose length is the frame's.
 pub(crate) fn unpack(
     id: FrameId,
     codec: Codec,
     digest: &[u8; 32],
     bytes: &[u8],
-    blocks: usize,
-) -> Result<Vec<u8>> {
+    raw: &mut [u8],
+) -> Result<()> {
     let damaged =
         |reason: &str| BlocksError::damaged(format!("frame {}:{}", id.origin, id.number), reason);
     if blake3::hash(bytes).as_bytes() != digest {
         return Err(damaged("its bytes do not match their digest"));
     }
-    let raw_bytes = blocks * BLOCK_BYTES;
-    let raw = match codec {
-        Codec::Plain => bytes.to_vec(),
-        Codec::Zstd => zstd::bulk::decompress(bytes, raw_bytes)
-            .map_err(|_| damaged("it cannot be decompressed"))?,
+    let length = match codec {
+        Codec::Plain if bytes.len() == raw.len() => {
+            raw.copy_from_slice(bytes);
+            raw.len()
+        }
+        Codec::Plain => bytes.len(),
+        Codec::Zstd => decompress(bytes, raw).map_err(|_| damaged("it cannot be decompressed"))?,
     };
-    if raw.len() != raw_bytes {
+    if length != raw.len() {
         return Err(damaged("it has another length than its table says"));
     }
-    Ok(raw)
+    Ok(())
+}
+
+fn decompress(bytes: &[u8], raw: &mut [u8]) -> std::io::Result<usize> {
+    DECOMPRESSOR.with_borrow_mut(|kept| {
+        let decompressor = match kept {
+            Some(decompressor) => decompressor,
+            none => none.insert(Decompressor::new()?),
+        };
+        decompressor.decompress_to_buffer(bytes, raw)
+    })
 }
 
 /// Returns the identity of a block in this installation.
@@ -103,7 +123,37 @@ pub(crate) fn block_id(key: &[u8; 32], block: &[u8]) -> BlockId {
 
 /// Whether all bytes are zero.
 pub(crate) fn is_zero(bytes: &[u8]) -> bool {
-    let words = bytes.chunks_exact(16);
-    words.remainder().iter().all(|byte| *byte == 0)
-        && words.into_iter().all(|word| word == [0_u8; 16])
+    let groups = bytes.chunks_exact(64);
+    groups.remainder().iter().all(|byte| *byte == 0)
+        && groups
+            .into_iter()
+            .all(|group| group.iter().fold(0, |any, byte| any | byte) == 0)
+}
+
+/// Takes a key that is a hash already as its own hash.
+#[derive(Default)]
+pub(crate) struct Identity(u64);
+
+/// For maps whose keys are hashes already.
+pub(crate) type ByIdentity = BuildHasherDefault<Identity>;
+
+impl Hasher for Identity {
+    fn finish(&self) -> u64 {
+        self.0
+    }
+
+    fn write(&mut self, bytes: &[u8]) {
+        for byte in bytes {
+            self.0 = self.0.rotate_left(8) ^ u64::from(*byte);
+        }
+    }
+
+    fn write_u64(&mut self, value: u64) {
+        self.0 = value;
+    }
+
+    fn write_u128(&mut self, value: u128) {
+        let [low, high] = [value & u128::from(u64::MAX), value >> 64];
+        self.0 = u64::try_from(low ^ high).unwrap_or(0);
+    }
 }

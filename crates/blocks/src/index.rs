@@ -1,26 +1,25 @@
 //! Where frames lie, and which blocks they hold.
 //!
-//! Both maps are rebuilt from the packs' tables when a store is opened. The map of frames is exact:
-//! a frame that is not in it is not in the store. The map of blocks is a cache for deduplication.
+//! In memory are the packs' directories (72 bytes for 16 MiB of content) and the hooks of
+//! deduplication (bounded); segments are read when they are needed and a bounded number is kept.
+//! The map of frames is exact: a frame that is in no segment is not in the store.
 
-use std::collections::HashMap;
-use std::fs::File;
-use std::sync::Arc;
+use std::collections::{BTreeMap, HashMap, VecDeque};
+use std::sync::{Arc, Mutex, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 
 use uuid::Uuid;
 
-use crate::FRAME_BLOCKS;
 use crate::error::{BlocksError, Result};
 use crate::frame::{BlockId, Codec, FrameId};
-use crate::pack::Entry;
+use crate::hooks::Hooks;
+use crate::objects::{Bytes, Objects, Room, pack_name};
+use crate::pack::Pack;
+use crate::segment::Segment;
 
-/// A sealed pack.
-#[derive(Debug)]
-pub(crate) struct Pack {
-    pub id: Uuid,
-    pub file: File,
-    pub bytes: u64,
-}
+/// Segments kept in memory: about 100 KiB each.
+const SEGMENTS_MAX: usize = 128;
+/// Packs kept open.
+const OPEN_MAX: usize = 256;
 
 /// Where a frame lies and how to read it.
 #[derive(Clone, Debug)]
@@ -29,107 +28,275 @@ pub(crate) struct Place {
     pub offset: u64,
     pub length: u32,
     pub codec: Codec,
-    pub blocks: u8,
+    pub blocks: usize,
     pub digest: [u8; 32],
 }
 
-/// An address of a block: its origin's slot, and frame number × 16 + block.
-type Address = (u32, u32);
-
 /// The maps of one store.
-#[derive(Default)]
 pub(crate) struct Index {
-    frames: HashMap<FrameId, Place>,
-    blocks: HashMap<BlockId, Address>,
-    origins: Vec<Uuid>,
-    slots: HashMap<Uuid, u32>,
-    packs: HashMap<Uuid, Arc<Pack>>,
+    state: RwLock<State>,
+    hooks: Mutex<Hooking>,
+    segments: Mutex<Recent<(Uuid, usize), Arc<Segment>>>,
+    open: Mutex<Recent<Uuid, Bytes>>,
+}
+
+#[derive(Default)]
+struct State {
+    packs: BTreeMap<Uuid, Arc<Pack>>,
+    /// Where an origin's frames may be: a pack and the number of its segment; newest last.
+    origins: HashMap<Uuid, Vec<(Arc<Pack>, usize)>>,
+}
+
+struct Hooking {
+    hooks: Hooks,
+    /// The packs that hooks point to, by slot; `None` when the pack went.
+    slots: Vec<Option<Arc<Pack>>>,
+    known: HashMap<Uuid, u32>,
 }
 
 impl Index {
-    /// Adds a sealed pack; a frame that is already placed stays where it is.
-    pub fn add(&mut self, pack: &Arc<Pack>, entries: &[Entry]) {
-        self.packs.insert(pack.id, pack.clone());
-        for entry in entries {
-            self.frames.entry(entry.frame).or_insert_with(|| Place {
-                pack: pack.clone(),
-                offset: entry.offset,
-                length: entry.length,
-                codec: entry.codec,
-                blocks: u8::try_from(entry.blocks.len()).unwrap_or(u8::MAX),
-                digest: entry.digest,
-            });
-            let slot = self.slot(entry.frame.origin);
-            let first = entry.frame.number.saturating_mul(16);
-            for (within, block) in (0..).zip(&entry.blocks) {
-                self.blocks
-                    .entry(*block)
-                    .or_insert((slot, first.saturating_add(within)));
-            }
+    pub fn new(hooks_bytes_max: usize) -> Self {
+        Self {
+            state: RwLock::default(),
+            hooks: Mutex::new(Hooking {
+                hooks: Hooks::new(hooks_bytes_max),
+                slots: Vec::new(),
+                known: HashMap::new(),
+            }),
+            segments: Mutex::new(Recent::new(SEGMENTS_MAX)),
+            open: Mutex::new(Recent::new(OPEN_MAX)),
         }
     }
 
-    fn slot(&mut self, origin: Uuid) -> u32 {
-        let next = u32::try_from(self.origins.len()).unwrap_or(u32::MAX);
-        *self.slots.entry(origin).or_insert_with(|| {
-            self.origins.push(origin);
-            next
-        })
+    fn state(&self) -> RwLockReadGuard<'_, State> {
+        self.state.read().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Returns where a block of this identity is kept.
-    pub fn find(&self, block: BlockId) -> Option<(FrameId, usize)> {
-        let (slot, address) = *self.blocks.get(&block)?;
-        let frame = FrameId {
-            origin: self.origins[slot as usize],
-            number: address / 16,
+    fn state_mut(&self) -> RwLockWriteGuard<'_, State> {
+        self.state.write().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Adds a sealed pack.
+    pub fn add(&self, pack: &Arc<Pack>) {
+        let mut state = self.state_mut();
+        if state.packs.insert(pack.id, pack.clone()).is_some() {
+            return;
+        }
+        for (number, at) in pack.segments.iter().enumerate() {
+            let places = state.origins.entry(at.origin).or_default();
+            places.push((pack.clone(), number));
+        }
+    }
+
+    /// Forgets packs with all that lies in them.
+    pub fn remove(&self, gone: &[Uuid]) {
+        let mut state = self.state_mut();
+        for id in gone {
+            if let Some(pack) = state.packs.remove(id) {
+                for at in &pack.segments {
+                    if let Some(places) = state.origins.get_mut(&at.origin) {
+                        places.retain(|(pack, _)| pack.id != *id);
+                    }
+                }
+            }
+        }
+        state.origins.retain(|_, places| !places.is_empty());
+        drop(state);
+        let mut hooking = self.hooks.lock().unwrap_or_else(PoisonError::into_inner);
+        for id in gone {
+            if let Some(slot) = hooking.known.remove(id) {
+                hooking.slots[slot as usize] = None;
+            }
+        }
+        drop(hooking);
+        let mut open = self.open.lock().unwrap_or_else(PoisonError::into_inner);
+        gone.iter().for_each(|id| open.remove(id));
+    }
+
+    /// Returns every pack.
+    pub fn packs(&self) -> Vec<Arc<Pack>> {
+        self.state().packs.values().cloned().collect()
+    }
+
+    /// Returns one segment of a pack.
+    pub fn segment(&self, objects: &Objects, pack: &Pack, number: usize) -> Result<Arc<Segment>> {
+        let key = (pack.id, number);
+        let recent = |index: &Self| {
+            let mut segments = index
+                .segments
+                .lock()
+                .unwrap_or_else(PoisonError::into_inner);
+            segments.get(&key)
         };
-        Some((frame, address as usize % FRAME_BLOCKS))
+        if let Some(segment) = recent(self) {
+            return Ok(segment);
+        }
+        let segment = Arc::new(pack.segment(&self.bytes(objects, pack.id)?, number)?);
+        self.segments
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .insert(key, segment.clone());
+        Ok(segment)
     }
 
-    /// Returns where a frame lies.
-    pub fn place(&self, frame: FrameId) -> Result<Place> {
-        self.frames.get(&frame).cloned().ok_or_else(|| {
+    /// Returns the bytes of a pack.
+    pub fn bytes(&self, objects: &Objects, id: Uuid) -> Result<Bytes> {
+        let mut open = self.open.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(bytes) = open.get(&id) {
+            return Ok(bytes);
+        }
+        let bytes = objects.open(Room::Packs, &pack_name(id))?;
+        open.insert(id, bytes.clone());
+        Ok(bytes)
+    }
+
+    /// Returns every place of a frame, the newest first, those that are about to go last. A segment
+    /// that cannot be read is passed over, unless nothing else is left.
+    pub fn places(&self, objects: &Objects, frame: FrameId) -> Result<Vec<Place>> {
+        let mut candidates: Vec<(Arc<Pack>, usize)> = match self.state().origins.get(&frame.origin)
+        {
+            Some(places) => places
+                .iter()
+                .rev()
+                .filter(|(pack, number)| {
+                    let at = &pack.segments[*number];
+                    (at.first..=at.last).contains(&frame.number)
+                })
+                .cloned()
+                .collect(),
+            None => Vec::new(),
+        };
+        candidates.sort_by_key(|(pack, _)| pack.is_dying());
+        let mut places = Vec::new();
+        let mut failed = None;
+        for (pack, number) in candidates {
+            match self.segment(objects, &pack, number) {
+                Ok(segment) => places.extend(segment.row(frame.number).map(|row| Place {
+                    pack: pack.clone(),
+                    offset: row.offset,
+                    length: row.length,
+                    codec: row.codec,
+                    blocks: row.blocks.len(),
+                    digest: row.digest,
+                })),
+                Err(error) => failed = Some(error),
+            }
+        }
+        match failed {
+            Some(error) if places.is_empty() => Err(error),
+            _ => Ok(places),
+        }
+    }
+
+    /// Returns the best place of a frame; that it is not here is an error.
+    pub fn place(&self, objects: &Objects, frame: FrameId) -> Result<Place> {
+        let places = self.places(objects, frame)?;
+        places.into_iter().next().ok_or_else(|| {
             BlocksError::not_found(format!("frame {}:{}", frame.origin, frame.number))
         })
     }
 
-    /// Whether the store has a frame.
-    pub fn has(&self, frame: FrameId) -> bool {
-        self.frames.contains_key(&frame)
-    }
-
-    /// Returns every frame with its place.
-    pub fn frames(&self) -> impl Iterator<Item = (&FrameId, &Place)> {
-        self.frames.iter()
-    }
-
-    /// Returns every pack.
-    pub fn packs(&self) -> impl Iterator<Item = &Arc<Pack>> {
-        self.packs.values()
-    }
-
-    /// Forgets packs with all that lies in them; frames that `moved` names lie there from now on.
-    pub fn replace(&mut self, gone: &[Uuid], pack: Option<(&Arc<Pack>, &[Entry])>) {
-        self.frames
-            .retain(|_, place| !gone.contains(&place.pack.id));
-        for id in gone {
-            self.packs.remove(id);
+    /// Adds the blocks of packs that are not in the hooks yet.
+    pub fn hook_all(&self, objects: &Objects) {
+        for pack in self.packs() {
+            let is_known = {
+                let hooking = self.hooks.lock().unwrap_or_else(PoisonError::into_inner);
+                hooking.known.contains_key(&pack.id)
+            };
+            if is_known {
+                continue;
+            }
+            let Ok(bytes) = self.bytes(objects, pack.id) else {
+                continue;
+            };
+            let segments = (0..pack.segments.len()).map(|number| pack.segment(&bytes, number).ok());
+            let segments: Vec<Option<Segment>> = segments.collect();
+            self.hook(&pack, segments.iter().map(Option::as_ref));
         }
-        if let Some((pack, entries)) = pack {
-            self.add(pack, entries);
+    }
+
+    /// Adds the blocks of one pack; its segments come in their order.
+    pub fn hook<'s>(&self, pack: &Arc<Pack>, segments: impl Iterator<Item = Option<&'s Segment>>) {
+        let mut hooking = self.hooks.lock().unwrap_or_else(PoisonError::into_inner);
+        let hooking = &mut *hooking;
+        if hooking.known.contains_key(&pack.id) {
+            return;
         }
-        let (frames, origins) = (&self.frames, &self.origins);
-        self.blocks.retain(|_, (slot, address)| {
-            frames.contains_key(&FrameId {
-                origin: origins[*slot as usize],
-                number: *address / 16,
-            })
+        let slot = u32::try_from(hooking.slots.len()).unwrap_or(u32::MAX);
+        hooking.slots.push(Some(pack.clone()));
+        hooking.known.insert(pack.id, slot);
+        for (number, segment) in (0_u32..).zip(segments) {
+            for block in segment.iter().flat_map(|s| &s.rows).flat_map(|r| &r.blocks) {
+                hooking.hooks.insert(*block, (slot, number), |kept| {
+                    hooking.slots.get(kept as usize).is_none_or(Option::is_none)
+                });
+            }
+        }
+    }
+
+    /// Returns the segment that a block may be in, and whether that answer is final.
+    pub fn hooked(&self, block: BlockId) -> (Option<(Arc<Pack>, usize)>, bool) {
+        let hooking = self.hooks.lock().unwrap_or_else(PoisonError::into_inner);
+        let found = hooking.hooks.get(block).and_then(|(slot, number)| {
+            let pack = hooking.slots.get(slot as usize)?.clone()?;
+            (!pack.is_dying()).then_some((pack, number as usize))
         });
+        (found, hooking.hooks.is_exact())
+    }
+}
+
+/// The most recently used of something.
+struct Recent<K, V> {
+    held: HashMap<K, (V, u64)>,
+    order: VecDeque<(K, u64)>,
+    clock: u64,
+    items_max: usize,
+}
+
+impl<K: Clone + Eq + std::hash::Hash, V: Clone> Recent<K, V> {
+    fn new(items_max: usize) -> Self {
+        Self {
+            held: HashMap::new(),
+            order: VecDeque::new(),
+            clock: 0,
+            items_max,
+        }
     }
 
-    /// Returns how many block identities are known.
-    pub fn block_count(&self) -> usize {
-        self.blocks.len()
+    fn get(&mut self, key: &K) -> Option<V> {
+        self.clock += 1;
+        let clock = self.clock;
+        let (value, used) = self.held.get_mut(key)?;
+        *used = clock;
+        Some(value.clone())
+    }
+
+    fn insert(&mut self, key: K, value: V) {
+        while self.held.len() >= self.items_max {
+            let Some((oldest, queued)) = self.order.pop_front() else {
+                break;
+            };
+            match self.held.get(&oldest) {
+                // Used since it was queued: it stays for another round.
+                Some((_, used)) if *used > queued => {
+                    let used = *used;
+                    self.order.push_back((oldest, used));
+                }
+                Some(_) => {
+                    self.held.remove(&oldest);
+                }
+                None => {}
+            }
+        }
+        self.clock += 1;
+        if self.held.insert(key.clone(), (value, self.clock)).is_none() {
+            self.order.push_back((key, self.clock));
+        }
+    }
+
+    fn remove(&mut self, key: &K) {
+        if self.held.remove(key).is_some() {
+            self.order.retain(|(queued, _)| queued != key);
+        }
     }
 }

@@ -12,18 +12,33 @@
 //! to what is not durable: pack data, sync, table, sync, rename, then the manifest. Every frame is
 //! checked against its digest when it is read. The formats are in `docs/block-store-format.md`.
 
+mod assembly;
 mod cache;
 mod copy;
+#[cfg(test)]
+mod crash;
 mod error;
+mod export;
+mod files;
+mod finder;
 mod frame;
+mod gate;
+mod hooks;
 mod index;
 mod ingest;
+mod inner;
 mod layer;
-mod layer_data;
+mod location;
 mod manifest;
+mod objects;
 mod pack;
+mod pipeline;
+mod progress;
 mod reader;
-mod storage;
+mod remote;
+mod repair;
+mod scrub;
+mod segment;
 mod store;
 mod sweep;
 mod tree_hash;
@@ -31,14 +46,19 @@ mod verify;
 
 pub use copy::Copied;
 pub use error::{BlocksError, Kind};
-pub use ingest::{Ingested, Progress};
+pub use ingest::Ingested;
 pub use layer::{Layer, LayerId};
+pub use location::{Location, StoreOptions};
 pub use manifest::{Manifest, ManifestId};
+pub use progress::Progress;
 pub use reader::Reader;
-pub use store::{Location, Stat, Store, StoreOptions};
+pub use remote::MemoryLocation;
+pub use repair::Repaired;
+pub use scrub::{ScrubLimits, Scrubbed};
+pub use store::{Stat, Store};
 pub use sweep::{SweepPlan, Swept};
 pub use tree_hash::{ContentHasher, Digest, LEAF_BYTES};
-pub use verify::{Fault, Scrubbed};
+pub use verify::Fault;
 
 /// The unit of deduplication, in bytes.
 pub const BLOCK_BYTES: usize = 4096;

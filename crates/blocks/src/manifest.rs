@@ -6,11 +6,14 @@
 //! ```text
 //! "VTMF" version:u32 size:u64 content:u64 digest:[32] origins:varint origin:[16]…
 //! extents:varint { gap:varint count:varint origin:varint first:zigzag-varint }…
+//! level:u8 nodes:varint { gap:varint hash:[32] }…
 //! ```
 //!
 //! `gap` and `count` are in blocks of the disk; `first` is `frame number × 16 + block`, as the
-//! difference from the end of the extent before.
+//! difference from the end of the extent before. `nodes` are those of the content's hash tree at
+//! one level that are not zero, so that a freeze need not read what was not written.
 
+use std::collections::HashMap;
 use std::fmt;
 use std::str::FromStr;
 
@@ -18,11 +21,13 @@ use uuid::Uuid;
 
 use crate::error::{BlocksError, Result};
 use crate::frame::FrameId;
-use crate::tree_hash::Digest;
+use crate::tree_hash::{ContentHasher, Digest};
 use crate::{BLOCK_BYTES, DISK_BYTES_MAX, FRAME_BLOCKS};
 
 const MAGIC: &[u8; 4] = b"VTMF";
-const VERSION: u32 = 1;
+const VERSION: u32 = 2;
+/// The highest level of kept nodes: that of the largest disk.
+const LEVEL_MAX: u8 = 40;
 
 /// BLAKE3 of a manifest's bytes: its name in every region.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -80,6 +85,8 @@ pub struct Manifest {
     digest: Digest,
     origins: Vec<Uuid>,
     runs: Vec<Run>,
+    level: u8,
+    nodes: Vec<(u64, [u8; 32])>,
 }
 
 impl Manifest {
@@ -103,8 +110,29 @@ impl Manifest {
         self.runs.len()
     }
 
+    /// Returns the bytes that it takes in memory, roughly.
+    pub(crate) fn memory_bytes(&self) -> usize {
+        self.runs.len() * 32 + self.nodes.len() * 40 + self.origins.len() * 16 + 200
+    }
+
+    /// Returns the level of the kept nodes of the content's hash tree.
+    pub(crate) fn node_level(&self) -> u32 {
+        u32::from(self.level)
+    }
+
+    /// Returns the kept nodes with numbers in a range.
+    pub(crate) fn nodes(&self, numbers: std::ops::Range<u64>) -> &[(u64, [u8; 32])] {
+        let at = |number| self.nodes.partition_point(|(n, _)| *n < number);
+        &self.nodes[at(numbers.start)..at(numbers.end).max(at(numbers.start))]
+    }
+
     pub(crate) fn runs(&self) -> &[Run] {
         &self.runs
+    }
+
+    /// Returns the origin of a run.
+    pub(crate) fn origin(&self, run: &Run) -> Uuid {
+        self.origins[run.origin as usize]
     }
 
     /// Returns the run that holds a block, or the first one after it.
@@ -171,6 +199,14 @@ impl Manifest {
             disk_end = run.block + run.count;
             address_end = run.first + run.count;
         }
+        out.push(self.level);
+        put_varint(&mut out, self.nodes.len() as u64);
+        let mut next = 0;
+        for (number, hash) in &self.nodes {
+            put_varint(&mut out, number - next);
+            out.extend_from_slice(hash);
+            next = number + 1;
+        }
         out
     }
 
@@ -198,71 +234,81 @@ pub(crate) fn id_of(bytes: &[u8]) -> ManifestId {
 }
 
 /// Builds a manifest from blocks in ascending order.
+#[derive(Default)]
 pub(crate) struct Builder {
     origins: Vec<Uuid>,
+    places: HashMap<Uuid, u32>,
+    last: Option<(Uuid, u32)>,
     runs: Vec<Run>,
     blocks: u64,
 }
 
 impl Builder {
     pub fn new() -> Self {
-        Self {
-            origins: Vec::new(),
-            runs: Vec::new(),
-            blocks: 0,
-        }
+        Self::default()
     }
 
     /// Adds one block of the disk.
     pub fn push(&mut self, block: u64, frame: FrameId, within: usize) {
-        self.blocks += 1;
-        let origin = self.origin(frame.origin);
         let first = u64::from(frame.number) * FRAME_BLOCKS as u64 + within as u64;
+        self.push_run(block, 1, frame.origin, first);
+    }
+
+    /// Adds blocks of the disk that lie one after another from an address of an origin.
+    pub fn push_run(&mut self, block: u64, count: u64, origin: Uuid, first: u64) {
+        self.blocks += count;
+        let origin = self.origin(origin);
         if let Some(run) = self.runs.last_mut()
             && run.block + run.count == block
             && run.origin == origin
             && run.first + run.count == first
         {
-            run.count += 1;
+            run.count += count;
             return;
         }
         self.runs.push(Run {
             block,
-            count: 1,
+            count,
             origin,
             first,
         });
     }
 
     fn origin(&mut self, origin: Uuid) -> u32 {
-        let place = self
-            .origins
-            .iter()
-            .rposition(|known| *known == origin)
-            .unwrap_or_else(|| {
-                self.origins.push(origin);
-                self.origins.len() - 1
-            });
-        u32::try_from(place).unwrap_or(u32::MAX)
+        if let Some((last, place)) = self.last
+            && last == origin
+        {
+            return place;
+        }
+        let next = u32::try_from(self.origins.len()).unwrap_or(u32::MAX);
+        let place = *self.places.entry(origin).or_insert_with(|| {
+            self.origins.push(origin);
+            next
+        });
+        self.last = Some((origin, place));
+        place
     }
 
-    pub fn finish(self, size_bytes: u64, digest: Digest) -> Manifest {
+    pub fn finish(self, size_bytes: u64, level: u32, hasher: ContentHasher) -> Manifest {
+        let (digest, nodes) = hasher.finish_with_nodes();
         Manifest {
             size_bytes,
             content_bytes: self.blocks * BLOCK_BYTES as u64,
             digest,
             origins: self.origins,
             runs: self.runs,
+            level: u8::try_from(level).unwrap_or(LEVEL_MAX),
+            nodes,
         }
     }
 }
 
 fn put_varint(out: &mut Vec<u8>, mut value: u64) {
     while value >= 0x80 {
-        out.push((value & 0x7f) as u8 | 0x80);
+        out.push(value.to_le_bytes()[0] | 0x80);
         value >>= 7;
     }
-    out.push(value as u8);
+    out.push(value.to_le_bytes()[0]);
 }
 
 const fn zigzag(value: u64) -> u64 {
@@ -286,7 +332,7 @@ impl Decoder<'_> {
             return Err("it is no manifest");
         }
         if u32::from_le_bytes(self.array()?) != VERSION {
-            return Err("its version is not known: a newer Vitrine wrote it");
+            return Err("its version is not known: another Vitrine wrote it");
         }
         let size_bytes = u64::from_le_bytes(self.array()?);
         let content_bytes = u64::from_le_bytes(self.array()?);
@@ -299,7 +345,44 @@ impl Decoder<'_> {
             origins.push(Uuid::from_bytes(self.array()?));
         }
         let blocks = size_bytes.div_ceil(BLOCK_BYTES as u64);
-        let mut runs = Vec::new();
+        let runs = self.runs(blocks, origins.len())?;
+        if runs.iter().map(|run| run.count).sum::<u64>() * BLOCK_BYTES as u64 != content_bytes {
+            return Err("its content is not the sum of its runs");
+        }
+        let [level] = self.array()?;
+        if level > LEVEL_MAX {
+            return Err("its level of nodes is out of range");
+        }
+        let nodes = self.nodes()?;
+        if self.at != self.bytes.len() {
+            return Err("it has bytes behind its end");
+        }
+        Ok(Manifest {
+            size_bytes,
+            content_bytes,
+            digest,
+            origins,
+            runs,
+            level,
+            nodes,
+        })
+    }
+
+    fn nodes(&mut self) -> Decoded<Vec<(u64, [u8; 32])>> {
+        let mut nodes = Vec::new();
+        let mut next = 0_u64;
+        for _ in 0..self.count(33)? {
+            let number = next.checked_add(self.varint()?).filter(|n| *n < 1 << 50);
+            let number = number.ok_or("a node is out of range")?;
+            nodes.push((number, self.array()?));
+            next = number + 1;
+        }
+        Ok(nodes)
+    }
+
+    fn runs(&mut self, blocks: u64, origins: usize) -> Decoded<Vec<Run>> {
+        let mut runs: Vec<Run> = Vec::new();
+        let mut origins_seen = 0;
         let (mut disk_end, mut address_end) = (0_u64, 0_u64);
         for _ in 0..self.count(4)? {
             let block = disk_end
@@ -314,11 +397,21 @@ impl Decoder<'_> {
                 .ok_or("an address is out of range")?;
             if count == 0
                 || disk_end > blocks
-                || origin as usize >= origins.len()
+                || origin as usize >= origins
                 || address_end > 1 << 36
             {
                 return Err("a run is out of range");
             }
+            // Canonical: origins in the order of their first use, runs as long as they can be.
+            let continues = runs.last().is_some_and(|last| {
+                last.block + last.count == block
+                    && last.origin == origin
+                    && last.first + last.count == first
+            });
+            if origin > origins_seen || continues {
+                return Err("it is not in canonical form");
+            }
+            origins_seen = origins_seen.max(origin + 1);
             runs.push(Run {
                 block,
                 count,
@@ -326,16 +419,10 @@ impl Decoder<'_> {
                 first,
             });
         }
-        if self.at != self.bytes.len() {
-            return Err("it has bytes behind its end");
+        if origins_seen as usize != origins {
+            return Err("an origin is not used");
         }
-        Ok(Manifest {
-            size_bytes,
-            content_bytes,
-            digest,
-            origins,
-            runs,
-        })
+        Ok(runs)
     }
 
     fn array<const N: usize>(&mut self) -> Decoded<[u8; N]> {
@@ -372,37 +459,19 @@ impl Decoder<'_> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::tree_hash::LEAF_BYTES;
 
     fn sample() -> Manifest {
         let mut builder = Builder::new();
         let (a, b) = (Uuid::from_u128(1), Uuid::from_u128(2));
-        for block in 0..20 {
-            builder.push(
-                block,
-                FrameId {
-                    origin: a,
-                    number: u32::try_from(block / 16).unwrap(),
-                },
-                (block % 16) as usize,
-            );
-        }
-        builder.push(
-            100,
-            FrameId {
-                origin: b,
-                number: 7,
-            },
-            3,
-        );
-        builder.push(
-            101,
-            FrameId {
-                origin: a,
-                number: 0,
-            },
-            5,
-        );
-        builder.finish(1 << 30, Digest([9; 32]))
+        builder.push_run(0, 20, a, 0);
+        builder.push_run(100, 1, b, 7 * 16 + 3);
+        builder.push_run(101, 1, a, 5);
+        let mut hasher = ContentHasher::keeping(1 << 30, 2);
+        let hash = hasher.leaf(&[1; LEAF_BYTES]);
+        hasher.push(0, hash);
+        hasher.push(6, hash);
+        builder.finish(1 << 30, 2, hasher)
     }
 
     #[test]
@@ -414,12 +483,28 @@ mod tests {
         assert_eq!(manifest.run_count(), 3);
         assert_eq!(id.to_string().parse::<ManifestId>().unwrap(), id);
         // Golden: a change of these bytes is a change of the format and needs a new version.
-        assert_eq!(&bytes[..8], b"VTMF\x01\0\0\0");
+        assert_eq!(&bytes[..8], b"VTMF\x02\0\0\0");
         assert_eq!(bytes[56], 2, "two origins");
+        let runs = [3, 0, 20, 0, 0, 80, 1, 1, 190, 1, 0, 1, 0, 221, 1];
+        assert_eq!(bytes[89..104], runs);
         assert_eq!(
-            bytes[89..],
-            [3, 0, 20, 0, 0, 80, 1, 1, 190, 1, 0, 1, 0, 221, 1]
+            bytes[104..107],
+            [2, 2, 0],
+            "level 2, two nodes, the first is 0"
         );
+        assert_eq!(bytes[139], 0, "the second is 1");
+        assert_eq!(
+            id.to_string(),
+            "fbbc8d1dbafab2a74cab4697e0a9a4a4798a153420759a2c2aa5cbf4f1793c05"
+        );
+    }
+
+    #[test]
+    fn a_newer_version_is_refused_by_name() {
+        let mut bytes = sample().encode();
+        bytes[4] += 1;
+        let error = Manifest::decode(id_of(&bytes), &bytes).unwrap_err();
+        assert!(error.to_string().contains("version"), "{error}");
     }
 
     #[test]

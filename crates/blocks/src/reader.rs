@@ -6,21 +6,32 @@ use disk::{DiskError, Extent, ExtentKind, Source};
 
 use crate::BLOCK_BYTES;
 use crate::error::{BlocksError, Result};
+use crate::inner::{Inner, Pin};
 use crate::manifest::Manifest;
-use crate::store::{Inner, Store, blocking};
+use crate::store::{Store, blocking};
 
 const BLOCK: u64 = BLOCK_BYTES as u64;
 
-/// A disk that can be read; clones share it.
+/// A disk that can be read; clones share it. While one is left no sweep removes the disk.
 #[derive(Clone)]
 pub struct Reader {
-    store: Store,
-    manifest: Arc<Manifest>,
+    pub(crate) store: Store,
+    pub(crate) manifest: Arc<Manifest>,
+    _pin: Arc<Pin>,
 }
 
 impl Reader {
-    pub(crate) fn new(store: Store, manifest: Arc<Manifest>) -> Self {
-        Self { store, manifest }
+    pub(crate) fn new(store: Store, manifest: Arc<Manifest>, pin: Pin) -> Self {
+        Self {
+            store,
+            manifest,
+            _pin: Arc::new(pin),
+        }
+    }
+
+    /// Returns the digest of the raw content.
+    pub fn content_digest(&self) -> crate::Digest {
+        self.manifest.content_digest()
     }
 
     /// Returns the virtual size in bytes.

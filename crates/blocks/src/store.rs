@@ -1,82 +1,25 @@
-//! A store: its directories, its index, and the way from ids to content.
+//! A store as its callers see it: every call, on threads that may block.
 
-use std::collections::BTreeMap;
-use std::fs::{self, File};
-use std::os::unix::fs::FileExt as _;
-use std::path::PathBuf;
-use std::sync::{Arc, Mutex, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard, Weak};
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 
 use disk::Source;
-use uuid::Uuid;
 
-use crate::cache::Cache;
 use crate::error::{BlocksError, Result};
-use crate::frame::{self, FrameId};
-use crate::index::{Index, Pack, Place};
-use crate::ingest::{self, Ingested, Progress};
-use crate::layer::{Layer, LayerId, Shared};
-use crate::manifest::{self, Manifest, ManifestId};
-use crate::pack;
+use crate::files::{Files, RealFiles};
+use crate::inner::Inner;
+use crate::layer::{Layer, LayerId, Registry};
+use crate::location::{Location, StoreOptions};
+use crate::manifest::{Manifest, ManifestId};
+use crate::objects::{Directory, Objects};
+use crate::progress::Progress;
 use crate::reader::Reader;
-use crate::storage::Directories;
-
-/// Decompressed frames kept in memory by default.
-const CACHE_BYTES: usize = 64 << 20;
-/// zstd level of new frames: 3 costs a tenth more than 1 and saves 3 % (`BASELINES.md` 7).
-const LEVEL: i32 = 3;
-/// Manifests kept decoded.
-const MANIFESTS_MAX: usize = 256;
-
-/// Where the packs and manifests of a store lie.
-#[derive(Clone, Debug)]
-pub enum Location {
-    /// A directory of this machine.
-    Directory(PathBuf),
-}
-
-/// How a store is opened.
-#[derive(Clone, Debug)]
-pub struct StoreOptions {
-    /// Where packs and manifests lie.
-    pub location: Location,
-    /// Where this node keeps its writable layers.
-    pub local: PathBuf,
-    /// The installation's key: block identities mean nothing outside.
-    pub key: [u8; 32],
-    /// Bytes of decompressed frames kept in memory.
-    pub cache_bytes_max: usize,
-    /// zstd level of new frames.
-    pub level: i32,
-}
-
-impl StoreOptions {
-    /// Returns the usual options.
-    pub fn new(location: Location, local: PathBuf, key: [u8; 32]) -> Self {
-        Self {
-            location,
-            local,
-            key,
-            cache_bytes_max: CACHE_BYTES,
-            level: LEVEL,
-        }
-    }
-}
+use crate::remote::Remote;
+use crate::{Ingested, ingest};
 
 /// The block store of a region; clones share it.
 #[derive(Clone)]
-pub struct Store(pub(crate) Arc<Inner>);
-
-pub(crate) struct Inner {
-    pub directories: Directories,
-    pub key: [u8; 32],
-    pub level: i32,
-    index: RwLock<Index>,
-    cache: Cache,
-    manifests: Mutex<BTreeMap<ManifestId, Arc<Manifest>>>,
-    /// Held for reading by all that makes references, for writing by what removes content.
-    gate: RwLock<()>,
-    pub open_layers: Mutex<BTreeMap<LayerId, Weak<Shared>>>,
-}
+pub struct Store(pub(crate) Arc<Inner>, pub(crate) Arc<Registry>);
 
 /// What a store holds.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -96,42 +39,26 @@ pub struct Stat {
 }
 
 impl Store {
-    /// Opens a store, creating it if it is not there; the index is rebuilt from the packs.
+    /// Opens a store, creating it if it is not there.
+    ///
+    /// Reads the directories of the packs and nothing else, so that it takes milliseconds whatever
+    /// the store holds. A directory that another store works on is refused.
     pub async fn open(options: StoreOptions) -> Result<Self> {
-        blocking(move || Self::open_now(options)).await
-    }
-
-    fn open_now(options: StoreOptions) -> Result<Self> {
-        let Location::Directory(root) = &options.location;
-        fs::create_dir_all(root)?;
-        fs::create_dir_all(&options.local)?;
-        let directories = Directories::open(root, &options.local)?;
-        let mut index = Index::default();
-        for entry in fs::read_dir(&directories.packs)? {
-            let path = entry?.path();
-            let id = path
-                .file_stem()
-                .and_then(|s| s.to_str())
-                .and_then(|s| Uuid::parse_str(s).ok());
-            let Some(id) = id else { continue };
-            let file = File::open(&path)?;
-            let bytes = file.metadata()?.len();
-            match pack::read_table(id, &file) {
-                Ok(entries) => index.add(&Arc::new(Pack { id, file, bytes }), &entries),
-                // Its frames count as missing: another region can send them again.
-                Err(error) => tracing::error!(pack.id = %id, %error, "pack left out"),
-            }
-        }
-        Ok(Self(Arc::new(Inner {
-            directories,
-            key: options.key,
-            level: options.level,
-            index: RwLock::new(index),
-            cache: Cache::new(options.cache_bytes_max),
-            manifests: Mutex::default(),
-            gate: RwLock::default(),
-            open_layers: Mutex::default(),
-        })))
+        let runtime = tokio::runtime::Handle::current();
+        let files: Arc<dyn Files> = Arc::new(RealFiles);
+        blocking(move || {
+            let objects = match &options.location {
+                Location::Directory(root) => {
+                    Objects::Directory(Directory::open(files.clone(), root.clone())?)
+                }
+                Location::Remote { url, options } => {
+                    Objects::Remote(Remote::connect(url, options, runtime)?)
+                }
+                Location::Memory(memory) => Objects::Remote(Remote::memory(memory, runtime)),
+            };
+            Inner::open(files, objects, &options).map(|inner| Self(Arc::new(inner), Arc::default()))
+        })
+        .await
     }
 
     /// Stores a disk and returns its manifest.
@@ -149,20 +76,31 @@ impl Store {
     /// Whether the manifest and every frame it needs are here.
     pub async fn has_manifest(&self, id: ManifestId) -> Result<bool> {
         let store = self.clone();
-        blocking(move || match store.0.manifest(id) {
-            Ok(manifest) => Ok(store.0.lacks(&manifest).is_empty()),
+        blocking(move || match store.0.read_manifest(id) {
+            Ok(manifest) => Ok(store.0.lacks(&manifest)?.is_empty()),
             Err(BlocksError::NotFound { .. }) => Ok(false),
             Err(error) => Err(error),
         })
         .await
     }
 
-    /// Opens a disk for reading, whatever its size.
-    pub async fn open_reader(&self, id: ManifestId) -> Result<Reader> {
-        Ok(Reader::new(self.clone(), self.manifest(id).await?))
+    /// Returns the manifests that are here.
+    pub async fn manifests(&self) -> Result<BTreeSet<ManifestId>> {
+        let store = self.clone();
+        blocking(move || Ok(store.0.manifest_ids()?.into_iter().collect())).await
     }
 
-    /// Creates a writable layer over a manifest, or over nothing.
+    /// Opens a disk for reading, whatever its size; while it is open no sweep removes it.
+    pub async fn open_reader(&self, id: ManifestId) -> Result<Reader> {
+        let store = self.clone();
+        blocking(move || {
+            let (manifest, pin) = store.0.pin(id)?;
+            Ok(Reader::new(store, manifest, pin))
+        })
+        .await
+    }
+
+    /// Creates a writable layer over a manifest, or over nothing; an id that is taken is refused.
     pub async fn create_layer(
         &self,
         id: LayerId,
@@ -179,7 +117,7 @@ impl Store {
         blocking(move || Layer::open(&store, id)).await
     }
 
-    /// Removes a layer; one that is not there is fine.
+    /// Removes a layer; one that is not there is fine. Whoever has it open gets errors from now on.
     pub async fn delete_layer(&self, id: LayerId) -> Result<()> {
         let store = self.clone();
         blocking(move || Layer::delete(&store, id)).await
@@ -188,159 +126,59 @@ impl Store {
     /// Returns the layers of this node.
     pub async fn layers(&self) -> Result<Vec<LayerId>> {
         let store = self.clone();
-        blocking(move || Layer::list(&store)).await
+        blocking(move || store.0.local.layers()).await
     }
 
     /// Returns what the store holds.
     pub async fn stat(&self) -> Result<Stat> {
         let store = self.clone();
         blocking(move || {
-            let manifests = store.0.manifest_ids()?.len() as u64;
-            let layers = Layer::list(&store)?.len() as u64;
-            let index = store.0.index();
-            Ok(Stat {
-                stored_bytes: index.packs().map(|pack| pack.bytes).sum(),
-                packs: index.packs().count() as u64,
-                frames: index.frames().count() as u64,
-                blocks: index.block_count() as u64,
-                manifests,
-                layers,
-            })
+            let mut stat = Stat {
+                manifests: store.0.manifest_ids()?.len() as u64,
+                layers: store.0.local.layers()?.len() as u64,
+                ..Stat::default()
+            };
+            for pack in store.0.index.packs() {
+                stat.packs += 1;
+                stat.stored_bytes += pack.bytes;
+                stat.frames += pack.frames;
+                stat.blocks += pack.blocks;
+            }
+            Ok(stat)
         })
         .await
     }
 }
 
-impl Inner {
-    pub fn index(&self) -> RwLockReadGuard<'_, Index> {
-        self.index.read().unwrap_or_else(PoisonError::into_inner)
+/// Manifests kept decoded, bounded by the memory they take.
+#[derive(Default)]
+pub(crate) struct Decoded {
+    manifests: BTreeMap<ManifestId, Arc<Manifest>>,
+    bytes: usize,
+}
+
+/// Bytes of decoded manifests kept.
+const DECODED_BYTES_MAX: usize = 16 << 20;
+
+impl Decoded {
+    pub fn get(&self, id: ManifestId) -> Option<Arc<Manifest>> {
+        self.manifests.get(&id).cloned()
     }
 
-    pub fn index_mut(&self) -> RwLockWriteGuard<'_, Index> {
-        self.index.write().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    /// Keeps content from being removed while references to it are being made.
-    pub fn keep(&self) -> RwLockReadGuard<'_, ()> {
-        self.gate.read().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    /// Lets nobody make references; `None` while somebody does.
-    pub fn try_close(&self) -> Option<RwLockWriteGuard<'_, ()>> {
-        self.gate.try_write().ok()
-    }
-
-    /// Seals a pack and makes its frames known.
-    pub fn seal(&self, writer: pack::Writer) -> Result<()> {
-        if let Some((id, entries)) = writer.seal(&self.directories)? {
-            let file = File::open(pack::path(&self.directories, id))?;
-            let bytes = file.metadata()?.len();
-            self.index_mut()
-                .add(&Arc::new(Pack { id, file, bytes }), &entries);
+    pub fn insert(&mut self, id: ManifestId, manifest: Arc<Manifest>) {
+        let bytes = manifest.memory_bytes();
+        if self.bytes + bytes > DECODED_BYTES_MAX {
+            self.manifests.clear();
+            self.bytes = 0;
         }
-        Ok(())
+        self.bytes += bytes;
+        self.manifests.insert(id, manifest);
     }
 
-    pub fn manifest_path(&self, id: ManifestId) -> PathBuf {
-        self.directories.manifests.join(id.to_string())
-    }
-
-    /// Returns every manifest's id.
-    pub fn manifest_ids(&self) -> Result<Vec<ManifestId>> {
-        let mut ids = Vec::new();
-        for entry in fs::read_dir(&self.directories.manifests)? {
-            ids.extend(
-                entry?
-                    .file_name()
-                    .to_str()
-                    .and_then(|name| name.parse::<ManifestId>().ok()),
-            );
+    pub fn remove(&mut self, id: ManifestId) {
+        if let Some(gone) = self.manifests.remove(&id) {
+            self.bytes = self.bytes.saturating_sub(gone.memory_bytes());
         }
-        ids.sort_unstable();
-        Ok(ids)
-    }
-
-    pub fn manifest(&self, id: ManifestId) -> Result<Arc<Manifest>> {
-        if let Some(known) = self
-            .manifests
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .get(&id)
-        {
-            return Ok(known.clone());
-        }
-        let bytes = match fs::read(self.manifest_path(id)) {
-            Ok(bytes) => bytes,
-            Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
-                return Err(BlocksError::not_found(format!("manifest {id}")));
-            }
-            Err(error) => return Err(error.into()),
-        };
-        let manifest = Arc::new(Manifest::decode(id, &bytes)?);
-        let mut known = self
-            .manifests
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner);
-        if known.len() >= MANIFESTS_MAX {
-            known.clear();
-        }
-        known.insert(id, manifest.clone());
-        Ok(manifest)
-    }
-
-    pub fn forget_manifest(&self, id: ManifestId) {
-        self.manifests
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .remove(&id);
-    }
-
-    /// Stores a manifest whose frames are all durable. Call with the gate held.
-    pub fn put_manifest(&self, manifest: &Manifest) -> Result<ManifestId> {
-        let bytes = manifest.encode();
-        let id = manifest::id_of(&bytes);
-        // Whoever makes it again wants it: the wait for removal starts anew.
-        match fs::remove_file(self.directories.unreferenced.join(id.to_string())) {
-            Err(error) if error.kind() != std::io::ErrorKind::NotFound => return Err(error.into()),
-            _ => {}
-        }
-        let path = self.manifest_path(id);
-        if !path.exists() {
-            self.directories.write_durable(&path, &bytes)?;
-        }
-        Ok(id)
-    }
-
-    /// Returns the frames of a manifest that are not here.
-    pub fn lacks(&self, manifest: &Manifest) -> Vec<FrameId> {
-        let index = self.index();
-        manifest
-            .frames()
-            .into_iter()
-            .filter(|frame| !index.has(*frame))
-            .collect()
-    }
-
-    /// Reads a frame's stored bytes, unchecked.
-    pub fn read_stored(&self, place: &Place) -> Result<Vec<u8>> {
-        let mut bytes = vec![0_u8; place.length as usize];
-        place.pack.file.read_exact_at(&mut bytes, place.offset)?;
-        Ok(bytes)
-    }
-
-    /// Returns a frame's blocks, checked.
-    pub fn frame(&self, id: FrameId) -> Result<Arc<Vec<u8>>> {
-        self.cache.get(id, || {
-            let place = self.index().place(id)?;
-            let bytes = self.read_stored(&place)?;
-            frame::unpack(
-                id,
-                place.codec,
-                &place.digest,
-                &bytes,
-                usize::from(place.blocks),
-            )
-        })
     }
 }
 

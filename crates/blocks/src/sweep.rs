@@ -1,24 +1,34 @@
 //! Sweep: what nobody refers to goes, after a wait; thin packs are rewritten.
 //!
 //! A manifest that is not live is marked with the time of the first sweep that saw it so, and goes
-//! with the first sweep after its wait. Making it again takes the mark away. Removal needs that
-//! nobody makes references at that moment; if somebody does, the sweep is put off, not the work.
+//! with the first sweep after its wait, unless it is the base of a layer or somebody reads it. Making
+//! it again, or taking it as a base, takes the mark away. Packs are condemned before they go, see
+//! `gate`; what is live in them lies durably in new packs before the old ones are removed.
 
-use std::collections::{BTreeSet, HashMap, HashSet};
-use std::fs;
+use std::cmp::Reverse;
+use std::collections::{BTreeSet, HashMap};
+use std::sync::Arc;
+use std::time::Duration;
 
 use uuid::Uuid;
 
 use crate::copy::fetch;
 use crate::error::{BlocksError, Result};
 use crate::frame::FrameId;
-use crate::layer::{self, Layer};
-use crate::manifest::ManifestId;
-use crate::pack;
-use crate::store::{Inner, Store, blocking};
+use crate::inner::{Inner, lock};
+use crate::layer;
+use crate::manifest::{Manifest, ManifestId};
+use crate::objects::{Room, pack_name};
+use crate::pack::{self, Pack};
+use crate::store::{Store, blocking};
 
-/// A pack is rewritten when less than this part of its bytes, in percent, is live.
+/// A pack is rewritten when less than this part of its frames, in percent, is live.
 const THIN_PERCENT: u64 = 50;
+/// How long a sweep waits for work that began before it; then it is put off.
+const WAIT: Duration = Duration::from_secs(600);
+
+/// Manifests removed while the names are held: nobody waits long for them.
+const REMOVED_AT_ONCE_MAX: usize = 16;
 
 /// What a sweep would do.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -49,7 +59,7 @@ impl Store {
         grace_ms: i64,
     ) -> Result<SweepPlan> {
         let (store, live) = (self.clone(), live.clone());
-        blocking(move || plan(&store, &live, now_ms, grace_ms)).await
+        blocking(move || plan(&store.0, live, now_ms, grace_ms)).await
     }
 
     /// Removes what the plan names and what no manifest refers to any more.
@@ -59,152 +69,269 @@ impl Store {
     }
 }
 
+/// Returns the manifests that layers stand on.
+fn bases(store: &Inner) -> Result<BTreeSet<ManifestId>> {
+    let mut bases = BTreeSet::new();
+    for id in store.local.layers()? {
+        match layer::base_of(store, id) {
+            Ok(base) => bases.extend(base),
+            // It was deleted after the list was made.
+            Err(BlocksError::NotFound { .. }) => {}
+            Err(error) => return Err(error),
+        }
+    }
+    Ok(bases)
+}
+
 fn plan(
-    store: &Store,
-    live: &BTreeSet<ManifestId>,
+    store: &Inner,
+    mut live: BTreeSet<ManifestId>,
     now_ms: i64,
     grace_ms: i64,
 ) -> Result<SweepPlan> {
-    let mut live = live.clone();
-    for id in Layer::list(store)? {
-        live.extend(layer::base_of(&store.0, id)?);
-    }
+    live.extend(bases(store)?);
     let mut plan = SweepPlan::default();
-    for id in store.0.manifest_ids()? {
-        let mark = store.0.directories.unreferenced.join(id.to_string());
-        if live.contains(&id) {
-            remove_if_there(&mark)?;
-            continue;
-        }
-        match read_mark(&store.0, id)? {
-            Some(since) if since + grace_ms <= now_ms => plan.manifests.push((id, since)),
-            Some(_) => plan.waiting += 1,
-            None => {
-                store
-                    .0
-                    .directories
-                    .write_durable(&mark, now_ms.to_string().as_bytes())?;
-                if grace_ms <= 0 {
-                    plan.manifests.push((id, now_ms))
-                } else {
-                    plan.waiting += 1
-                }
+    let manifests: BTreeSet<ManifestId> = store.manifest_ids()?.into_iter().collect();
+    let mut marked = BTreeSet::new();
+    for (name, _) in store.objects.list(Room::Unreferenced)? {
+        match name.parse::<ManifestId>() {
+            Ok(id) if manifests.contains(&id) && !live.contains(&id) => {
+                marked.insert(id);
             }
+            // Live again, or left by a crash between manifest and mark.
+            _ => store.objects.remove(Room::Unreferenced, &name)?,
+        }
+    }
+    for id in manifests.difference(&live) {
+        let since = match marked.contains(id) {
+            true => read_mark(store, *id)?,
+            false => None,
+        };
+        let since = match since {
+            Some(since) => since,
+            None => {
+                let text = now_ms.to_string();
+                let name = id.to_string();
+                store
+                    .objects
+                    .put(Room::Unreferenced, &name, text.as_bytes())?;
+                now_ms
+            }
+        };
+        if since.saturating_add(grace_ms) <= now_ms {
+            plan.manifests.push((*id, since));
+        } else {
+            plan.waiting += 1;
         }
     }
     Ok(plan)
 }
 
 fn read_mark(store: &Inner, id: ManifestId) -> Result<Option<i64>> {
-    match fs::read_to_string(store.directories.unreferenced.join(id.to_string())) {
-        Ok(text) => Ok(text.trim().parse().ok()),
-        Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(None),
-        Err(error) => Err(error.into()),
-    }
+    let bytes = store.objects.get(Room::Unreferenced, &id.to_string())?;
+    let text = bytes.and_then(|bytes| String::from_utf8(bytes).ok());
+    Ok(text.and_then(|text| text.trim().parse().ok()))
 }
 
 fn execute(store: &Inner, plan: &SweepPlan) -> Result<Swept> {
-    let Some(_closed) = store.try_close() else {
-        return Ok(Swept::default());
+    let _one = lock(&store.sweeping);
+    let mut swept = Swept {
+        manifests: remove_manifests(store, plan)?,
+        ..Swept::default()
     };
-    let mut swept = Swept::default();
-    for (id, since) in &plan.manifests {
-        // Somebody may have made it again since the plan.
-        if read_mark(store, *id)? == Some(*since) {
-            remove_if_there(&store.manifest_path(*id))?;
-            crate::storage::sync_directory(&store.directories.manifests)?;
-            remove_if_there(&store.directories.unreferenced.join(id.to_string()))?;
-            store.forget_manifest(*id);
-            swept.manifests += 1;
-        }
-    }
-    let live = live_frames(store)?;
-    let (gone, kept) = thin_packs(store, &live);
-    if gone.is_empty() {
+    let oldest = store.gate.oldest();
+    let all = store.index.packs();
+    let dying = thin(store, &all, &live_frames(store)?, oldest)?;
+    if dying.is_empty() {
         return Ok(swept);
     }
-    let before: u64 = store
-        .index()
-        .packs()
-        .filter(|p| gone.contains(&p.id))
-        .map(|p| p.bytes)
-        .sum();
-    let after = rewrite(store, &gone, &kept)?;
-    swept.packs = gone.len() as u64;
+    let mut condemned = Condemned(dying);
+    if !store.gate.wait_for_older(store.gate.now(), WAIT) {
+        return Ok(swept);
+    }
+    // Whoever began before is done; what it refers to has a manifest now, or is refused to it.
+    let live = live_frames(store)?;
+    let dying = &condemned.0;
+    let before: u64 = dying.iter().map(|pack| pack.bytes).sum();
+    let after = rewrite(store, dying, &live)?;
+    swept.packs = dying.len() as u64;
     swept.freed_bytes = before.saturating_sub(after);
+    let ids: Vec<Uuid> = dying.iter().map(|pack| pack.id).collect();
+    store.index.remove(&ids);
+    for id in ids {
+        store.objects.remove(Room::Packs, &pack_name(id))?;
+    }
+    condemned.0.clear();
     Ok(swept)
 }
 
+/// Packs that nothing new may refer to; dropped before they are gone, they may again.
+struct Condemned(Vec<Arc<Pack>>);
+
+impl Drop for Condemned {
+    fn drop(&mut self) {
+        self.0.iter().for_each(|pack| pack.set_dying(false));
+    }
+}
+
+fn remove_manifests(store: &Inner, plan: &SweepPlan) -> Result<u64> {
+    let mut removed = 0;
+    for some in plan.manifests.chunks(REMOVED_AT_ONCE_MAX) {
+        let names = lock(&store.names);
+        let bases = bases(store)?;
+        for (id, since) in some {
+            // Somebody may have made it again since the plan, or stands on it, or reads it.
+            let is_wanted = read_mark(store, *id)? != Some(*since)
+                || store.is_pinned(*id)
+                || bases.contains(id);
+            if !is_wanted {
+                store.remove_manifest(&names, *id)?;
+                removed += 1;
+            }
+        }
+    }
+    Ok(removed)
+}
+
+/// The frames that manifests need: a bit a frame.
+#[derive(Default)]
+pub(crate) struct Live(HashMap<Uuid, Vec<u64>>);
+
+impl Live {
+    pub fn add(&mut self, manifest: &Manifest) {
+        for run in manifest.runs() {
+            let bits = self.0.entry(manifest.origin(run)).or_default();
+            let (first, last) = (run.first / 16, (run.first + run.count - 1) / 16);
+            for frame in first..=last {
+                set_bit(bits, frame);
+            }
+        }
+    }
+
+    /// Adds a frame; whether it was not in before.
+    fn insert(&mut self, frame: FrameId) -> bool {
+        let bits = self.0.entry(frame.origin).or_default();
+        set_bit(bits, u64::from(frame.number))
+    }
+
+    pub fn contains(&self, frame: FrameId) -> bool {
+        let word = (frame.number / 64) as usize;
+        let bits = self.0.get(&frame.origin).and_then(|bits| bits.get(word));
+        bits.is_some_and(|bits| bits >> (frame.number % 64) & 1 == 1)
+    }
+}
+
+fn set_bit(bits: &mut Vec<u64>, at: u64) -> bool {
+    let Ok(word) = usize::try_from(at / 64) else {
+        return false;
+    };
+    if bits.len() <= word {
+        bits.resize(word + 1, 0);
+    }
+    let bit = 1 << (at % 64);
+    let is_new = bits[word] & bit == 0;
+    bits[word] |= bit;
+    is_new
+}
+
 /// Returns every frame that any manifest needs.
-fn live_frames(store: &Inner) -> Result<HashSet<FrameId>> {
-    let mut live = HashSet::new();
+fn live_frames(store: &Inner) -> Result<Live> {
+    let mut live = Live::default();
     for id in store.manifest_ids()? {
-        live.extend(store.manifest(id)?.frames());
+        match store.read_manifest(id) {
+            Ok(manifest) => live.add(&manifest),
+            // Removed since the list was made, by whom the sweep is not in the way of.
+            Err(BlocksError::NotFound { .. }) => {}
+            Err(error) => return Err(error),
+        }
     }
     Ok(live)
 }
 
-/// Returns the packs with little that is live, and the live frames in them.
-fn thin_packs(store: &Inner, live: &HashSet<FrameId>) -> (Vec<Uuid>, Vec<FrameId>) {
-    let index = store.index();
-    let mut by_pack: HashMap<Uuid, (u64, Vec<FrameId>)> =
-        index.packs().map(|p| (p.id, (0, Vec::new()))).collect();
-    for (frame, place) in index.frames().filter(|(frame, _)| live.contains(frame)) {
-        if let Some((bytes, frames)) = by_pack.get_mut(&place.pack.id) {
-            *bytes += u64::from(place.length);
-            frames.push(*frame);
+/// Condemns and returns the packs with little that is live and in no better pack, if they were
+/// sealed before `oldest`.
+fn thin(store: &Inner, packs: &[Arc<Pack>], live: &Live, oldest: u64) -> Result<Vec<Arc<Pack>>> {
+    let mut ordered = Vec::new();
+    for pack in packs {
+        let count = live_in(store, pack, live)?.len() as u64;
+        ordered.push((Reverse(count * 1000 / pack.frames.max(1)), pack.id, pack));
+    }
+    // The fullest packs first: what lies in two counts for the better one.
+    ordered.sort_unstable_by_key(|(part, id, _)| (*part, *id));
+    let mut counted = Live::default();
+    let mut thin = Vec::new();
+    for (_, _, pack) in ordered {
+        let frames = live_in(store, pack, live)?;
+        let new = frames.into_iter().filter(|frame| counted.insert(*frame));
+        if (new.count() as u64) * 100 < pack.frames * THIN_PERCENT && pack.born < oldest {
+            pack.set_dying(true);
+            thin.push(pack.clone());
         }
     }
-    let (mut gone, mut kept) = (Vec::new(), Vec::new());
-    for pack in index.packs() {
-        let Some((bytes, frames)) = by_pack.remove(&pack.id) else {
-            continue;
+    Ok(thin)
+}
+
+/// Returns the live frames of a pack. One whose tables cannot be read holds whatever it may hold.
+fn live_in(store: &Inner, pack: &Pack, live: &Live) -> Result<Vec<FrameId>> {
+    let mut frames = Vec::new();
+    for (number, at) in pack.segments.iter().enumerate() {
+        let id = |number| FrameId {
+            origin: at.origin,
+            number,
         };
-        if bytes * 100 < pack.bytes * THIN_PERCENT {
-            gone.push(pack.id);
-            kept.extend(frames);
+        let any = (at.first..=at.last).filter(|number| live.contains(id(*number)));
+        let is_dense = at.last - at.first + 1 == at.frames;
+        if is_dense {
+            frames.extend(any.map(id));
+            continue;
+        }
+        let any: Vec<u32> = any.collect();
+        if any.is_empty() {
+            continue;
+        }
+        match store.index.segment(&store.objects, pack, number) {
+            Ok(segment) => {
+                frames.extend(
+                    any.into_iter()
+                        .filter(|n| segment.row(*n).is_some())
+                        .map(id),
+                );
+            }
+            Err(BlocksError::Damaged { .. }) => frames.extend(any.into_iter().map(id)),
+            Err(error) => return Err(error),
         }
     }
-    kept.sort_unstable();
-    (gone, kept)
+    Ok(frames)
 }
 
-/// Moves live frames into a new pack, durable before the old packs go; returns its bytes.
-fn rewrite(store: &Inner, gone: &[Uuid], kept: &[FrameId]) -> Result<u64> {
-    let mut writer = pack::Writer::create(&store.directories)?;
-    for frame in kept {
-        let (stored, blocks) = fetch(store, *frame)?;
-        writer.push(*frame, &stored, blocks)?;
+/// Moves what is live and nowhere else into new packs; returns their bytes.
+fn rewrite(store: &Inner, dying: &[Arc<Pack>], live: &Live) -> Result<u64> {
+    let mut kept = BTreeSet::new();
+    for pack in dying {
+        for frame in live_in(store, pack, live)? {
+            let places = store.index.places(&store.objects, frame)?;
+            if places.iter().all(|place| place.pack.is_dying()) {
+                kept.insert(frame);
+            }
+        }
     }
-    let sealed = writer.seal(&store.directories)?;
     let mut bytes = 0;
-    let pack = match &sealed {
-        Some((id, _)) => {
-            let file = fs::File::open(pack::path(&store.directories, *id))?;
-            bytes = file.metadata()?.len();
-            Some(std::sync::Arc::new(crate::index::Pack {
-                id: *id,
-                file,
-                bytes,
-            }))
+    let mut writer: Option<pack::Writer> = None;
+    for frame in kept {
+        let (stored, blocks) = fetch(store, frame)?;
+        let open = match &mut writer {
+            Some(writer) => writer,
+            none => none.insert(pack::Writer::create(&store.objects, Uuid::new_v4())?),
+        };
+        open.push(frame, &stored, blocks)?;
+        if open.is_full()
+            && let Some(full) = writer.take()
+        {
+            bytes += store.seal(full)?;
         }
-        None => None,
-    };
-    let added = pack
-        .as_ref()
-        .zip(sealed.as_ref())
-        .map(|(pack, (_, entries))| (pack, entries.as_slice()));
-    store.index_mut().replace(gone, added);
-    for id in gone {
-        remove_if_there(&pack::path(&store.directories, *id))?;
     }
-    crate::storage::sync_directory(&store.directories.packs)?;
+    if let Some(last) = writer {
+        bytes += store.seal(last)?;
+    }
     Ok(bytes)
-}
-
-fn remove_if_there(path: &std::path::Path) -> Result<()> {
-    match fs::remove_file(path) {
-        Err(error) if error.kind() != std::io::ErrorKind::NotFound => Err(BlocksError::Io(error)),
-        _ => Ok(()),
-    }
 }

@@ -1,7 +1,10 @@
-//! Scrub: every frame is read and checked against its digest. Fsck: every manifest has its frames.
+//! Verify and fsck: what a disk needs is here and is right.
 
-use crate::error::Result;
-use crate::frame;
+use std::collections::BTreeSet;
+
+use crate::error::{BlocksError, Result};
+use crate::inner::lock;
+use crate::layer::Layer;
 use crate::manifest::ManifestId;
 use crate::store::{Store, blocking};
 
@@ -14,102 +17,71 @@ pub struct Fault {
     pub reason: String,
 }
 
-/// What a scrub found.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Scrubbed {
-    /// Frames read.
-    pub frames: u64,
-    /// Stored bytes read.
-    pub bytes: u64,
-    /// Frames that do not match their digest.
-    pub faults: Vec<Fault>,
+impl Fault {
+    pub(crate) fn new(what: impl Into<String>, reason: impl ToString) -> Self {
+        Self {
+            what: what.into(),
+            reason: reason.to_string(),
+        }
+    }
 }
 
 impl Store {
-    /// Reads and checks every frame.
-    pub async fn scrub(&self) -> Result<Scrubbed> {
-        let store = self.clone();
-        blocking(move || {
-            let places: Vec<_> = store
-                .0
-                .index()
-                .frames()
-                .map(|(id, place)| (*id, place.clone()))
-                .collect();
-            let mut scrubbed = Scrubbed::default();
-            for (id, place) in places {
-                let checked = store.0.read_stored(&place).and_then(|bytes| {
-                    frame::unpack(
-                        id,
-                        place.codec,
-                        &place.digest,
-                        &bytes,
-                        usize::from(place.blocks),
-                    )
-                });
-                scrubbed.frames += 1;
-                scrubbed.bytes += u64::from(place.length);
-                if let Err(error) = checked {
-                    let what = format!(
-                        "frame {}:{} in pack {}",
-                        id.origin, id.number, place.pack.id
-                    );
-                    scrubbed.faults.push(Fault {
-                        what,
-                        reason: error.to_string(),
-                    });
-                }
-            }
-            Ok(scrubbed)
-        })
-        .await
-    }
-
-    /// Checks that every manifest can be read and has all its frames.
+    /// Checks that every pack can be opened, that every manifest can be read and has all its frames,
+    /// and that every layer can be read and has its base.
     pub async fn fsck(&self) -> Result<Vec<Fault>> {
         let store = self.clone();
-        blocking(move || {
-            let mut faults = Vec::new();
-            for id in store.0.manifest_ids()? {
-                match store.0.manifest(id) {
-                    Ok(manifest) => {
-                        let missing = store.0.lacks(&manifest).len();
-                        if missing > 0 {
-                            faults.push(Fault {
-                                what: format!("manifest {id}"),
-                                reason: format!("{missing} of its frames are not here"),
-                            });
-                        }
-                    }
-                    Err(error) => faults.push(Fault {
-                        what: format!("manifest {id}"),
-                        reason: error.to_string(),
-                    }),
-                }
-            }
-            Ok(faults)
-        })
-        .await
+        blocking(move || fsck(&store)).await
     }
 
     /// Reads and checks every frame that a disk needs.
     pub async fn verify(&self, id: ManifestId) -> Result<()> {
         let store = self.clone();
         blocking(move || {
-            let manifest = store.0.manifest(id)?;
+            let (manifest, _pin) = store.0.pin(id)?;
             for frame in manifest.frames() {
-                let place = store.0.index().place(frame)?;
-                let bytes = store.0.read_stored(&place)?;
-                frame::unpack(
-                    frame,
-                    place.codec,
-                    &place.digest,
-                    &bytes,
-                    usize::from(place.blocks),
-                )?;
+                store.0.read_frame(frame)?;
             }
             Ok(())
         })
         .await
     }
+}
+
+fn fsck(handle: &Store) -> Result<Vec<Fault>> {
+    let store = &handle.0;
+    let mut faults = Vec::new();
+    for (id, reason) in lock(&store.left_out).iter() {
+        faults.push(Fault::new(format!("pack {id}"), reason));
+    }
+    let mut whole = BTreeSet::new();
+    for id in store.manifest_ids()? {
+        let what = format!("manifest {id}");
+        match store.read_manifest(id) {
+            Ok(manifest) => match store.lacks(&manifest)?.len() {
+                0 => drop(whole.insert(id)),
+                missing => {
+                    faults.push(Fault::new(
+                        what,
+                        format!("{missing} of its frames are not here"),
+                    ));
+                }
+            },
+            Err(error @ BlocksError::Damaged { .. }) => faults.push(Fault::new(what, error)),
+            // Swept since the list was made.
+            Err(BlocksError::NotFound { .. }) => {}
+            Err(error) => return Err(error),
+        }
+    }
+    for id in store.local.layers()? {
+        match Layer::open(handle, id) {
+            Ok(layer) => {
+                if layer.base().is_some_and(|base| !whole.contains(&base)) {
+                    faults.push(Fault::new(format!("layer {id}"), "its base is not whole"));
+                }
+            }
+            Err(error) => faults.push(Fault::new(format!("layer {id}"), error)),
+        }
+    }
+    Ok(faults)
 }

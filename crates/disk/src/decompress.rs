@@ -44,3 +44,38 @@ pub(crate) fn unzstd(input: &[u8], out: &mut [u8]) -> Option<()> {
     }
     Some(())
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A frame of one block that repeats a byte (RFC 8878, 3.1.1), with the given window.
+    fn frame(window_log: u8, length: u32) -> Vec<u8> {
+        let block = (length << 3 | 0b011).to_le_bytes();
+        let head = [0x28, 0xB5, 0x2F, 0xFD, 0, (window_log - 10) << 3];
+        [&head[..], &block[..3], &[7]].concat()
+    }
+
+    #[test]
+    fn zstd_frames_with_a_window_over_a_cluster_are_garbage() {
+        let mut out = vec![0; 4096];
+        assert!(unzstd(&frame(12, 4096), &mut out).is_some() && out == [7; 4096]);
+        assert!(unzstd(&frame(21, 4096), &mut out).is_some());
+        for window_log in [22, 27, 31, 41] {
+            assert!(unzstd(&frame(window_log, 4096), &mut out).is_none());
+        }
+    }
+
+    #[test]
+    fn what_unpacks_to_too_little_is_seen_and_too_much_is_cut() {
+        let mut out = vec![0; 4096];
+        assert!(unzstd(&frame(12, 4095), &mut out).is_none());
+        assert!(unzstd(&[], &mut out).is_none());
+        // Stored deflate blocks: three bytes, the last one.
+        let stored = [1, 3, 0, 0xFC, 0xFF, b'a', b'b', b'c'];
+        assert_eq!(inflate(&stored, &mut out, Deflate::Bare), Some(3));
+        assert_eq!(inflate(&stored, &mut out[..2], Deflate::Bare), Some(2));
+        assert_eq!(inflate(&stored[..7], &mut out, Deflate::Bare), None);
+        assert_eq!(inflate(&stored, &mut out, Deflate::Zlib), None);
+    }
+}

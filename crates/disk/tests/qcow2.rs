@@ -308,3 +308,74 @@ fn a_file_that_ends_inside_its_last_cluster_reads_as_zero_behind_its_end() {
     disk.read_at(65536 + 4096, &mut read).unwrap();
     assert!(read == [0; 1024]);
 }
+
+#[test]
+fn images_that_qemu_made_to_read_other_files_are_refused() {
+    let work = Work::new();
+    let secret = work.path("secret");
+    std::fs::write(&secret, vec![b's'; 1 << 20]).unwrap();
+    let secret = secret.to_str().unwrap();
+    let json = format!(
+        "json:{{\"driver\":\"raw\",\"file\":{{\"driver\":\"file\",\"filename\":\"{secret}\"}}}}"
+    );
+    let image = work.path("a.qcow2");
+    let path = image.to_str().unwrap();
+    for backing in [
+        secret,
+        "../../etc/passwd",
+        "nbd://127.0.0.1:1/x",
+        "http://127.0.0.1/x",
+        &json,
+    ] {
+        for version in ["compat=0.10", "compat=1.1"] {
+            let options = [
+                "create", "-q", "-u", "-f", "qcow2", "-o", version, "-F", "raw", "-b",
+            ];
+            run(Command::new("qemu-img")
+                .args(options)
+                .args([backing, path, "1M"]));
+            let text = refused_or_malformed(work.open(Format::Qcow2, &image));
+            assert!(text.contains("backing file"), "{backing}: {text}");
+        }
+    }
+    for (option, word) in [
+        (
+            format!("data_file={},data_file_raw=on", work.path("data").display()),
+            "another file",
+        ),
+        ("extended_l2=on".to_owned(), "extended L2"),
+    ] {
+        run(Command::new("qemu-img")
+            .args(["create", "-q", "-f", "qcow2", "-o", &option, path, "1M"]));
+        let text = refused_or_malformed(work.open(Format::Qcow2, &image));
+        assert!(text.contains(word), "{option}: {text}");
+    }
+}
+
+#[test]
+fn a_guest_that_writes_a_header_into_its_disk_changes_nothing() {
+    let work = Work::new();
+    let image = work.path("a.qcow2");
+    let path = image.to_str().unwrap();
+    let create = [
+        "create",
+        "-q",
+        "-u",
+        "-f",
+        "qcow2",
+        "-F",
+        "raw",
+        "-b",
+        "/etc/passwd",
+    ];
+    run(Command::new("qemu-img").args(create).args([path, "1M"]));
+    let mut disk = std::fs::read(&image).unwrap();
+    disk.resize(1 << 20, 0);
+    let image = work.raw("disk.raw", &disk);
+    let raw = work.open(Format::Raw, &image).unwrap();
+    assert_same_content(&raw, &image);
+    // Captured and written again, it is the content of a disk and nothing more.
+    let captured = work.path("captured.qcow2");
+    qcow2::write(&raw, &File::create(&captured).unwrap()).unwrap();
+    assert_same_content(&work.open(Format::Qcow2, &captured).unwrap(), &image);
+}

@@ -1,6 +1,7 @@
 //! VHD: what we read is what `qemu-img` reads, and the other way round; hostile files are refused.
 #![allow(
     clippy::unwrap_used,
+    clippy::too_many_lines,
     clippy::allow_attributes,
     reason = "tests and their tables"
 )]

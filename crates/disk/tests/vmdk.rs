@@ -1,6 +1,7 @@
 //! VMDK: what we read is what `qemu-img` reads; whatever names another file is refused.
 #![allow(
     clippy::unwrap_used,
+    clippy::too_many_lines,
     clippy::allow_attributes,
     reason = "tests and their tables"
 )]
@@ -220,4 +221,40 @@ fn compressed_grains_belong_to_one_place_and_one_length() {
         let text = refused_or_malformed(read(image));
         assert!(text.contains(word), "{with:?}: {text}");
     }
+}
+
+#[test]
+fn what_qemu_writes_as_several_files_is_refused() {
+    let work = Work::new();
+    let raw = work.raw("a.raw", &sample_disk(1 << 20, 1));
+    for (subformat, words) in [
+        (
+            "monolithicFlat",
+            ["descriptor that names other files", "header"],
+        ),
+        (
+            "twoGbMaxExtentSparse",
+            ["descriptor that names other files", "header"],
+        ),
+        (
+            "twoGbMaxExtentFlat",
+            ["descriptor that names other files", "header"],
+        ),
+    ] {
+        let image = work.path(&format!("{subformat}.vmdk"));
+        work.convert(
+            &raw,
+            &image,
+            "vmdk",
+            &["-o", &format!("subformat={subformat}")],
+        );
+        let text = refused_or_malformed(work.open(Format::Vmdk, &image));
+        assert!(
+            words.iter().any(|word| text.contains(word)),
+            "{subformat}: {text}"
+        );
+    }
+    let extent = work.path("twoGbMaxExtentSparse-s001.vmdk");
+    let text = refused_or_malformed(work.open(Format::Vmdk, &extent));
+    assert!(text.contains("no createType"), "{text}");
 }

@@ -66,6 +66,10 @@ pub struct RegionScrub {
     pub frames: u64,
     /// Stored bytes read.
     pub bytes: u64,
+    /// Stored bytes that no scrub has read yet.
+    pub unverified_bytes: u64,
+    /// When the frame that waits longest was read last, in milliseconds since the epoch, UTC.
+    pub oldest_verified_ms: Option<i64>,
     /// What does not match its digest.
     pub findings: Vec<Finding>,
 }
@@ -190,6 +194,8 @@ impl Engine {
                 frames,
                 bytes,
                 faults,
+                unverified_bytes,
+                oldest_verified_ms,
             } = store.scrub().await.map_err(store_error)?;
             let findings = faults
                 .into_iter()
@@ -199,6 +205,8 @@ impl Engine {
                 region: region.to_owned(),
                 frames,
                 bytes,
+                unverified_bytes,
+                oldest_verified_ms,
                 findings,
             });
         }

@@ -9,6 +9,7 @@
 mod identity {
     pub mod access;
     pub mod accounts;
+    pub mod assertions;
     pub mod grants;
     pub mod tokens;
     pub mod world;

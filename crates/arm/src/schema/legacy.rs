@@ -11,10 +11,11 @@ use super::Shape;
 /// From this api-version on an image version says in `storageProfile` what it is made from.
 const STORAGE_PROFILE_SINCE: &str = "2019-07-01";
 
-/// Refuses a storage profile from clients to whom it was read-only. Source: `API.md` 3.3.
+/// Refuses a storage profile that names a source from clients to whom it was read-only. Source:
+/// `API.md` 3.3.
 ///
-/// The service says so before it looks into it, so this comes before the check by table; `text` is
-/// known to be JSON.
+/// What they read names none and may come back. The service says so before it looks into it, so this
+/// comes before the check by table; `text` is known to be JSON.
 pub(crate) fn check(shape: Shape, version: &str, text: &str) -> Result<()> {
     const TARGET: &str = "galleryImageVersion.properties.storageProfile";
     if shape != Shape::ImageVersion || version >= STORAGE_PROFILE_SINCE {
@@ -22,7 +23,7 @@ pub(crate) fn check(shape: Shape, version: &str, text: &str) -> Result<()> {
     }
     let body: Value = serde_json::from_str(text).unwrap_or_default();
     let profile = member(&body, "properties").and_then(|p| member(p, "storageProfile"));
-    if profile.is_none_or(says_nothing) {
+    if !profile.is_some_and(names_source) {
         return Ok(());
     }
     let message = format!("Parameter '{TARGET}' is not allowed.");
@@ -38,8 +39,14 @@ fn member<'a>(body: &'a Value, name: &str) -> Option<&'a Value> {
     found.map(|(_, value)| value)
 }
 
-fn says_nothing(value: &Value) -> bool {
-    value.is_null() || value.as_object().is_some_and(serde_json::Map::is_empty)
+fn names_source(value: &Value) -> bool {
+    match value {
+        Value::Object(members) => members.iter().any(|(name, value)| {
+            name.eq_ignore_ascii_case("source") && !value.is_null() || names_source(value)
+        }),
+        Value::Array(items) => items.iter().any(names_source),
+        _ => false,
+    }
 }
 
 /// Rewrites a checked request to the newest words.

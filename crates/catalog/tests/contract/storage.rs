@@ -90,6 +90,7 @@ pub async fn a_container_goes_with_what_is_in_it(database: &Database) {
     tx.put_staged_block(&block("x", 1)).await.unwrap();
     let mut layers = tx.delete_container(&one).await.unwrap();
     layers.sort_unstable();
+    let layers: Vec<Uuid> = layers.into_iter().map(|(_, layer)| layer).collect();
     assert_eq!(layers, [Uuid::from_u128(1), Uuid::from_u128(2)]);
     assert!(tx.load_container("acc", "c").await.unwrap().is_none());
     assert!(tx.load_blob("acc", "c", "b").await.unwrap().is_none());

@@ -10,7 +10,9 @@
     reason = "each test binary uses its own part"
 )]
 
+pub mod images;
 pub mod nbd;
+pub mod oracle;
 
 use std::fs::File;
 use std::os::unix::fs::FileExt as _;

@@ -42,11 +42,26 @@ struct Claims {
     iss: String,
     sub: String,
     aud: Audience,
-    exp: i64,
+    exp: NumericDate,
     #[serde(default)]
-    nbf: Option<i64>,
+    nbf: Option<NumericDate>,
     #[serde(default)]
     jti: Option<String>,
+}
+
+/// Seconds since the epoch; a fraction is cut off (RFC 7519, 2): MSAL sends one.
+#[derive(Clone, Copy, Deserialize)]
+#[serde(try_from = "serde_json::Number")]
+struct NumericDate(i64);
+
+impl TryFrom<serde_json::Number> for NumericDate {
+    type Error = &'static str;
+
+    fn try_from(number: serde_json::Number) -> std::result::Result<Self, Self::Error> {
+        let text = number.to_string();
+        let whole = text.split('.').next().unwrap_or(&text);
+        whole.parse().map(Self).map_err(|_| "not a time")
+    }
 }
 
 #[derive(Deserialize)]
@@ -104,11 +119,11 @@ impl Engine {
             return Err(SignInError::AssertionClaim("aud"));
         }
         let now = self.now_ms().div_euclid(1000);
-        let is_over = now >= claims.exp.saturating_add(SKEW_SECONDS);
-        let lives_too_long = claims.exp.saturating_sub(now) > LIFE_SECONDS_MAX;
+        let is_over = now >= claims.exp.0.saturating_add(SKEW_SECONDS);
+        let lives_too_long = claims.exp.0.saturating_sub(now) > LIFE_SECONDS_MAX;
         let is_early = claims
             .nbf
-            .is_some_and(|nbf| nbf > now.saturating_add(SKEW_SECONDS));
+            .is_some_and(|nbf| nbf.0 > now.saturating_add(SKEW_SECONDS));
         if is_over || lives_too_long || is_early {
             return Err(SignInError::AssertionTime);
         }
@@ -122,6 +137,7 @@ impl Engine {
         let hash = secrets::digest(&format!("{object_id} {jti}"));
         let forgotten_ms = claims
             .exp
+            .0
             .saturating_add(SKEW_SECONDS + 1)
             .saturating_mul(1000);
         let mut tx = self.catalog().write().await.map_err(db)?;

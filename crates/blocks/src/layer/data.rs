@@ -1,15 +1,14 @@
 //! The bytes of a layer: sparse files of 4 TiB each, because file systems end at 16.
 
 use std::collections::BTreeMap;
-use std::fs::{self, File, OpenOptions};
-use std::os::unix::fs::FileExt as _;
+use std::io;
 use std::path::PathBuf;
-use std::sync::{Arc, Mutex, PoisonError};
-
-use rustix::fs::{FallocateFlags, fallocate};
+use std::sync::{Arc, Mutex};
 
 use crate::DISK_BYTES_MAX;
-use crate::error::Result;
+use crate::error::{BlocksError, Result};
+use crate::files::{self, Files, OpenFile};
+use crate::inner::{Local, lock};
 use crate::layer::LayerId;
 
 /// Bytes that one file covers.
@@ -17,39 +16,37 @@ const FILE_BYTES: u64 = 4 << 40;
 
 /// The data files of one layer; those that were never written do not exist.
 pub(crate) struct DataFiles {
+    files: Arc<dyn Files>,
     directory: PathBuf,
     id: LayerId,
-    open: Mutex<BTreeMap<u64, Arc<File>>>,
+    state: Mutex<State>,
+}
+
+#[derive(Default)]
+struct State {
+    open: BTreeMap<u64, Arc<dyn OpenFile>>,
+    /// The layer was deleted: no file may be made any more.
+    is_closed: bool,
 }
 
 impl DataFiles {
-    pub fn new(directory: PathBuf, id: LayerId) -> Self {
+    pub fn new(local: &Local, id: LayerId) -> Self {
         Self {
-            directory,
+            files: local.files.clone(),
+            directory: local.directory.clone(),
             id,
-            open: Mutex::default(),
+            state: Mutex::default(),
         }
     }
 
-    /// Fills `buffer`; bytes that were never written are zero.
+    /// Fills `buffer` with bytes that were written: that they are not there is damage.
     pub fn read_at(&self, offset: u64, buffer: &mut [u8]) -> Result<()> {
         for (number, within, from, to) in pieces(offset, buffer.len()) {
             let part = &mut buffer[from..to];
-            let Some(file) = self.file(number, false)? else {
-                part.fill(0);
-                continue;
-            };
-            let mut done = 0;
-            while done < part.len() {
-                match file.read_at(&mut part[done..], within + done as u64) {
-                    Ok(0) => {
-                        part[done..].fill(0);
-                        break;
-                    }
-                    Ok(read) => done += read,
-                    Err(error) if error.kind() == std::io::ErrorKind::Interrupted => {}
-                    Err(error) => return Err(error.into()),
-                }
+            let file = self.file(number, false)?;
+            let file = file.ok_or_else(|| self.damaged("a file of its data is missing"))?;
+            if files::read_full(file.as_ref(), part, within)? < part.len() {
+                return Err(self.damaged("a file of its data is cut short"));
             }
         }
         Ok(())
@@ -59,7 +56,7 @@ impl DataFiles {
     pub fn write_at(&self, offset: u64, bytes: &[u8]) -> Result<()> {
         for (number, within, from, to) in pieces(offset, bytes.len()) {
             if let Some(file) = self.file(number, true)? {
-                file.write_all_at(&bytes[from..to], within)?;
+                file.write_at(&bytes[from..to], within)?;
             }
         }
         Ok(())
@@ -74,11 +71,12 @@ impl DataFiles {
             };
             let start = offset.max(number * FILE_BYTES) - number * FILE_BYTES;
             let stop = end.min((number + 1) * FILE_BYTES) - number * FILE_BYTES;
-            let flags = FallocateFlags::PUNCH_HOLE | FallocateFlags::KEEP_SIZE;
-            match fallocate(&file, flags, start, stop - start) {
+            match file.punch(start, stop - start) {
                 // The map says zero; a file system without holes only keeps the space.
-                Ok(()) | Err(rustix::io::Errno::OPNOTSUPP) => {}
-                Err(error) => return Err(std::io::Error::from(error).into()),
+                Err(error) if error.kind() != io::ErrorKind::Unsupported => {
+                    return Err(error.into());
+                }
+                _ => {}
             }
         }
         Ok(())
@@ -86,26 +84,20 @@ impl DataFiles {
 
     /// Makes everything written durable.
     pub fn sync(&self) -> Result<()> {
-        let open: Vec<Arc<File>> = self
-            .open
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .values()
-            .cloned()
-            .collect();
-        open.iter().try_for_each(|file| file.sync_data())?;
+        let open: Vec<_> = lock(&self.state).open.values().cloned().collect();
+        open.iter().try_for_each(|file| file.sync())?;
         Ok(())
+    }
+
+    /// Lets no file be made any more.
+    pub fn close(&self) {
+        lock(&self.state).is_closed = true;
     }
 
     /// Removes every file.
     pub fn remove(&self) -> Result<()> {
         for number in 0..DISK_BYTES_MAX.div_ceil(FILE_BYTES) {
-            match fs::remove_file(self.path(number)) {
-                Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
-                    return Err(error.into());
-                }
-                _ => {}
-            }
+            files::remove_if_there(self.files.as_ref(), &self.path(number))?;
         }
         Ok(())
     }
@@ -115,29 +107,31 @@ impl DataFiles {
     }
 
     /// Returns a file, creating it if asked; its name is durable before its first byte is.
-    fn file(&self, number: u64, create: bool) -> Result<Option<Arc<File>>> {
-        let mut open = self.open.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(file) = open.get(&number) {
+    fn file(&self, number: u64, create: bool) -> Result<Option<Arc<dyn OpenFile>>> {
+        let mut state = lock(&self.state);
+        if let Some(file) = state.open.get(&number) {
             return Ok(Some(file.clone()));
         }
+        if state.is_closed {
+            return Err(BlocksError::Closed { id: self.id.0 });
+        }
         let path = self.path(number);
-        let is_new = !path.exists();
-        if is_new && !create {
-            return Ok(None);
+        let file = match self.files.open(&path, true) {
+            Ok(file) => file,
+            Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error.into()),
+            Err(_) if !create => return Ok(None),
+            Err(_) => self.files.create(&path)?,
+        };
+        if create {
+            // Also when it was there: who made it may have died before its name was durable.
+            self.files.sync_directory(&self.directory)?;
         }
-        let file = Arc::new(
-            OpenOptions::new()
-                .read(true)
-                .write(true)
-                .create(true)
-                .truncate(false)
-                .open(&path)?,
-        );
-        if is_new {
-            crate::storage::sync_directory(&self.directory)?;
-        }
-        open.insert(number, file.clone());
+        state.open.insert(number, file.clone());
         Ok(Some(file))
+    }
+
+    fn damaged(&self, reason: &str) -> BlocksError {
+        BlocksError::damaged(format!("layer {}", self.id), reason)
     }
 }
 

@@ -1,0 +1,84 @@
+//! The store on a disk that fails: at every step of everything that it does.
+//!
+//! A law for every run: what was acknowledged is there byte for byte, what was not is whole or not
+//! there, and when nothing is wanted any more nothing is left.
+
+mod damage;
+mod disk;
+mod golden;
+mod script;
+#[path = "../../tests/support/mod.rs"]
+mod support;
+
+use std::path::Path;
+use std::sync::Arc;
+
+use self::disk::{CrashDisk, Failure};
+use self::script::World;
+use crate::files::Files;
+use crate::inner::Inner;
+use crate::objects::{Directory, Objects};
+use crate::{Location, Store, StoreOptions};
+
+/// Opens a store on a disk.
+fn open(disk: &CrashDisk, name: &str) -> crate::error::Result<Store> {
+    let files: Arc<dyn Files> = Arc::new(disk.clone());
+    let root = Path::new("/").join(name);
+    let location = Location::Directory(root.clone());
+    let mut options = StoreOptions::new(location, root.join("node"), [7; 32]);
+    options.cache_bytes_max = 1 << 20;
+    let objects = Objects::Directory(Directory::open(files.clone(), root)?);
+    let inner = Inner::open(files, objects, &options)?;
+    Ok(Store(Arc::new(inner), Arc::default()))
+}
+
+/// Runs the script once for every step, which fails; returns how many steps there were.
+async fn for_each_step_failing(seed: u64, failure: Failure, keeps: bool) -> u64 {
+    let disk = CrashDisk::new(seed);
+    let before = World::begin(&disk, seed).await;
+    for step in 0.. {
+        let disk = disk.copy(seed ^ step);
+        let mut world = before.again();
+        disk.fail_at(step, failure);
+        world.run(&disk, seed).await;
+        let has_failed = disk.stop_failing();
+        let context = format!("seed {seed}, {failure:?} at step {step}, keeps {keeps}");
+        if failure != Failure::Stop {
+            world.check_without_crash(&disk, &context).await;
+        }
+        let after = disk.crash(seed.wrapping_mul(31) ^ step, keeps);
+        world.check(&after, &context).await;
+        if !has_failed {
+            return step;
+        }
+    }
+    unreachable!("a script ends")
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_was_acknowledged_outlives_a_failure_of_any_step() {
+    let seeds = if support::is_long() { 24 } else { 1 };
+    let mut points = 0;
+    for seed in 0..seeds {
+        for (failure, keeps) in [
+            (Failure::Stop, false),
+            (Failure::Stop, true),
+            (Failure::Full, true),
+            (Failure::Fault, false),
+        ] {
+            points += for_each_step_failing(seed, failure, keeps).await;
+        }
+    }
+    println!("{points} crash points");
+    let enough = if support::is_long() { 10_000 } else { 500 };
+    assert!(points >= enough, "only {points} crash points");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_second_store_on_a_directory_is_refused_until_the_first_is_gone() {
+    let disk = CrashDisk::new(1);
+    let first = open(&disk, "a").unwrap();
+    assert_eq!(open(&disk, "a").err().unwrap().kind(), crate::Kind::Busy);
+    drop(first);
+    open(&disk, "a").unwrap();
+}

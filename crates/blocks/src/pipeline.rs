@@ -1,0 +1,337 @@
+//! The threads of an ingest.
+//!
+//! ```text
+//! workers   compress frames if any wait, else read the next chunk, test for zero, hash   (one a core)
+//! caller    in order: look up, fill frames                                               (`assembly`)
+//! packer    in order: append to packs, seal them
+//! ```
+//!
+//! Everything that waits is bounded; the first error stops all and is the one that is returned.
+
+use std::collections::{BTreeMap, VecDeque};
+use std::sync::{Condvar, Mutex, MutexGuard};
+
+use disk::Source;
+use zstd::bulk::Compressor;
+
+use crate::assembly::{Assembly, Job};
+use crate::error::{BlocksError, Result};
+use crate::frame::{self, BlockId, FrameId, StoredFrame};
+use crate::ingest::Span;
+use crate::inner::{Inner, lock};
+use crate::manifest::Manifest;
+use crate::pack;
+use crate::progress::Progress;
+use crate::tree_hash::{ContentHasher, LEAF_BYTES};
+use crate::{BLOCK_BYTES, FRAME_BLOCKS};
+
+/// Chunks that may be read ahead of the one that is next.
+const CHUNKS_AHEAD_MAX: usize = 16;
+/// Jobs that may wait to be compressed or written.
+const JOBS_MAX: u64 = 24;
+
+/// A chunk that was read.
+pub(crate) struct Contents {
+    pub bytes: Vec<u8>,
+    /// One a block; `None` for zero.
+    pub blocks: Vec<Option<BlockId>>,
+    /// One a leaf; `None` for zero.
+    pub leaves: Vec<Option<[u8; 32]>>,
+}
+
+/// What an ingest made.
+pub(crate) struct Done {
+    pub manifest: Manifest,
+    pub new_bytes: u64,
+    pub stored_bytes: u64,
+}
+
+struct Packed {
+    frames: Vec<(FrameId, StoredFrame, Vec<BlockId>)>,
+    starts_pack: bool,
+}
+
+/// What passes between the threads.
+#[derive(Default)]
+pub(crate) struct Queue {
+    state: Mutex<State>,
+    changed: Condvar,
+}
+
+#[derive(Default)]
+struct State {
+    /// The next chunk to read, and the one that the caller waits for.
+    next: usize,
+    wanted: usize,
+    read: BTreeMap<usize, Contents>,
+    jobs: VecDeque<(u64, Job)>,
+    jobs_made: u64,
+    jobs_written: u64,
+    packed: BTreeMap<u64, Packed>,
+    packs_sealed: u64,
+    /// No more jobs will come.
+    is_complete: bool,
+    failed: Option<BlocksError>,
+    has_failed: bool,
+}
+
+enum Task {
+    Compress(u64, Job),
+    Read(usize),
+}
+
+impl Queue {
+    fn lock(&self) -> MutexGuard<'_, State> {
+        lock(&self.state)
+    }
+
+    fn change<T>(&self, change: impl FnOnce(&mut State) -> T) -> T {
+        let done = change(&mut self.lock());
+        self.changed.notify_all();
+        done
+    }
+
+    /// Waits until `ready` gives something; an error when another thread failed.
+    fn wait<T>(&self, mut ready: impl FnMut(&mut State) -> Option<T>) -> Result<T> {
+        let mut state = self.lock();
+        loop {
+            if state.has_failed {
+                return Err(stopped());
+            }
+            if let Some(done) = ready(&mut state) {
+                drop(state);
+                self.changed.notify_all();
+                return Ok(done);
+            }
+            state = self
+                .changed
+                .wait(state)
+                .unwrap_or_else(std::sync::PoisonError::into_inner);
+        }
+    }
+
+    fn fail(&self, error: BlocksError) {
+        self.change(|state| {
+            state.has_failed = true;
+            state.failed.get_or_insert(error);
+        });
+    }
+
+    /// Hands frames to the workers, waiting while too many are on their way.
+    pub fn compress(&self, job: Job) -> Result<()> {
+        let mut job = Some(job);
+        self.wait(|state| {
+            if state.jobs_made >= state.jobs_written + JOBS_MAX {
+                return None;
+            }
+            state.jobs.push_back((state.jobs_made, job.take()?));
+            state.jobs_made += 1;
+            Some(())
+        })
+    }
+
+    /// Returns how many packs of this ingest are durable and can be found.
+    pub fn packs_sealed(&self) -> u64 {
+        self.lock().packs_sealed
+    }
+
+    fn take_task(&self, chunks: usize) -> Result<Option<Task>> {
+        self.wait(|state| {
+            if let Some((number, job)) = state.jobs.pop_front() {
+                return Some(Some(Task::Compress(number, job)));
+            }
+            if state.next < chunks && state.next < state.wanted + CHUNKS_AHEAD_MAX {
+                state.next += 1;
+                return Some(Some(Task::Read(state.next - 1)));
+            }
+            state.is_complete.then_some(None)
+        })
+    }
+}
+
+/// Ends the other threads if this one panics.
+struct Guard<'a>(&'a Queue);
+
+impl Drop for Guard<'_> {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            self.0.fail(BlocksError::Worker {
+                reason: "a stage of the pipeline panicked".to_owned(),
+            });
+        }
+    }
+}
+
+/// Runs an ingest: reads the chunks, and leaves everything durable but the manifest.
+pub(crate) fn run(
+    store: &Inner,
+    source: &dyn Source,
+    chunks: &[Span],
+    assembly: Assembly<'_>,
+    progress: &Progress,
+) -> Result<Done> {
+    let queue = Queue::default();
+    let threads = std::thread::available_parallelism().map_or(2, std::num::NonZero::get);
+    let queue_ref = &queue;
+    let (made, packed) = std::thread::scope(|scope| {
+        for _ in 0..threads {
+            scope.spawn(move || {
+                let _guard = Guard(queue_ref);
+                if let Err(error) = work(store, source, chunks, queue_ref) {
+                    queue_ref.fail(error);
+                }
+            });
+        }
+        let packer = scope.spawn(move || {
+            let _guard = Guard(queue_ref);
+            pack_jobs(store, queue_ref).inspect_err(|_| queue_ref.fail(stopped()))
+        });
+        let made = assemble(assembly, chunks, queue_ref, progress);
+        let made = made.map_err(|error| queue_ref.fail(error)).ok();
+        queue_ref.change(|state| state.is_complete = true);
+        let packed = packer
+            .join()
+            .map_err(|_| stopped())
+            .and_then(|packed| packed);
+        (made, packed)
+    });
+    let failed = queue.lock().failed.take();
+    // The packer's error is kept by itself: the others only saw that it stopped.
+    let stored_bytes = match (packed, failed) {
+        (Err(error), None) => return Err(error),
+        (Err(error), Some(BlocksError::Worker { .. })) => return Err(error),
+        (_, Some(error)) => return Err(error),
+        (Ok(stored_bytes), None) => stored_bytes,
+    };
+    let (manifest, new_bytes) = made.ok_or_else(stopped)?;
+    Ok(Done {
+        manifest,
+        new_bytes,
+        stored_bytes,
+    })
+}
+
+fn work(store: &Inner, source: &dyn Source, chunks: &[Span], queue: &Queue) -> Result<()> {
+    let hasher = ContentHasher::new(0);
+    let mut compressor = Compressor::new(store.level)?;
+    loop {
+        let Ok(task) = queue.take_task(chunks.len()) else {
+            return Ok(());
+        };
+        match task {
+            None => return Ok(()),
+            Some(Task::Read(number)) => {
+                let (from, to) = chunks[number];
+                let contents = read_chunk(&store.key, source, &hasher, from, to)?;
+                queue.change(|state| state.read.insert(number, contents));
+            }
+            Some(Task::Compress(number, job)) => {
+                let mut frames = Vec::with_capacity(job.frames.len());
+                for raw in job.frames {
+                    let stored = frame::pack(&mut compressor, &raw.bytes)?;
+                    frames.push((raw.frame, stored, raw.blocks));
+                }
+                let packed = Packed {
+                    frames,
+                    starts_pack: job.starts_pack,
+                };
+                queue.change(|state| state.packed.insert(number, packed));
+            }
+        }
+    }
+}
+
+fn read_chunk(
+    key: &[u8; 32],
+    source: &dyn Source,
+    hasher: &ContentHasher,
+    from: u64,
+    to: u64,
+) -> Result<Contents> {
+    let length = usize::try_from(to - from).unwrap_or(0);
+    // The last block of a disk is filled up with zeroes.
+    let mut bytes = vec![0_u8; length.next_multiple_of(BLOCK_BYTES)];
+    source.read_at(from, &mut bytes[..length])?;
+    let blocks: Vec<Option<BlockId>> = bytes
+        .chunks_exact(BLOCK_BYTES)
+        .map(|block| (!frame::is_zero(block)).then(|| frame::block_id(key, block)))
+        .collect();
+    let leaves = bytes
+        .chunks(LEAF_BYTES)
+        .zip(blocks.chunks(FRAME_BLOCKS))
+        .map(|(leaf, blocks)| {
+            blocks
+                .iter()
+                .any(Option::is_some)
+                .then(|| hasher.leaf(leaf))
+        })
+        .collect();
+    Ok(Contents {
+        bytes,
+        blocks,
+        leaves,
+    })
+}
+
+fn assemble(
+    mut assembly: Assembly<'_>,
+    chunks: &[Span],
+    queue: &Queue,
+    progress: &Progress,
+) -> Result<(Manifest, u64)> {
+    for (number, (from, to)) in chunks.iter().enumerate() {
+        progress.check()?;
+        let contents = queue.wait(|state| {
+            state.wanted = number;
+            state.read.remove(&number)
+        })?;
+        assembly.take_base(*from);
+        assembly.take_chunk(*from, *to, &contents, queue)?;
+        progress.add(to - from);
+    }
+    let new_bytes = assembly.new_bytes;
+    Ok((assembly.finish(queue)?, new_bytes))
+}
+
+/// Appends frames in their order; returns the bytes they take. Packs are sealed before it ends.
+fn pack_jobs(store: &Inner, queue: &Queue) -> Result<u64> {
+    let mut writer: Option<pack::Writer> = None;
+    let mut stored = 0;
+    loop {
+        let next = queue.wait(|state| {
+            let number = state.jobs_written;
+            match state.packed.remove(&number) {
+                Some(packed) => {
+                    state.jobs_written += 1;
+                    Some(Some(packed))
+                }
+                None => (state.is_complete && number == state.jobs_made).then_some(None),
+            }
+        });
+        let Some(packed) = next? else { break };
+        if packed.starts_pack
+            && let Some(full) = writer.take()
+        {
+            store.seal(full)?;
+            queue.change(|state| state.packs_sealed += 1);
+        }
+        for (frame, bytes, blocks) in packed.frames {
+            let writer = match &mut writer {
+                Some(writer) => writer,
+                none => none.insert(pack::Writer::create(&store.objects, frame.origin)?),
+            };
+            stored += bytes.bytes.len() as u64;
+            writer.push(frame, &bytes, blocks)?;
+        }
+    }
+    if let Some(writer) = writer {
+        store.seal(writer)?;
+    }
+    Ok(stored)
+}
+
+fn stopped() -> BlocksError {
+    BlocksError::Worker {
+        reason: "a stage of the pipeline stopped".to_owned(),
+    }
+}
