@@ -102,7 +102,7 @@ async fn handle(state: ApiState, request: axum::extract::Request, ids: &Ids) -> 
 }
 
 /// Decodes a path and collapses empty segments; `az lock` sends double slashes.
-fn clean_path(raw: &str) -> Result<String> {
+pub(crate) fn clean_path(raw: &str) -> Result<String> {
     let decoded = percent_decode_str(raw)
         .decode_utf8()
         .map_err(|_| Error::bad_request("The path is not valid UTF-8."))?;
@@ -119,7 +119,7 @@ fn clean_path(raw: &str) -> Result<String> {
     Ok(clean)
 }
 
-fn parse_query(raw: &str) -> Result<Vec<(String, String)>> {
+pub(crate) fn parse_query(raw: &str) -> Result<Vec<(String, String)>> {
     let mut options = Vec::new();
     for pair in raw.split('&').filter(|p| !p.is_empty()) {
         let (name, value) = pair.split_once('=').unwrap_or((pair, ""));
@@ -135,7 +135,7 @@ fn parse_query(raw: &str) -> Result<Vec<(String, String)>> {
     Ok(options)
 }
 
-fn bearer(headers: &HeaderMap) -> Result<&str> {
+pub(crate) fn bearer(headers: &HeaderMap) -> Result<&str> {
     headers
         .get(header::AUTHORIZATION)
         .and_then(|value| value.to_str().ok())
@@ -154,7 +154,7 @@ fn bearer(headers: &HeaderMap) -> Result<&str> {
         })
 }
 
-async fn read_body(body: Body) -> Result<Bytes> {
+pub(crate) async fn read_body(body: Body) -> Result<Bytes> {
     axum::body::to_bytes(body, BODY_BYTES_MAX)
         .await
         .map_err(|_| {

@@ -93,7 +93,7 @@ fn term(text: &str) -> Option<(Term, &str)> {
 }
 
 /// Reads `'text'`, in which `''` is one quote.
-fn quoted(text: &str) -> Option<(String, &str)> {
+pub(crate) fn quoted(text: &str) -> Option<(String, &str)> {
     let mut out = String::new();
     let mut rest = text.strip_prefix('\'')?;
     loop {

@@ -4,6 +4,7 @@
 //! decides nothing about resources (that is `domain`) and knows no HTTP (that is `api`).
 
 pub mod authorization;
+pub mod directory;
 pub mod envelope;
 pub mod error;
 pub mod filter;

@@ -4,26 +4,10 @@
 
 use catalog::{Principal, PrincipalKind};
 use domain::Result;
+use domain::directory::Lookup;
 
 use crate::error::catalog as db;
 use crate::{Caller, Engine};
-
-/// What is looked for.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Lookup {
-    /// Everything of these kinds.
-    All,
-    /// By object id.
-    Id(String),
-    /// By the name of a user, whatever its case.
-    UserName(String),
-    /// By display name, whatever its case.
-    DisplayName(String),
-    /// By the start of a display name, whatever its case.
-    StartsWith(String),
-    /// By application id or by object id of a program.
-    ServiceName(String),
-}
 
 impl Engine {
     /// Returns principals of the caller's tenant.
@@ -43,6 +27,22 @@ impl Engine {
             principal.secret_hash = None;
         }
         Ok(all)
+    }
+
+    /// Returns the direct members of a group of the caller's tenant; `None` when there is no such group.
+    pub async fn look_up_members(
+        &self,
+        caller: &Caller,
+        group: &str,
+    ) -> Result<Option<Vec<Principal>>> {
+        let group = self.look_up_ids(caller, &[group.to_owned()]).await?;
+        let Some(group) = group.first().filter(|p| p.kind == PrincipalKind::Group) else {
+            return Ok(None);
+        };
+        let mut read = self.catalog().read().await.map_err(db)?;
+        let members = read.members_of(&group.object_id).await.map_err(db)?;
+        drop(read);
+        self.look_up_ids(caller, &members).await.map(Some)
     }
 
     /// Returns the principals of the caller's tenant with these ids, in their order.
@@ -79,6 +79,8 @@ fn matches(principal: &Principal, lookup: &Lookup) -> bool {
             .name
             .to_lowercase()
             .starts_with(&name.to_lowercase()),
-        Lookup::ServiceName(id) => principal.app_id.eq_ignore_ascii_case(id),
+        Lookup::ServiceName(id) => {
+            !principal.app_id.is_empty() && principal.app_id.eq_ignore_ascii_case(id)
+        }
     }
 }

@@ -11,7 +11,7 @@ pub mod care;
 pub mod clock;
 pub mod context;
 mod deletion;
-pub mod directory;
+mod directory;
 mod disk;
 mod error;
 pub mod identity;

@@ -170,7 +170,8 @@ impl World {
         bytes: &[u8],
     ) -> ResourceId {
         let id = self.id(&format!("disks/{name}"));
-        let mut properties = json!({ "creationData": { "createOption": "Empty" }, "diskSizeGB": 1 });
+        let mut properties =
+            json!({ "creationData": { "createOption": "Empty" }, "diskSizeGB": 1 });
         merge(&mut properties, other);
         let body = json!({ "location": region, "properties": properties });
         self.make(&id, &body).await.unwrap();
@@ -313,7 +314,11 @@ impl World {
         self.engine.sweep(0).await.unwrap();
         let stat = self.engine.stat_now().await.unwrap();
         assert_eq!(stat.open_operations, 0);
-        assert!(stat.resources.values().all(|n| *n == 0), "{:?}", stat.resources);
+        assert!(
+            stat.resources.values().all(|n| *n == 0),
+            "{:?}",
+            stat.resources
+        );
         for region in &stat.regions {
             let left = (region.stored_bytes, region.manifests, region.layers);
             assert_eq!(left, (0, 0, 0), "{region:?}");
@@ -325,10 +330,13 @@ impl World {
     pub async fn account(&self) -> ResourceId {
         let group = ResourceId::group(&self.subscription, "rg");
         let id = group.child(Kind::StorageAccount, ACCOUNT);
-        let body = json!({ "location": "eastus", "kind": "StorageV2", "sku": { "name": "Standard_LRS" } });
+        let body =
+            json!({ "location": "eastus", "kind": "StorageV2", "sku": { "name": "Standard_LRS" } });
         self.put(&id, &body).await.unwrap();
         let session = self.session(&id).await;
-        let made = self.engine.create_container(&session, CONTAINER, serde_json::Map::new());
+        let made = self
+            .engine
+            .create_container(&session, CONTAINER, serde_json::Map::new());
         made.await.unwrap();
         id
     }
@@ -352,15 +360,21 @@ impl World {
         let path = BlobPath::new(CONTAINER, name).unwrap();
         let put = PutBlob::default();
         if bytes.len().is_multiple_of(512) {
-            let made = self.engine.put_page_blob(&session, &path, &put, bytes.len() as u64);
+            let made = self
+                .engine
+                .put_page_blob(&session, &path, &put, bytes.len() as u64);
             made.await.unwrap();
             let none = Conditions::default();
             if !bytes.is_empty() {
-                let written = self.engine.write_pages(&session, &path, 0, upload(bytes), &none);
+                let written = self
+                    .engine
+                    .write_pages(&session, &path, 0, upload(bytes), &none);
                 written.await.unwrap();
             }
         } else {
-            let made = self.engine.put_block_blob(&session, &path, &put, upload(bytes));
+            let made = self
+                .engine
+                .put_block_blob(&session, &path, &put, upload(bytes));
             made.await.unwrap();
         }
         format!("https://localhost:8443/blob/{ACCOUNT}/{CONTAINER}/{name}")
@@ -370,7 +384,10 @@ impl World {
         let session = self.session(account).await;
         let path = BlobPath::new(CONTAINER, name).unwrap();
         let none = Conditions::default();
-        self.engine.delete_blob(&session, &path, &none).await.unwrap();
+        self.engine
+            .delete_blob(&session, &path, &none)
+            .await
+            .unwrap();
     }
 
     /// Whether a region's store holds all of a manifest.

@@ -84,7 +84,9 @@ async fn starts_publish(world: &World) {
 
 #[test]
 fn a_publisher_that_lost_its_lease_writes_nothing() {
-    for_each_stop(&template(starts_publish), async |world| world.settle().await);
+    for_each_stop(&template(starts_publish), async |world| {
+        world.settle().await
+    });
 }
 
 #[test]
@@ -183,7 +185,10 @@ fn a_late_begin_of_an_access_opens_nothing() {
     });
     for_each_stop(&template, async |world| {
         world.settle().await;
-        let ended = world.engine.end_access(&world.ctx, &world.id("disks/source")).await;
+        let ended = world
+            .engine
+            .end_access(&world.ctx, &world.id("disks/source"))
+            .await;
         ended.unwrap();
     });
 }

@@ -38,7 +38,8 @@ async fn listed(world: &World, deleted: bool) -> Vec<(String, Option<i64>)> {
     };
     let page = world.engine.list(&world.ctx, &filter, None, 10).await;
     let rows = page.unwrap().items.into_iter();
-    rows.map(|r| (r.id.name().to_owned(), r.deleted_ms)).collect()
+    rows.map(|r| (r.id.name().to_owned(), r.deleted_ms))
+        .collect()
 }
 
 #[tokio::test]
@@ -50,7 +51,11 @@ async fn a_deleted_version_is_hidden_and_listed_among_the_deleted_with_its_times
     assert_eq!(gone.code, "ResourceNotFound");
     assert_eq!(listed(&world, false).await, []);
     assert_eq!(listed(&world, true).await, [("1.0.0".to_owned(), Some(at))]);
-    let gallery = world.engine.get(&world.ctx, &world.id("galleries/sig")).await.unwrap();
+    let gallery = world
+        .engine
+        .get(&world.ctx, &world.id("galleries/sig"))
+        .await
+        .unwrap();
     let mut read = world.engine.catalog().read().await.unwrap();
     let hidden = read.load_deleted(&version).await.unwrap().unwrap();
     let shown = arm::envelope::soft_deleted(&hidden, &gallery, "2026-03-03");
@@ -70,14 +75,23 @@ async fn a_deleted_version_can_be_used_until_its_retention_ends_but_is_never_lat
     world.remove(&version).await;
     let at = world.clock.now_ms();
     let expected = noise(BYTES, 1);
-    assert_eq!(world.content(&version, "eastus", BYTES).await.unwrap(), expected);
+    assert_eq!(
+        world.content(&version, "eastus", BYTES).await.unwrap(),
+        expected
+    );
     let definition = version.parent().unwrap();
-    let latest = world.content(&definition, "eastus", BYTES).await.unwrap_err();
+    let latest = world
+        .content(&definition, "eastus", BYTES)
+        .await
+        .unwrap_err();
     assert_eq!(latest.code, "NotFound", "{latest}");
     let left_ms = at + RETENTION_DAYS * DAY_MS - world.clock.now_ms();
     world.clock.advance_ms(left_ms - 1);
     world.engine.maintenance_round().await.unwrap();
-    assert_eq!(world.content(&version, "eastus", BYTES).await.unwrap(), expected);
+    assert_eq!(
+        world.content(&version, "eastus", BYTES).await.unwrap(),
+        expected
+    );
     world.clock.advance_ms(1);
     let over = world.content(&version, "eastus", BYTES).await.unwrap_err();
     assert_eq!(over.code, "GalleryImageNotFound", "{over}");
@@ -91,7 +105,9 @@ async fn both_forms_of_restore_bring_back_the_version_as_it_was_until_the_grace_
         let (world, version) = keeping().await;
         let before = world.engine.get(&world.ctx, &version).await.unwrap();
         world.remove(&version).await;
-        world.clock.advance_ms((RETENTION_DAYS + GRACE_DAYS) * DAY_MS - 1);
+        world
+            .clock
+            .advance_ms((RETENTION_DAYS + GRACE_DAYS) * DAY_MS - 1);
         world.engine.maintenance_round().await.unwrap();
         let accepted = world.put(&version, &body).await.unwrap();
         assert!(!accepted.is_created);
@@ -118,7 +134,9 @@ async fn a_restore_is_refused_elsewhere_and_too_late_and_a_new_version_does_not_
     let refused = world.put(&version, &fresh).await.err().unwrap();
     assert_eq!(refused.code, "OperationNotAllowed", "{refused}");
     assert!(refused.message.contains("soft-deleted"), "{refused}");
-    world.clock.advance_ms((RETENTION_DAYS + GRACE_DAYS) * DAY_MS);
+    world
+        .clock
+        .advance_ms((RETENTION_DAYS + GRACE_DAYS) * DAY_MS);
     let late = json!({ "location": "eastus", "properties": { "restore": true } });
     let refused = world.put(&version, &late).await.err().unwrap();
     assert_eq!(refused.code, "OperationNotAllowed", "{refused}");
@@ -129,7 +147,9 @@ async fn a_restore_is_refused_elsewhere_and_too_late_and_a_new_version_does_not_
 async fn a_version_whose_time_is_over_goes_for_good_with_the_round_and_its_name_is_free_again() {
     let (world, version) = keeping().await;
     world.remove(&version).await;
-    world.clock.advance_ms((RETENTION_DAYS + GRACE_DAYS) * DAY_MS - 1);
+    world
+        .clock
+        .advance_ms((RETENTION_DAYS + GRACE_DAYS) * DAY_MS - 1);
     assert_eq!(world.engine.expire_soft_deleted().await.unwrap(), 0);
     assert_eq!(listed(&world, true).await.len(), 1);
     world.clock.advance_ms(1);
@@ -147,8 +167,14 @@ async fn a_version_whose_time_is_over_goes_for_good_with_the_round_and_its_name_
 #[tokio::test]
 async fn bypass_and_a_gallery_without_the_policy_remove_at_once() {
     let (world, version) = keeping().await;
-    let options = DeleteOptions { bypass_soft_delete: true };
-    world.engine.delete(&world.ctx, &version, options).await.unwrap();
+    let options = DeleteOptions {
+        bypass_soft_delete: true,
+    };
+    world
+        .engine
+        .delete(&world.ctx, &version, options)
+        .await
+        .unwrap();
     world.settle().await;
     assert_eq!(listed(&world, true).await, []);
 
@@ -174,7 +200,8 @@ async fn versions_that_were_kept_go_when_the_policy_is_turned_off() {
 }
 
 #[tokio::test]
-async fn a_definition_with_kept_versions_stays_until_the_policy_is_off_and_takes_them_and_their_pins_along() {
+async fn a_definition_with_kept_versions_stays_until_the_policy_is_off_and_takes_them_and_their_pins_along()
+ {
     let (world, version) = keeping().await;
     let source = world.disk("pinned", "eastus", &noise(BYTES, 3)).await;
     let shallow = world.version("2.0.0");
@@ -193,7 +220,10 @@ async fn a_definition_with_kept_versions_stays_until_the_policy_is_off_and_takes
     world.make(&world.id("galleries/sig"), &off).await.unwrap();
     world.remove(&definition).await;
     assert_eq!(world.replicas(&version).await, []);
-    world.delete(&source).await.expect("the pin went with its version");
+    world
+        .delete(&source)
+        .await
+        .expect("the pin went with its version");
     world.settle().await;
     world.nothing_is_orphaned().await;
 }
