@@ -20,6 +20,7 @@ from azure.core.exceptions import (
 from azure.mgmt.compute import models as compute
 from azure.storage.blob import BlobClient, BlobType
 
+from sas_steps import use_conditions, use_signatures, use_tokens_and_new_keys
 from storage_steps import ACCOUNT, CONTAINER, make_account, upload_vhd, use_block_blobs
 from world import FOOTER_BYTES, GROUP, HOME, World, code_of, digest_of, in_days, refused, say
 
@@ -385,6 +386,9 @@ STEPS = [
     make_account,
     upload_vhd,
     use_block_blobs,
+    use_signatures,
+    use_conditions,
+    use_tokens_and_new_keys,
     make_gallery,
     make_image,
     make_version,

@@ -298,6 +298,58 @@ async fn an_object_store_on_the_network_is_a_location() {
     conforms(Location::Remote { url, options }, root.path()).await;
 }
 
+/// Stores disks that are mostly what others have too, and reads them here and in another store.
+async fn ingest_and_copy(
+    store: &Store,
+    other: &Store,
+    kept: &[u8],
+    worker: u64,
+    end: Instant,
+) -> u64 {
+    let mut random = Random(worker);
+    let mut rounds = 0;
+    while Instant::now() < end {
+        let mut bytes = kept.to_vec();
+        let (from, seed) = (random.below(bytes.len() - 65_536), random.below(5) as u64);
+        bytes[from..from + 65_536].copy_from_slice(&noise(seed, 65_536));
+        let id = ingest(store, &bytes).await;
+        // The sweep knows nothing of it and may be faster; the reader keeps it.
+        let Ok(reader) = store.open_reader(id).await else {
+            continue;
+        };
+        assert!(reader.read(0, bytes.len()).await.unwrap() == bytes);
+        let copied = other.copy_from(store, id, &Progress::default()).await;
+        if copied.is_ok()
+            && let Ok(copy) = other.open_reader(id).await
+        {
+            assert!(copy.read(0, bytes.len()).await.unwrap() == bytes);
+        }
+        rounds += 1;
+    }
+    rounds
+}
+
+/// Makes layers, freezes them, and reads what is frozen and what is below.
+async fn write_and_freeze(store: &Store, kept: ManifestId, bytes: &[u8], end: Instant) -> u64 {
+    let mut rounds = 0;
+    while Instant::now() < end {
+        let id = LayerId(Uuid::new_v4());
+        let layer = store.create_layer(id, Some(kept), 2 << 20).await.unwrap();
+        let at = rounds * 4096 % (1 << 20);
+        layer.write_at(at, &[3; 5000]).await.unwrap();
+        let frozen = layer.freeze(None).await.unwrap();
+        if let Ok(reader) = store.open_reader(frozen.manifest).await {
+            let read = reader.read(0, 2 << 20).await.unwrap();
+            assert!(read == layer.read(0, 2 << 20).await.unwrap());
+        }
+        let reader = store.open_reader(kept).await.unwrap();
+        assert!(reader.read(0, 2 << 20).await.unwrap() == bytes);
+        store.delete_layer(id).await.unwrap();
+        rounds += 1;
+    }
+    rounds
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 async fn readers_writers_copies_and_sweeps_at_once_never_see_a_wrong_byte() {
     let time = Duration::from_secs(if is_long() { 180 } else { 4 });
@@ -308,31 +360,8 @@ async fn readers_writers_copies_and_sweeps_at_once_never_see_a_wrong_byte() {
     let end = Instant::now() + time;
     let mut tasks = tokio::task::JoinSet::new();
     for worker in 0..3_u64 {
-        let (store, other, kept_bytes) = (store.clone(), other.clone(), kept_bytes.clone());
-        tasks.spawn(async move {
-            let mut random = Random(worker);
-            let mut rounds = 0;
-            while Instant::now() < end {
-                // Mostly what others have too, so that sweeps and ingests meet.
-                let mut bytes = kept_bytes.clone();
-                let (from, seed) = (random.below(bytes.len() - 65_536), random.below(5) as u64);
-                bytes[from..from + 65_536].copy_from_slice(&noise(seed, 65_536));
-                let id = ingest(&store, &bytes).await;
-                // The sweep knows nothing of it; the reader keeps it.
-                let Ok(reader) = store.open_reader(id).await else {
-                    continue;
-                };
-                assert!(reader.read(0, bytes.len()).await.unwrap() == bytes);
-                let copied = other.copy_from(&store, id, &Progress::default()).await;
-                if copied.is_ok()
-                    && let Ok(copy) = other.open_reader(id).await
-                {
-                    assert!(copy.read(0, bytes.len()).await.unwrap() == bytes);
-                }
-                rounds += 1;
-            }
-            rounds
-        });
+        let (store, other, kept) = (store.clone(), other.clone(), kept_bytes.clone());
+        tasks.spawn(async move { ingest_and_copy(&store, &other, &kept, worker, end).await });
     }
     tasks.spawn({
         let (store, other) = (store.clone(), other.clone());
@@ -347,28 +376,8 @@ async fn readers_writers_copies_and_sweeps_at_once_never_see_a_wrong_byte() {
         }
     });
     tasks.spawn({
-        let (store, kept_bytes) = (store.clone(), kept_bytes.clone());
-        async move {
-            let mut rounds = 0;
-            while Instant::now() < end {
-                let id = LayerId(Uuid::new_v4());
-                let layer = store.create_layer(id, Some(kept), 2 << 20).await.unwrap();
-                layer
-                    .write_at(rounds * 4096 % (1 << 20), &[3; 5000])
-                    .await
-                    .unwrap();
-                let frozen = layer.freeze(None).await.unwrap();
-                if let Ok(reader) = store.open_reader(frozen.manifest).await {
-                    let read = reader.read(1 << 20, 4096).await.unwrap();
-                    assert!(read == layer.read(1 << 20, 4096).await.unwrap());
-                }
-                let reader = store.open_reader(kept).await.unwrap();
-                assert!(reader.read(0, 2 << 20).await.unwrap() == kept_bytes);
-                store.delete_layer(id).await.unwrap();
-                rounds += 1;
-            }
-            rounds
-        }
+        let (store, bytes) = (store.clone(), kept_bytes.clone());
+        async move { write_and_freeze(&store, kept, &bytes, end).await }
     });
     while let Some(rounds) = tasks.join_next().await {
         assert!(rounds.unwrap() > 0, "a task never got through");

@@ -265,7 +265,7 @@ async fn a_disk_of_32_tib_costs_what_it_holds() {
             32 << 40
         }
         fn read_at(&self, offset: u64, buf: &mut [u8]) -> Result<(), DiskError> {
-            assert!(offset >= 1 << 40 && offset < (1 << 40) + (8 << 20));
+            assert!((1 << 40..(1 << 40) + (8 << 20)).contains(&offset));
             buf.fill(u8::try_from(offset >> 20 & 0xff).unwrap() | 1);
             Ok(())
         }

@@ -24,6 +24,12 @@ fn data(numbers: &mut Numbers, most: u64) -> Vec<u8> {
         .collect()
 }
 
+/// How often the usual number of cases is run: `HOSTILE_TIMES=50` for a long night.
+fn times() -> u64 {
+    let times = std::env::var("HOSTILE_TIMES").ok();
+    times.map_or(1, |times| times.parse().unwrap())
+}
+
 fn peak_kib() -> u64 {
     let status = std::fs::read_to_string("/proc/self/status").unwrap();
     let line = status
@@ -72,7 +78,7 @@ fn changed_images_are_refused_or_read_consistently() {
         } else {
             4000
         };
-        for seed in 0..cases {
+        for seed in 0..cases * times() {
             let mut numbers = Numbers(seed << 8 | number as u64);
             let data = data(&mut numbers, 40);
             let image = changed(&base, &data);
@@ -105,7 +111,7 @@ fn bytes_without_sense_are_refused_in_every_format() {
         b"# Disk DescriptorFile\n",
         b"",
     ];
-    for seed in 0..2000 {
+    for seed in 0..2000 * times() {
         let mut numbers = Numbers(seed);
         let mut bytes = data(&mut numbers, 5000);
         let mark = marks[usize::try_from(numbers.below(6)).unwrap()];
@@ -121,7 +127,7 @@ fn bytes_without_sense_are_refused_in_every_format() {
 
 #[test]
 fn hostile_nbd_clients_do_no_harm() {
-    for seed in 0..4000 {
+    for seed in 0..4000 * times() {
         let data = data(&mut Numbers(seed), 120);
         let checked = std::panic::catch_unwind(|| oracle::nbd(&data));
         assert!(checked.is_ok(), "seed {seed}, data {data:02x?}");

@@ -3,13 +3,13 @@
 //! Rows go first, in one transaction with their claims and replicas: from then on nothing refers
 //! to the content. Layers are dropped after; one that a crash leaves behind is found by the sweep.
 
-use catalog::{Content, ListFilter};
+use catalog::{Content, ListFilter, Tx};
 use domain::operation::{Operation, OperationState};
 use domain::{Kind, ProvisioningState, Resource, ResourceId, Result};
 use serde_json::Value;
 use tokio_util::sync::CancellationToken;
 
-use crate::error::{blocks as store_error, catalog as db};
+use crate::error::{blocks as store_error, catalog as db, is_stale};
 use crate::operations::Outcome;
 use crate::{Engine, rules};
 
@@ -30,7 +30,7 @@ impl Engine {
         if row.kind == Kind::ImageVersion && !bypass && self.keeps_deleted(&row.id).await? {
             return self.soft_delete(operation, row).await;
         }
-        self.remove(&row).await?;
+        self.remove(&row, Some(operation)).await?;
         self.finish_gone(operation).await
     }
 
@@ -44,9 +44,6 @@ impl Engine {
 
     async fn soft_delete(&self, operation: &Operation, mut row: Resource) -> Result<Outcome> {
         let mut tx = self.catalog().write().await.map_err(db)?;
-        row.deleted_ms = Some(self.now_ms());
-        row.state = ProvisioningState::Succeeded;
-        tx.update(&mut row).await.map_err(db)?;
         if !tx
             .finish(
                 operation,
@@ -60,6 +57,9 @@ impl Engine {
         {
             return Ok(Outcome::Lost);
         }
+        row.deleted_ms = Some(self.now_ms());
+        row.state = ProvisioningState::Succeeded;
+        tx.update(&mut row).await.map_err(db)?;
         tx.commit().await.map_err(db)?;
         Ok(Outcome::Recorded)
     }
@@ -85,15 +85,25 @@ impl Engine {
     }
 
     /// Removes a row with its claims, replicas and grants, then its layers.
-    pub(crate) async fn remove(&self, row: &Resource) -> Result<()> {
+    ///
+    /// Only the row that was read goes, and only while `operation` holds its lease: what was made
+    /// under the same name since is another resource.
+    pub(crate) async fn remove(&self, row: &Resource, operation: Option<&Operation>) -> Result<()> {
         if row.kind == Kind::StorageAccount {
-            self.empty_storage_account(&row.id).await?;
+            self.empty_storage_account(row, operation).await?;
         }
         let mut tx = self.catalog().write().await.map_err(db)?;
+        check_lease(&mut tx, operation).await?;
+        tx.update(&mut row.clone()).await.map_err(db)?;
+        if operation.is_none_or(|operation| operation.resource != row.id) {
+            let now_ms = self.now_ms();
+            tx.cancel_operations_of(&row.id, now_ms).await.map_err(db)?;
+        }
         // Hidden versions go with the definition that is removed for good.
         for hidden in tx.children(&row.id, usize::MAX, true).await.map_err(db)? {
             tx.delete_replicas(&hidden.key(), None).await.map_err(db)?;
             tx.delete_access_at(&hidden.key()).await.map_err(db)?;
+            tx.release(&hidden).await.map_err(db)?;
             tx.delete(&hidden).await.map_err(db)?;
         }
         let replicas = tx.replicas(&row.id.key()).await.map_err(db)?;
@@ -129,22 +139,24 @@ impl Engine {
             .filter(|k| *k != Kind::ResourceGroup)
         {
             for is_deleted in [false, true] {
-                self.delete_kind(group, kind, is_deleted, cancel).await?;
+                self.delete_kind(operation, kind, is_deleted, cancel)
+                    .await?;
             }
         }
         if let Some(row) = self.load_row(group).await? {
-            self.remove(&row).await?;
+            self.remove(&row, Some(operation)).await?;
         }
         self.finish_gone(operation).await
     }
 
     async fn delete_kind(
         &self,
-        group: &ResourceId,
+        operation: &Operation,
         kind: Kind,
         deleted: bool,
         cancel: &CancellationToken,
     ) -> Result<()> {
+        let group = &operation.resource;
         let filter = ListFilter {
             subscription: group.subscription().to_owned(),
             group: Some(group.resource_group().to_owned()),
@@ -167,13 +179,22 @@ impl Engine {
             }
             for row in page.items {
                 rules::check_protected(&row, self.now_ms())?;
-                let mut tx = self.catalog().write().await.map_err(db)?;
-                tx.cancel_operations_of(&row.id, self.now_ms())
-                    .await
-                    .map_err(db)?;
-                tx.commit().await.map_err(db)?;
-                self.remove(&row).await?;
+                match self.remove(&row, Some(operation)).await {
+                    // A worker wrote the row since the page was read: read it again.
+                    Err(error) if is_stale(&error) => break,
+                    removed => removed?,
+                }
             }
         }
+    }
+}
+
+/// Refuses to go on without the lease of the operation that asked for it.
+pub(crate) async fn check_lease(tx: &mut Tx, operation: Option<&Operation>) -> Result<()> {
+    match operation {
+        Some(operation) if !tx.checkpoint(operation).await.map_err(db)? => {
+            Err(crate::publish::interrupted())
+        }
+        _ => Ok(()),
     }
 }

@@ -11,6 +11,7 @@ use domain::{Error, Kind, ProvisioningState, Resource, ResourceId, Result};
 use serde_json::{Value, json};
 use uuid::Uuid;
 
+use crate::deletion::check_lease;
 use crate::error::{blocks as store_error, catalog as db};
 use crate::operations::Outcome;
 use crate::resources::{Accepted, new_operation, not_found};
@@ -318,7 +319,7 @@ impl Engine {
             .unwrap_or_default();
         let expires_ms = operation.started_ms + seconds.saturating_mul(1000);
         let url = self
-            .grant_disk_access(&operation.resource, base_url, write, expires_ms)
+            .grant_disk_access(operation, base_url, write, expires_ms)
             .await?;
         self.succeed(operation, Some(json!({ "accessSAS": url })), |_| {})
             .await
@@ -326,6 +327,7 @@ impl Engine {
 
     pub(crate) async fn end_access_work(&self, operation: &Operation) -> Result<Outcome> {
         let mut tx = self.catalog().write().await.map_err(db)?;
+        check_lease(&mut tx, Some(operation)).await?;
         tx.delete_grants_of(&operation.resource).await.map_err(db)?;
         tx.commit().await.map_err(db)?;
         self.succeed(operation, None, |row| {

@@ -8,11 +8,7 @@ use domain::{Error, ErrorKind};
 pub(crate) fn catalog(cause: catalog::CatalogError) -> Error {
     use catalog::Kind;
     match cause.kind() {
-        Kind::Stale | Kind::Exists => Error::new(
-            ErrorKind::Overtaken,
-            "Conflict",
-            "The resource was changed by another request at the same time. Read it and try again.",
-        ),
+        Kind::Stale | Kind::Exists => stale(),
         Kind::Busy | Kind::Unavailable => {
             tracing::warn!(error = %cause, "catalog does not answer");
             Error::new(
@@ -26,6 +22,19 @@ pub(crate) fn catalog(cause: catalog::CatalogError) -> Error {
             Error::internal()
         }
     }
+}
+
+fn stale() -> Error {
+    Error::new(
+        ErrorKind::Overtaken,
+        "Conflict",
+        "The resource was changed by another request at the same time. Read it and try again.",
+    )
+}
+
+/// Whether a write lost against another one and may be decided anew.
+pub(crate) fn is_stale(error: &Error) -> bool {
+    error.kind == ErrorKind::Overtaken
 }
 
 /// Turns a block-store failure into the service's error.

@@ -12,7 +12,7 @@ use catalog::{Content, ListFilter, Replica};
 use domain::{Kind, Resource, Result};
 use tokio_util::sync::CancellationToken;
 
-use crate::error::{blocks as store_error, catalog as db};
+use crate::error::{blocks as store_error, catalog as db, is_stale};
 use crate::resources::PAGE_ITEMS_MAX;
 use crate::{Engine, rules};
 
@@ -93,8 +93,14 @@ impl Engine {
                 for row in &page.items {
                     if self.is_expired(row).await? {
                         rules::check_protected(row, self.now_ms())?;
-                        self.remove(row).await?;
-                        removed += 1;
+                        match self.remove(row, None).await {
+                            // It was restored at the last moment.
+                            Err(error) if is_stale(&error) => {}
+                            other => {
+                                other?;
+                                removed += 1;
+                            }
+                        }
                     }
                 }
                 after = page.next;

@@ -12,7 +12,7 @@ use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
-use crate::error::catalog as db;
+use crate::error::{catalog as db, is_stale};
 use crate::resources::action;
 use crate::{Ctx, Engine};
 
@@ -52,10 +52,13 @@ impl Engine {
             let held = op.resource.subscription();
             held.eq_ignore_ascii_case(subscription)
         };
-        if let Some(operation) = found.filter(is_here) {
+        if let Some(mut operation) = found.filter(is_here) {
             let scope = operation.resource.to_string();
             for action in poll_actions(&operation) {
                 if self.authorize(ctx, &action, &scope).await.is_ok() {
+                    if operation.state == OperationState::Canceled {
+                        operation.error.get_or_insert_with(preempted);
+                    }
                     return Ok(operation);
                 }
             }
@@ -274,7 +277,11 @@ impl Engine {
         if !ended {
             return Ok(());
         }
-        if let Some(mut row) = tx.load(&operation.resource).await.map_err(db)? {
+        let waiting = tx.open_operation_of(&operation.resource).await;
+        // A later write that waits keeps the row at work.
+        if waiting.map_err(db)?.is_none()
+            && let Some(mut row) = tx.load(&operation.resource).await.map_err(db)?
+        {
             row.state = domain::ProvisioningState::Failed;
             tx.update(&mut row).await.map_err(db)?;
         }
@@ -294,7 +301,15 @@ fn poll_actions(operation: &Operation) -> Vec<String> {
     }
 }
 
+/// Why an operation was canceled: clients show nothing of a status without an error.
+fn preempted() -> Error {
+    Error::conflict(
+        "OperationPreempted",
+        "Operation execution has been preempted by a more recent operation.",
+    )
+}
+
 /// Whether the same work may succeed a moment later without anyone changing anything.
 fn is_passing(error: &Error) -> bool {
-    matches!(error.kind, ErrorKind::Unavailable | ErrorKind::Overtaken)
+    error.kind == ErrorKind::Unavailable || is_stale(error)
 }

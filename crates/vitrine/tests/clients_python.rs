@@ -1,4 +1,4 @@
-//! The whole thread with the real Azure SDK for Python; `clients/python/thread.py` has the steps.
+//! Galleries with the real Azure SDK for Python; the scripts in `clients/python` have the steps.
 
 mod real_client;
 
@@ -6,4 +6,10 @@ mod real_client;
 async fn the_python_sdk_goes_the_whole_thread() {
     let python = real_client::from_environment("VITRINE_TEST_PYTHON");
     real_client::run(&python, "python/thread.py", &[]).await;
+}
+
+#[tokio::test]
+async fn the_python_sdk_works_at_every_api_version_it_has_models_for() {
+    let python = real_client::from_environment("VITRINE_TEST_PYTHON");
+    real_client::run(&python, "python/old_versions.py", &[]).await;
 }

@@ -86,7 +86,7 @@ async fn a_disk_is_uploaded_and_read_back_as_a_vhd_through_its_urls() {
     put(&world, &url, SIZE, &[0; 512])
         .await
         .expect_error(400, "InvalidInput");
-    let footer = disk::vhd::footer((5 << 20), [1; 16], 0);
+    let footer = disk::vhd::footer(5 << 20, [1; 16], 0);
     put(&world, &url, SIZE, &footer)
         .await
         .expect_error(400, "InvalidInput");

@@ -132,7 +132,8 @@ async fn writes_outside_the_rules_change_nothing() {
     let page = [9_u8; 512];
     let wrong_md5 = STANDARD.encode(Md5::digest(b"other"));
     let update = ("x-ms-page-write", "update");
-    let table: &[(&[(&str, &str)], u16, &str)] = &[
+    type Row = (&'static [(&'static str, &'static str)], u16, &'static str);
+    let table: &[Row] = &[
         (
             &[update, ("x-ms-range", "bytes=1-512")],
             400,

@@ -1,7 +1,7 @@
 //! Rot: a flipped bit or a cut file is found before it is served, and another store heals it.
 
 use std::collections::BTreeMap;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use uuid::Uuid;
@@ -88,7 +88,7 @@ fn in_room(disk: &CrashDisk, room: &str) -> Vec<PathBuf> {
         .collect()
 }
 
-fn rot(disk: &CrashDisk, path: &PathBuf, random: &mut Random) -> String {
+fn rot(disk: &CrashDisk, path: &Path, random: &mut Random) -> String {
     let mut what = String::new();
     disk.change(path, |bytes| {
         let place = random.below(bytes.len());

@@ -1,4 +1,10 @@
 //! What the tests of the store share: a disk in memory, and numbers that can be had again.
+#![allow(
+    dead_code,
+    clippy::unwrap_used,
+    clippy::allow_attributes,
+    reason = "one file for several tests, and a test fails by panicking"
+)]
 
 use disk::{DiskError, Extent, ExtentKind, Source};
 

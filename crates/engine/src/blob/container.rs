@@ -163,7 +163,8 @@ impl Engine {
         conditions
             .check_read(&container.etag, container.modified_ms)
             .map_err(|_| condition_not_met())?;
-        self.remove_container(session.region(), &container).await
+        self.remove_container(session.region(), &container, None)
+            .await
     }
 
     /// Lists a container's blobs.

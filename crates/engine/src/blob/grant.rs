@@ -9,7 +9,8 @@ use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use catalog::Grant;
 use disk::vhd::{FOOTER_BYTES, Footer, footer};
-use domain::{Error, ErrorKind, Resource, ResourceId, Result};
+use domain::operation::Operation;
+use domain::{Error, ErrorKind, Resource, Result};
 use serde_json::Value;
 use sha2::{Digest as _, Sha256};
 use subtle::ConstantTimeEq as _;
@@ -20,6 +21,7 @@ use super::page::{PAGE_BYTES_MAX, put_pages};
 use super::view::check_pages;
 use super::{Upload, View};
 use crate::Engine;
+use crate::deletion::check_lease;
 use crate::error::{blocks as store_error, catalog as db};
 
 /// Stands in the place of the account in such a URL.
@@ -84,10 +86,10 @@ impl DiskAccess {
 }
 
 impl Engine {
-    /// Returns a URL below `base_url` that reads or writes a disk until `expires_ms`.
+    /// Returns a URL below `base_url` that reads or writes the operation's disk until `expires_ms`.
     pub(crate) async fn grant_disk_access(
         &self,
-        disk: &ResourceId,
+        operation: &Operation,
         base_url: &str,
         write: bool,
         expires_ms: i64,
@@ -107,11 +109,12 @@ impl Engine {
         );
         let grant = Grant {
             token_hash,
-            resource: disk.clone(),
+            resource: operation.resource.clone(),
             write,
             expires_ms,
         };
         let mut tx = self.catalog().write().await.map_err(db)?;
+        check_lease(&mut tx, Some(operation)).await?;
         tx.put_grant(&grant).await.map_err(db)?;
         tx.commit().await.map_err(db)?;
         Ok(url)

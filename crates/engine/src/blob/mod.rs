@@ -23,7 +23,8 @@ mod view;
 
 use blocks::LayerId;
 use catalog::Container;
-use domain::{Error, ErrorKind, ResourceId, Result};
+use domain::operation::Operation;
+use domain::{Error, ErrorKind, Resource, ResourceId, Result};
 use uuid::Uuid;
 
 use self::locks::{BlobLocks, BlobUse};
@@ -125,15 +126,16 @@ impl Engine {
         })
     }
 
-    /// Removes every container and blob of an account.
-    pub(crate) async fn empty_storage_account(&self, account: &ResourceId) -> Result<()> {
-        let Some(row) = self.load_row(account).await? else {
-            return Ok(());
-        };
+    /// Removes every container and blob of an account, while `operation` holds its lease.
+    pub(crate) async fn empty_storage_account(
+        &self,
+        account: &Resource,
+        operation: Option<&Operation>,
+    ) -> Result<()> {
         loop {
             let mut read = self.catalog().read().await.map_err(db)?;
             let page = read
-                .list_containers(&account.key(), "", None, CONTAINERS_PAGE_ITEMS)
+                .list_containers(&account.id.key(), "", None, CONTAINERS_PAGE_ITEMS)
                 .await
                 .map_err(db)?;
             drop(read);
@@ -141,7 +143,8 @@ impl Engine {
                 return Ok(());
             }
             for container in page.items {
-                self.remove_container(&row.location, &container).await?;
+                self.remove_container(&account.location, &container, operation)
+                    .await?;
             }
         }
     }
@@ -161,8 +164,14 @@ impl Engine {
         tx.commit().await.map_err(db)
     }
 
-    async fn remove_container(&self, region: &str, container: &Container) -> Result<()> {
+    async fn remove_container(
+        &self,
+        region: &str,
+        container: &Container,
+        operation: Option<&Operation>,
+    ) -> Result<()> {
         let mut tx = self.catalog().write().await.map_err(db)?;
+        crate::deletion::check_lease(&mut tx, operation).await?;
         let layers = tx.delete_container(container).await.map_err(db)?;
         tx.commit().await.map_err(db)?;
         for (name, layer) in layers {

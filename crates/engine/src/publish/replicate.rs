@@ -12,7 +12,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::CapturedDisk;
 use crate::Engine;
-use crate::error::{blocks as store_error, catalog as db};
+use crate::error::{blocks as store_error, catalog as db, is_stale};
 
 /// How often a copy under way writes its bytes into the catalog.
 const REPORT_EVERY: Duration = Duration::from_millis(500);
@@ -35,6 +35,9 @@ impl Engine {
         let mut failed = Vec::new();
         for (region, outcome) in targets.iter().zip(outcomes) {
             if let Err(error) = outcome {
+                if !is_of_region(&error) {
+                    return Err(error);
+                }
                 tracing::warn!(resource.id = %version.id, region, %error, "replication failed");
                 failed.push(replication_failed(self.display_name(region), &error));
             }
@@ -250,6 +253,11 @@ fn pending(
         details: None,
         updated_ms: now_ms,
     })
+}
+
+/// Whether an error is a region's own; else the catalog or the lease is in trouble, and the work is begun again.
+fn is_of_region(error: &Error) -> bool {
+    !is_stale(error) && !["Interrupted", "ServiceUnavailable"].contains(&error.code.as_ref())
 }
 
 /// The operation's error for a region that did not complete. Source: `API.md` 5.4.

@@ -389,13 +389,6 @@ impl World {
             .await
             .unwrap();
     }
-
-    /// Whether a region's store holds all of a manifest.
-    pub async fn holds(&self, region: &str, manifest: &str) -> bool {
-        let manifest: ManifestId = manifest.parse().unwrap();
-        let store = self.engine.store(region).await.unwrap();
-        store.has_manifest(manifest).await.unwrap()
-    }
 }
 
 /// A closed gallery.

@@ -4,5 +4,9 @@
 mod world;
 
 mod crash;
+mod operations;
 mod overtaken;
+mod quotas;
+mod regions;
 mod soft_delete;
+mod sources;

@@ -23,6 +23,7 @@ const LEAF: u64 = LEAF_BYTES as u64;
 #[derive(clap::Args)]
 pub struct Args {
     /// The version: GALLERY/IMAGE/VERSION
+    #[arg(id = "name", value_name = "VERSION")]
     version: VersionName,
     /// The file to write
     file: PathBuf,

@@ -38,6 +38,19 @@ impl Route {
     }
 }
 
+/// The audience of tokens for blobs.
+const STORAGE: Option<&str> = Some("https://storage.azure.com");
+
+/// A service principal that is signed in.
+pub struct Principal {
+    /// A client signed in as it.
+    pub arm: Arm,
+    /// Its token for blobs.
+    pub blob_token: String,
+    /// Its client id.
+    pub id: String,
+}
+
 /// The first tenant with one of everything, and its owner.
 pub struct Estate {
     /// The server.
@@ -210,33 +223,51 @@ impl Estate {
         all
     }
 
-    /// Makes a service principal without roles and signs in as it; returns its client id too.
-    pub async fn principal(&self, name_and_options: &str) -> (Arm, String) {
+    /// Makes a service principal without roles and signs in as it.
+    pub async fn principal(&self, name_and_options: &str) -> Principal {
         let made = format!("principal create-service-principal {name_and_options}");
         let made = verb(&self.server, &made);
         let text = |name: &str| {
-            made[name]
-                .as_str()
-                .unwrap_or_else(|| panic!("{name}: {made}"))
+            let found = made[name].as_str();
+            found.unwrap_or_else(|| panic!("{name}: {made}")).to_owned()
         };
-        let token = self.token(text("tenantId"), text("clientId"), text("secret"), None);
-        let client = self.owner.with_token(&token.await);
-        (client, text("clientId").to_owned())
+        let (tenant, id, secret) = (text("tenantId"), text("clientId"), text("secret"));
+        let token = self.token(&tenant, &id, &secret, None).await;
+        let blob_token = self.token(&tenant, &id, &secret, STORAGE).await;
+        Principal {
+            arm: self.owner.with_token(&token),
+            blob_token,
+            id,
+        }
     }
 
-    /// Makes another tenant with a subscription; returns the owner's client and the subscription's path.
-    pub async fn stranger(&self) -> (Arm, String) {
+    /// Makes another tenant with a subscription; returns its owner and the subscription's path.
+    pub async fn stranger(&self) -> (Principal, String) {
         verb(
             &self.server,
             "tenant create --name Other --domain other.example",
         );
-        let (client, id) = self.principal("stranger --tenant other.example").await;
-        let own = format!("subscription create --name Other --tenant other.example --owner {id}");
+        let owner = self.principal("stranger --tenant other.example").await;
+        let own = format!(
+            "subscription create --name Other --tenant other.example --owner {}",
+            owner.id
+        );
         let own = verb(&self.server, &own);
         let own = own["subscriptionId"]
             .as_str()
             .expect("a subscription has an id");
-        (client, format!("/subscriptions/{own}"))
+        (owner, format!("/subscriptions/{own}"))
+    }
+
+    /// Returns the owner's tokens: for the gallery and for blobs.
+    pub async fn owner_tokens(&self) -> [String; 2] {
+        let credential = |name: &str| self.server.credential(name);
+        let (tenant, client) = (credential("tenantId"), credential("clientId"));
+        let secret = credential("clientSecret");
+        [
+            self.token(&tenant, &client, &secret, None).await,
+            self.token(&tenant, &client, &secret, STORAGE).await,
+        ]
     }
 
     /// Returns a token for the gallery, or for another audience.
@@ -264,11 +295,7 @@ impl Estate {
 
     /// Puts a small VHD into a blob of the first tenant's account; returns its URL.
     pub async fn upload_blob(&self) -> String {
-        let credential = |name: &str| self.server.credential(name);
-        let (tenant, client) = (credential("tenantId"), credential("clientId"));
-        let secret = credential("clientSecret");
-        let audience = Some("https://storage.azure.com");
-        let token = self.token(&tenant, &client, &secret, audience).await;
+        let [_, token] = self.owner_tokens().await;
         let container = format!("{}/blob/{MARK}account/images", self.server.endpoint());
         let blob = format!("{container}/disk.vhd");
         let footer = disk::vhd::footer(1 << 20, [7; 16], 0).to_vec();

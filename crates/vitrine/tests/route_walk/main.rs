@@ -3,9 +3,10 @@
 //! The table comes from `vitrine routes`, so a new route is walked without a word here: parameters
 //! that `estate` knows get the names of real resources, others get a name that nothing has.
 
+mod blobs;
 mod estate;
 
-use estate::{API_VERSION, Estate, GALLERY, GROUP, MARK, Route, marked_words, verb};
+use estate::{API_VERSION, Estate, GALLERY, GROUP, MARK, Principal, Route, marked_words, verb};
 use serde_json::{Value, json};
 use testkit::{Answer, Arm, DISK_VERSION, GALLERY_VERSION, GROUP_VERSION};
 
@@ -97,6 +98,7 @@ async fn a_principal_of_another_tenant_gets_nothing_of_the_first_one() {
     let estate = Estate::new().await;
     let before = estate.everything().await;
     let (stranger, own) = estate.stranger().await;
+    let stranger = stranger.arm;
     let shown = stranger
         .send("GET", "/subscriptions", API_VERSION, None)
         .await;
@@ -120,7 +122,7 @@ async fn a_principal_of_another_tenant_gets_nothing_of_the_first_one() {
 async fn a_principal_without_roles_is_refused_everywhere() {
     let estate = Estate::new().await;
     let before = estate.everything().await;
-    let (nobody, _) = estate.principal("nobody").await;
+    let nobody = estate.principal("nobody").await.arm;
     walk_refused(&estate, &nobody).await;
     let shown = nobody
         .send("GET", "/subscriptions", API_VERSION, None)
@@ -159,7 +161,9 @@ fn line(route: &Route, answer: &Answer) -> String {
 #[tokio::test]
 async fn a_reader_reads_everything_and_changes_and_opens_nothing() {
     let estate = Estate::new().await;
-    let (reader, id) = estate.principal("reader").await;
+    let Principal {
+        arm: reader, id, ..
+    } = estate.principal("reader").await;
     let scope = estate.server.subscription();
     verb(
         &estate.server,
@@ -245,7 +249,10 @@ async fn a_body_that_names_content_of_others_makes_nothing_of_it() {
     let estate = Estate::new().await;
     let blob = estate.upload_blob().await;
     let (stranger, own) = estate.stranger().await;
-    let (builder, id) = estate.principal("builder").await;
+    let stranger = stranger.arm;
+    let Principal {
+        arm: builder, id, ..
+    } = estate.principal("builder").await;
     let open = estate.fill(GROUP).replace(MARK, "open");
     let here = json!({ "location": "eastus" });
     estate
@@ -375,7 +382,9 @@ async fn the_walk_asks_for_what_is_there() {
 #[tokio::test]
 async fn a_contributor_of_one_group_works_there_to_the_end_and_nowhere_else() {
     let estate = Estate::new().await;
-    let (builder, id) = estate.principal("builder").await;
+    let Principal {
+        arm: builder, id, ..
+    } = estate.principal("builder").await;
     let group = estate.fill(GROUP).replace(MARK, "open");
     let here = json!({ "location": "eastus" });
     estate
