@@ -10,8 +10,8 @@ use axum::http::Method;
 use domain::{Kind, Result};
 
 use crate::handlers::{
-    care, disk, gallery, group, lock, operation, provider, resource, role, storage_account,
-    subscription, tags,
+    activity, care, disk, gallery, group, lock, operation, provider, resource, role, shared,
+    storage_account, subscription, tags,
 };
 use crate::reply::Reply;
 use crate::request::Request;
@@ -73,6 +73,8 @@ impl Routes {
         routes.add_verbs();
         routes.add_operations();
         routes.add_access();
+        routes.add_shared();
+        routes.add_activity();
         routes
     }
 
@@ -315,6 +317,52 @@ impl Routes {
         }
     }
 
+    fn add_activity(&mut self) {
+        const T: &str = "Microsoft.Insights/eventtypes";
+        self.add(
+            Method::GET,
+            "/subscriptions/{subscription}/providers/Microsoft.Insights/eventtypes/management/values",
+            T,
+            |r| Box::pin(activity::list(r)),
+        );
+    }
+
+    fn add_shared(&mut self) {
+        const L: &str =
+            "/subscriptions/{subscription}/providers/Microsoft.Compute/locations/{location}";
+        const S: &str = "Microsoft.Compute/locations/sharedGalleries";
+        const C: &str = "Microsoft.Compute/locations/communityGalleries";
+        const G: &str = "Microsoft.ResourceGraph/resources";
+        let all = format!("{L}/sharedGalleries");
+        self.add(Method::GET, &all, S, |r| Box::pin(shared::list(r)));
+        let doors = [
+            (S, format!("{all}/{{uniqueName}}")),
+            (C, format!("{L}/communityGalleries/{{publicName}}")),
+        ];
+        for (type_name, one) in doors {
+            let images = format!("{one}/images");
+            let image = format!("{images}/{{image}}");
+            let versions = format!("{image}/versions");
+            let version = format!("{versions}/{{version}}");
+            let rows: [(&str, Handler); 5] = [
+                (&one, |r| Box::pin(shared::gallery(r))),
+                (&images, |r| Box::pin(shared::images(r))),
+                (&image, |r| Box::pin(shared::image(r))),
+                (&versions, |r| Box::pin(shared::versions(r))),
+                (&version, |r| Box::pin(shared::version(r))),
+            ];
+            for (path, handler) in rows {
+                self.add(Method::GET, path, type_name, handler);
+            }
+        }
+        self.add(
+            Method::POST,
+            "/providers/Microsoft.ResourceGraph/resources",
+            G,
+            |r| Box::pin(shared::query(r)),
+        );
+    }
+
     fn add_roles(&mut self, scope: &str) {
         const D: &str = "Microsoft.Authorization/roleDefinitions";
         const A: &str = "Microsoft.Authorization/roleAssignments";
@@ -370,7 +418,9 @@ impl Route {
 
 impl Segment {
     fn parse(text: &str) -> Self {
-        const NAMES: [&str; 15] = [
+        const NAMES: [&str; 17] = [
+            "uniqueName",
+            "publicName",
             "assignment",
             "definition",
             "lock",

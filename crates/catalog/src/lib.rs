@@ -6,6 +6,7 @@
 //! never fails half-way. What was committed survives a power cut (`synchronous = FULL`).
 
 mod access;
+mod audit;
 mod blob_writes;
 mod claims;
 mod dialect;
@@ -19,6 +20,7 @@ mod sign_in;
 mod storage;
 mod store;
 
+pub use audit::AuditFilter;
 pub use blob_writes::CommittedBlock;
 pub use domain::role_assignment::RoleAssignment;
 pub use error::{CatalogError, Kind};

@@ -10,6 +10,7 @@ use crate::plan::{
     start, take, text, word,
 };
 use crate::resource::Document;
+use crate::shared_image::{Door, SharedImageId};
 use crate::{Error, Kind, Resource, ResourceId, Result};
 
 pub use access::{
@@ -276,7 +277,7 @@ fn check_creation(creation: &Document, option: &str, sent: &Document) -> Result<
     }
 }
 
-/// One of three forms names the image; images of others are not known to this installation's disks yet.
+/// One of three forms names the image; whether it may be used is decided where the catalog is.
 fn check_image(creation: &Document) -> Result<()> {
     const TARGET: &str = "disk.properties.creationData.galleryImageReference";
     let reference = creation
@@ -300,11 +301,18 @@ fn check_image(creation: &Document) -> Result<()> {
     if lun.is_some_and(|lun| lun < 0) {
         return Err(invalid());
     }
-    if *forms[0] != "id" {
-        return Err(
-            Error::not_found("NotFound", format!("Resource {id} is not found."))
-                .at("imageReference"),
-        );
+    let door = match *forms[0] {
+        "sharedGalleryImageId" => Some(Door::Shared),
+        "communityGalleryImageId" => Some(Door::Community),
+        _ => None,
+    };
+    if let Some(door) = door {
+        let parsed = SharedImageId::parse(id)?;
+        return if parsed.door == door {
+            Ok(())
+        } else {
+            Err(invalid())
+        };
     }
     let kind = ResourceId::parse(id).map_err(|_| invalid())?.kind();
     if matches!(kind, Some(Kind::Image | Kind::ImageVersion)) {

@@ -4,6 +4,7 @@
 //! decisions go out as values or as an [`Error`] that a person can act on. Every other crate may
 //! import this one; this one imports none of them.
 
+pub mod audit;
 pub mod directory;
 pub mod disk;
 pub mod error;
@@ -25,6 +26,7 @@ pub mod role;
 pub mod role_assignment;
 pub mod role_definition;
 pub mod scope;
+pub mod shared_image;
 pub mod sharing;
 pub mod storage_account;
 

@@ -11,6 +11,7 @@ use domain::{Error, Kind, ProvisioningState, Resource, ResourceId, Result};
 use serde_json::{Value, json};
 use uuid::Uuid;
 
+use crate::audit::{self, Deed};
 use crate::deletion::check_lease;
 use crate::error::{blocks as store_error, catalog as db};
 use crate::operations::Outcome;
@@ -266,7 +267,7 @@ impl Engine {
 
     async fn access_operation(
         &self,
-        _ctx: &Ctx,
+        ctx: &Ctx,
         id: &ResourceId,
         work: Work,
         step: Value,
@@ -287,7 +288,18 @@ impl Engine {
                 "Access",
             ));
         }
+        let before = audit::of_row(&row);
         decide(&mut row)?;
+        let deed = Deed {
+            action: match work {
+                Work::BeginAccess => "Microsoft.Compute/disks/beginGetAccess/action",
+                _ => "Microsoft.Compute/disks/endGetAccess/action",
+            },
+            scope: &row.id.to_string(),
+            before,
+            after: audit::of_row(&row),
+        };
+        self.audit(&mut tx, ctx, deed).await?;
         tx.update(&mut row).await.map_err(db)?;
         let operation = new_operation(Kind::Disk, work, &row, now_ms, step);
         tx.insert_operation(&operation).await.map_err(db)?;

@@ -6,6 +6,7 @@
 //! only recovery path.
 
 pub mod access;
+mod audit;
 pub mod blob;
 pub mod care;
 pub mod clock;
@@ -25,6 +26,7 @@ mod role_assignment;
 mod role_definition;
 mod rules;
 pub mod settings;
+mod shared;
 mod sharing;
 mod state;
 mod storage_account;
@@ -32,6 +34,7 @@ mod subscription;
 mod tags;
 mod vhd_source;
 
+pub use audit::{ActivityFilter, AuditReport};
 pub use blocks::{ContentHasher, LEAF_BYTES, Location};
 pub use catalog::ListFilter;
 pub use clock::Clock;
@@ -40,6 +43,7 @@ pub use resources::{Accepted, DeleteOptions, PAGE_ITEMS_MAX};
 pub use role_assignment::{AssignmentFilter, PutAssignment};
 pub use role_definition::{DefinitionFilter, RoleView};
 pub use settings::{RegionSettings, Settings};
+pub use shared::{Place, SeenGallery};
 pub use state::Engine;
 pub use storage_account::storage_account_view;
 pub use tags::TagChange;

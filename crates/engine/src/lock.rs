@@ -7,7 +7,7 @@ use serde_json::Value;
 
 use crate::error::catalog as db;
 use crate::role_assignment::existing_scope;
-use crate::{Ctx, Engine};
+use crate::{Ctx, Engine, audit};
 
 const READ: &str = "Microsoft.Authorization/locks/read";
 const WRITE: &str = "Microsoft.Authorization/locks/write";
@@ -51,6 +51,13 @@ impl Engine {
         let stored = tx.load_lock(&scope, name).await.map_err(db)?;
         let lock = plan_put(&scope, name, body, self.now_ms(), stored.as_ref())?;
         tx.put_lock(&lock).await.map_err(db)?;
+        let done = audit::Deed {
+            action: WRITE,
+            scope: &id_at(&lock.shown_scope, &lock.name),
+            before: stored.as_ref().map(said).unwrap_or_default(),
+            after: said(&lock),
+        };
+        self.audit(&mut tx, ctx, done).await?;
         tx.commit().await.map_err(db)?;
         Ok((lock, stored.is_none()))
     }
@@ -60,10 +67,29 @@ impl Engine {
         let scope = domain::scope::clean(scope)?;
         self.authorize(ctx, DELETE, &scope).await?;
         let mut tx = self.catalog().write().await.map_err(db)?;
+        let stored = tx.load_lock(&scope, name).await.map_err(db)?;
         let was_there = tx.delete_lock(&scope, name).await.map_err(db)?;
+        if let Some(lock) = &stored {
+            let done = audit::Deed {
+                action: DELETE,
+                scope: &id_at(&lock.shown_scope, &lock.name),
+                before: said(lock),
+                after: String::new(),
+            };
+            self.audit(&mut tx, ctx, done).await?;
+        }
         tx.commit().await.map_err(db)?;
         Ok(was_there)
     }
+}
+
+/// Returns the digest of a lock for the audit.
+fn said(lock: &Lock) -> String {
+    audit::digest(&format!("{lock:?}"))
+}
+
+fn id_at(scope: &str, name: &str) -> String {
+    format!("{scope}/providers/Microsoft.Authorization/locks/{name}")
 }
 
 /// Refuses a deed that a lock forbids; in the transaction of the deed.

@@ -4,12 +4,12 @@
 //! (row, claims, operation), ring the bell. Nothing here knows a kind; kinds differ in `rules`.
 
 use catalog::{ListFilter, Page, Tx};
-use domain::lock::Deed;
 use domain::operation::{Family, Operation, OperationState, Work};
 use domain::{Error, Kind, ProvisioningState, Resource, ResourceId, Result};
 use serde_json::{Value, json};
 use uuid::Uuid;
 
+use crate::audit::{self, Deed};
 use crate::error::catalog as db;
 use crate::{Ctx, Engine, lock, rules};
 
@@ -110,7 +110,7 @@ impl Engine {
         let kind = id.kind().ok_or_else(|| not_found(id))?;
         let now_ms = self.now_ms();
         let mut tx = self.catalog().write().await.map_err(db)?;
-        lock::check(&mut tx, Deed::Write, &id.to_string()).await?;
+        lock::check(&mut tx, domain::lock::Deed::Write, &id.to_string()).await?;
         check_parents(&mut tx, id).await?;
         let stored = tx.load(id).await.map_err(db)?;
         if verb == Verb::Patch && stored.is_none() {
@@ -143,6 +143,15 @@ impl Engine {
             rules::claim_names(&mut tx, &planned.resource).await?;
         }
         planned.resource.changed_ms = now_ms;
+        let before = stored.as_ref().map(audit::of_row).unwrap_or_default();
+        let scope = planned.resource.id.to_string();
+        let deed = Deed {
+            action: &action(id, "write"),
+            scope: &scope,
+            before,
+            after: audit::of_row(&planned.resource),
+        };
+        self.audit(&mut tx, ctx, deed).await?;
         if is_created {
             tx.insert(&planned.resource).await.map_err(db)?;
         } else {
@@ -179,7 +188,7 @@ impl Engine {
         let Some(mut row) = tx.load(id).await.map_err(db)? else {
             return Ok(None);
         };
-        lock::check(&mut tx, Deed::Delete, &id.to_string()).await?;
+        lock::check(&mut tx, domain::lock::Deed::Delete, &id.to_string()).await?;
         if kind != Kind::ResourceGroup {
             rules::check_delete(&mut tx, &row, now_ms).await?;
         }
@@ -194,6 +203,13 @@ impl Engine {
             }));
         }
         tx.cancel_operations_of(id, now_ms).await.map_err(db)?;
+        let deed = Deed {
+            action: &action(id, "delete"),
+            scope: &row.id.to_string(),
+            before: audit::of_row(&row),
+            after: String::new(),
+        };
+        self.audit(&mut tx, ctx, deed).await?;
         row.state = ProvisioningState::Deleting;
         tx.update(&mut row).await.map_err(db)?;
         let step = json!({ "bypassSoftDelete": options.bypass_soft_delete });

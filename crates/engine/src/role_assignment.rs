@@ -5,6 +5,7 @@ use domain::role_assignment::{plan_put, read as read_body, read_name};
 use domain::{Error, ErrorKind, ResourceId, Result};
 use serde_json::Value;
 
+use crate::audit::{Deed, digest};
 use crate::error::catalog as db;
 use crate::identity::with_groups;
 use crate::resources::not_found;
@@ -137,6 +138,13 @@ impl Engine {
             }
             _ => tx.put_role_assignment(&planned).await.map_err(db)?,
         }
+        let deed = Deed {
+            action: WRITE,
+            scope: &id_of(&planned),
+            before: stored.as_ref().map(said).unwrap_or_default(),
+            after: said(&planned),
+        };
+        self.audit(&mut tx, ctx, deed).await?;
         tx.commit().await.map_err(db)?;
         self.forget_principals();
         Ok(PutAssignment {
@@ -161,10 +169,30 @@ impl Engine {
         };
         crate::lock::check(&mut tx, domain::lock::Deed::Delete, &found.shown_scope).await?;
         tx.delete_role_assignment(&id).await.map_err(db)?;
+        let deed = Deed {
+            action: DELETE,
+            scope: &id_of(&found),
+            before: said(&found),
+            after: String::new(),
+        };
+        self.audit(&mut tx, ctx, deed).await?;
         tx.commit().await.map_err(db)?;
         self.forget_principals();
         Ok(Some(found))
     }
+}
+
+/// Returns the digest of an assignment for the audit.
+fn said(assignment: &RoleAssignment) -> String {
+    digest(&format!("{assignment:?}"))
+}
+
+fn id_of(assignment: &RoleAssignment) -> String {
+    format!(
+        "{}/providers/Microsoft.Authorization/roleAssignments/{}",
+        assignment.shown_scope.trim_end_matches('/'),
+        assignment.id
+    )
 }
 
 /// Returns an assignment at exactly this scope, when its principal is of the caller's tenant.

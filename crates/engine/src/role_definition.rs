@@ -5,6 +5,7 @@ use domain::role_definition::{CustomRole, Writer, has_assignments, plan_put, rea
 use domain::{Error, Result};
 use serde_json::Value;
 
+use crate::audit::{Deed, digest};
 use crate::error::catalog as db;
 use crate::{Ctx, Engine};
 
@@ -126,6 +127,14 @@ impl Engine {
                 "The role definition ID is in use. Use another ID.",
             ));
         }
+        let stored = others.iter().find(|o| o.role.id == planned.role.id);
+        let deed = Deed {
+            action: WRITE,
+            scope: &id_at(&scope, &planned.role.id),
+            before: stored.map(said).unwrap_or_default(),
+            after: said(&planned),
+        };
+        self.audit(&mut tx, ctx, deed).await?;
         tx.commit().await.map_err(db)?;
         self.forget_principals();
         Ok(planned)
@@ -161,6 +170,13 @@ impl Engine {
             return Err(has_assignments(&id));
         }
         tx.delete_role_definition(tenant, &id).await.map_err(db)?;
+        let deed = Deed {
+            action: DELETE,
+            scope: &id_at(&scope, &id),
+            before: said(&found),
+            after: String::new(),
+        };
+        self.audit(&mut tx, ctx, deed).await?;
         tx.commit().await.map_err(db)?;
         self.forget_principals();
         Ok(Some(found))
@@ -172,6 +188,18 @@ impl Engine {
         }
         Ok(())
     }
+}
+
+/// Returns the digest of a role for the audit.
+fn said(role: &CustomRole) -> String {
+    digest(&format!("{:?}", (&role.role, &role.assignable_scopes)))
+}
+
+fn id_at(scope: &str, id: &str) -> String {
+    format!(
+        "{}/providers/Microsoft.Authorization/roleDefinitions/{id}",
+        scope.trim_end_matches('/')
+    )
 }
 
 /// Returns a built-in role, or one of the tenant's own.

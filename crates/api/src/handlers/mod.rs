@@ -1,5 +1,6 @@
 //! One room per resource; a handler is named after its verb.
 
+pub(crate) mod activity;
 pub(crate) mod care;
 pub(crate) mod disk;
 pub(crate) mod gallery;
@@ -11,6 +12,7 @@ pub(crate) mod provider;
 pub(crate) mod resource;
 pub(crate) mod role;
 pub(crate) mod scope;
+pub(crate) mod shared;
 pub(crate) mod storage_account;
 pub(crate) mod subscription;
 pub(crate) mod tags;
