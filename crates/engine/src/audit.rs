@@ -71,6 +71,24 @@ impl Engine {
         self.append(tx, ctx, deed, "").await
     }
 
+    /// Adds a change of a resource to the chain, in the transaction that makes it.
+    pub(crate) async fn audit_row(
+        &self,
+        tx: &mut Tx,
+        ctx: &Ctx,
+        action: &str,
+        before: Option<&Resource>,
+        after: &Resource,
+    ) -> Result<()> {
+        let deed = Deed {
+            action,
+            scope: &after.id.to_string(),
+            before: before.map(of_row).unwrap_or_default(),
+            after: of_row(after),
+        };
+        self.audit(tx, ctx, deed).await
+    }
+
     /// Adds a refused attempt to the chain; a failure to do so is logged and changes no answer.
     pub async fn audit_refusal(&self, ctx: &Ctx, action: &str, scope: &str, error: &Error) {
         let deed = Deed {

@@ -143,15 +143,9 @@ impl Engine {
             rules::claim_names(&mut tx, &planned.resource).await?;
         }
         planned.resource.changed_ms = now_ms;
-        let before = stored.as_ref().map(audit::of_row).unwrap_or_default();
-        let scope = planned.resource.id.to_string();
-        let deed = Deed {
-            action: &action(id, "write"),
-            scope: &scope,
-            before,
-            after: audit::of_row(&planned.resource),
-        };
-        self.audit(&mut tx, ctx, deed).await?;
+        let deed = action(id, "write");
+        self.audit_row(&mut tx, ctx, &deed, stored.as_ref(), &planned.resource)
+            .await?;
         if is_created {
             tx.insert(&planned.resource).await.map_err(db)?;
         } else {

@@ -162,3 +162,101 @@ fn locks(az: &Az<'_>, gallery: &str) {
     az.json(&[&["lock", "delete", "-n", "keep", "-g", "rg"][..], &resource].concat());
     az.json(&["sig", "delete", "-g", "rg", "-r", "sig"]);
 }
+
+#[test]
+fn az_lists_what_is_shared_what_is_public_and_what_happened() {
+    let server = start(Options::new(BINARY));
+    let az = Az::connect(&server);
+    az.json(&["group", "create", "-n", "rg", "-l", "eastus"]);
+    let sig = ["-g", "rg", "-r", "sig"];
+    az.json(&[&["sig", "create", "--permissions", "groups"][..], &sig].concat());
+    let identity = [
+        "-i",
+        "d",
+        "--publisher",
+        "p",
+        "--offer",
+        "o",
+        "--sku",
+        "s",
+        "--os-type",
+        "linux",
+    ];
+    let definition = [&["sig", "image-definition", "create"][..], &sig, &identity].concat();
+    az.json(&definition);
+    az.json(&[
+        "disk",
+        "create",
+        "-g",
+        "rg",
+        "-n",
+        "source",
+        "--size-gb",
+        "1",
+    ]);
+    let source = format!(
+        "{}/resourceGroups/rg/providers/Microsoft.Compute/disks/source",
+        server.subscription()
+    );
+    let version = ["-i", "d", "-e", "1.0.0", "--os-snapshot", &source];
+    az.json(&[&["sig", "image-version", "create"][..], &sig, &version].concat());
+    let own = server.credential("subscriptionId");
+    assert_eq!(count(&az.json(&["sig", "list-shared", "-l", "eastus"])), 0);
+    az.json(
+        &[
+            &["sig", "share", "add", "--subscription-ids", &own][..],
+            &sig,
+        ]
+        .concat(),
+    );
+    let shared = az.json(&["sig", "list-shared", "-l", "eastus"]);
+    assert_eq!(count(&shared), 1, "{shared}");
+    let name = member(&shared, "/0/name");
+    let place = ["-l", "eastus", "--gallery-unique-name", name];
+    let shown = az.json(&[&["sig", "show-shared"][..], &place].concat());
+    assert_eq!(
+        member(&shown, "/uniqueId"),
+        format!("/SharedGalleries/{name}")
+    );
+    let images = az.json(&[&["sig", "image-definition", "list-shared"][..], &place].concat());
+    assert_eq!(count(&images), 1, "{images}");
+    let versions = [
+        &["sig", "image-version", "list-shared", "-i", "d"][..],
+        &place,
+    ]
+    .concat();
+    assert_eq!(count(&az.json(&versions)), 1);
+    let image = format!("/SharedGalleries/{name}/Images/d/Versions/latest");
+    az.json(&[
+        "disk",
+        "create",
+        "-g",
+        "rg",
+        "-n",
+        "made",
+        "--gallery-image-reference",
+        &image,
+    ]);
+    let community = az.json(&["sig", "list-community", "-l", "eastus"]);
+    assert_eq!(count(&community), 0, "{community}");
+    let log = az.json(&[
+        "monitor",
+        "activity-log",
+        "list",
+        "-g",
+        "rg",
+        "--offset",
+        "1h",
+    ]);
+    assert!(count(&log) >= 6, "{log}");
+    let failed = az.json(&[
+        "monitor",
+        "activity-log",
+        "list",
+        "--status",
+        "Failed",
+        "--offset",
+        "1h",
+    ]);
+    assert_eq!(count(&failed), 0, "{failed}");
+}
