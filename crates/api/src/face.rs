@@ -4,12 +4,13 @@
 //! order for all, so no route can forget a step.
 
 use axum::body::Body;
-use axum::extract::State;
+use axum::extract::{ConnectInfo, State};
 use axum::http::{HeaderMap, HeaderName, HeaderValue, Method, Response, header};
 use bytes::Bytes;
 use domain::{Error, ErrorKind, Result};
 use engine::Ctx;
 use percent_encoding::percent_decode_str;
+use std::net::SocketAddr;
 use std::time::Duration;
 use uuid::Uuid;
 
@@ -88,8 +89,19 @@ async fn handle(state: ApiState, request: axum::extract::Request, ids: &Ids) -> 
         api_version: api_version.to_string(),
         base_url: base_url(&parts.headers, &parts.uri),
         correlation_id: ids.correlation,
+        client: parts
+            .extensions
+            .get::<ConnectInfo<SocketAddr>>()
+            .map(|peer| peer.0.ip().to_canonical().to_string())
+            .unwrap_or_default(),
     };
-    handler(Request {
+    let asked = Asked {
+        action: action(type_name, &parts.method, &path),
+        is_read: matches!(parts.method, Method::GET | Method::HEAD),
+        path: path.clone(),
+        ctx: ctx.clone(),
+    };
+    let outcome = handler(Request {
         engine: state.engine.clone(),
         ctx,
         path,
@@ -98,11 +110,53 @@ async fn handle(state: ApiState, request: axum::extract::Request, ids: &Ids) -> 
         body,
         raw_query,
     })
-    .await
+    .await;
+    if let Err(error) = &outcome
+        && asked.is_worth_recording(error)
+    {
+        state
+            .engine
+            .audit_refusal(&asked.ctx, &asked.action, &asked.path, error)
+            .await;
+    }
+    outcome
+}
+
+/// What was asked, for the audit.
+struct Asked {
+    action: String,
+    is_read: bool,
+    path: String,
+    ctx: Ctx,
+}
+
+impl Asked {
+    /// Every refused write, and every read that the caller has no right to.
+    fn is_worth_recording(&self, error: &Error) -> bool {
+        match error.kind {
+            ErrorKind::Internal | ErrorKind::Unavailable | ErrorKind::Overtaken => false,
+            ErrorKind::Forbidden => true,
+            _ => !self.is_read,
+        }
+    }
+}
+
+/// Returns the action that a request asks for, as roles name it.
+fn action(type_name: &str, method: &Method, path: &str) -> String {
+    let verb = match *method {
+        Method::GET | Method::HEAD => "read".to_owned(),
+        Method::DELETE => "delete".to_owned(),
+        Method::POST => {
+            let last = path.rsplit('/').next().unwrap_or_default();
+            format!("{last}/action")
+        }
+        _ => "write".to_owned(),
+    };
+    format!("{type_name}/{verb}")
 }
 
 /// Decodes a path and collapses empty segments; `az lock` sends double slashes.
-fn clean_path(raw: &str) -> Result<String> {
+pub(crate) fn clean_path(raw: &str) -> Result<String> {
     let decoded = percent_decode_str(raw)
         .decode_utf8()
         .map_err(|_| Error::bad_request("The path is not valid UTF-8."))?;
@@ -119,7 +173,7 @@ fn clean_path(raw: &str) -> Result<String> {
     Ok(clean)
 }
 
-fn parse_query(raw: &str) -> Result<Vec<(String, String)>> {
+pub(crate) fn parse_query(raw: &str) -> Result<Vec<(String, String)>> {
     let mut options = Vec::new();
     for pair in raw.split('&').filter(|p| !p.is_empty()) {
         let (name, value) = pair.split_once('=').unwrap_or((pair, ""));
@@ -135,7 +189,7 @@ fn parse_query(raw: &str) -> Result<Vec<(String, String)>> {
     Ok(options)
 }
 
-fn bearer(headers: &HeaderMap) -> Result<&str> {
+pub(crate) fn bearer(headers: &HeaderMap) -> Result<&str> {
     headers
         .get(header::AUTHORIZATION)
         .and_then(|value| value.to_str().ok())
@@ -154,7 +208,7 @@ fn bearer(headers: &HeaderMap) -> Result<&str> {
         })
 }
 
-async fn read_body(body: Body) -> Result<Bytes> {
+pub(crate) async fn read_body(body: Body) -> Result<Bytes> {
     axum::body::to_bytes(body, BODY_BYTES_MAX)
         .await
         .map_err(|_| {

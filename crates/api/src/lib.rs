@@ -6,6 +6,7 @@
 pub mod blob;
 mod error;
 mod face;
+pub mod graph;
 mod handlers;
 pub mod metadata;
 mod reply;
@@ -27,6 +28,7 @@ pub fn router(state: ApiState) -> Router {
         .route("/readyz", get(handlers::health::ready))
         .merge(metadata::router())
         .merge(token::router())
+        .merge(graph::router())
         .merge(blob::router())
         .fallback(face::serve)
         .layer(axum::middleware::from_fn_with_state(

@@ -70,7 +70,7 @@ fn cloud(base: &str) -> Value {
         "resourceManager": format!("{base}/"),
         "graph": format!("{base}/"),
         "graphAudience": format!("{base}/"),
-        "microsoftGraphResourceId": format!("{base}/"),
+        "microsoftGraphResourceId": format!("{base}/graph/"),
         "gallery": format!("{base}/"),
         "suffixes": {
             "storage": authority,

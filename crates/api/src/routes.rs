@@ -3,6 +3,8 @@
 //! Segments match without regard to case; `{name}` takes any one segment. Resources of a kind get
 //! their five routes from [`Kind`]; the rest stand below by name.
 
+mod access;
+
 use std::future::Future;
 use std::pin::Pin;
 
@@ -75,6 +77,9 @@ impl Routes {
         }
         routes.add_verbs();
         routes.add_operations();
+        routes.add_access();
+        routes.add_shared();
+        routes.add_activity();
         routes
     }
 
@@ -328,7 +333,12 @@ impl Route {
 
 impl Segment {
     fn parse(text: &str) -> Self {
-        const NAMES: [&str; 15] = [
+        const NAMES: [&str; 20] = [
+            "uniqueName",
+            "publicName",
+            "assignment",
+            "definition",
+            "lock",
             "subscription",
             "group",
             "namespace",

@@ -3,6 +3,9 @@
 //! Pure and synchronous. Turns requests into checked documents and stored resources into responses;
 //! decides nothing about resources (that is `domain`) and knows no HTTP (that is `api`).
 
+pub mod activity;
+pub mod authorization;
+pub mod directory;
 pub mod envelope;
 pub mod error;
 pub mod filter;
@@ -10,7 +13,9 @@ pub mod operation;
 mod order;
 pub mod paging;
 pub mod provider;
+pub mod resource_graph;
 pub mod schema;
+pub mod shared_gallery;
 pub mod subscription;
 pub mod time;
 pub mod versions;

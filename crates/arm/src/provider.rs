@@ -12,7 +12,7 @@ struct Served {
     is_regional: bool,
 }
 
-const SERVED: [Served; 23] = [
+const SERVED: [Served; 24] = [
     regional("Microsoft.Compute", "diskEncryptionSets"),
     regional("Microsoft.Compute", "disks"),
     regional("Microsoft.Compute", "galleries"),
@@ -34,6 +34,7 @@ const SERVED: [Served; 23] = [
     global("Microsoft.Resources", "subscriptions/resourceGroups"),
     global("Microsoft.Resources", "tags"),
     global("Microsoft.Resources", "tenants"),
+    global("Microsoft.Authorization", "locks"),
     global("Microsoft.Authorization", "roleAssignments"),
     global("Microsoft.Authorization", "roleDefinitions"),
 ];

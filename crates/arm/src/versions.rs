@@ -28,6 +28,9 @@ const RESOURCE_GRAPH: [&str; 4] = [
     "2022-10-01",
 ];
 
+/// Versions of the activity log.
+const INSIGHTS: [&str; 2] = ["2015-04-01", "2017-03-01-preview"];
+
 /// Versions of what only this product has.
 const VITRINE: [&str; 1] = ["2026-11-01"];
 
@@ -73,6 +76,7 @@ pub fn supported_type(type_name: &str) -> &'static [&'static str] {
         ("microsoft.resources", _) => Shape::ResourceGroup,
         ("microsoft.authorization", _) => return &AUTHORIZATION,
         ("microsoft.resourcegraph", _) => return &RESOURCE_GRAPH,
+        ("microsoft.insights", _) => return &INSIGHTS,
         ("vitrine.gallery", _) => return &VITRINE,
         _ => return &[],
     };

@@ -1,5 +1,6 @@
 //! Who there is: tenants, subscriptions, principals, their roles, and the keys that sign tokens.
 
+use domain::role_assignment::RoleAssignment;
 use sqlx::Row as _;
 use sqlx::any::AnyRow;
 
@@ -39,6 +40,8 @@ pub enum PrincipalKind {
     ServicePrincipal,
     /// A program on a machine that is trusted without a secret.
     ManagedIdentity,
+    /// Several principals; it cannot sign in.
+    Group,
 }
 
 impl PrincipalKind {
@@ -48,14 +51,29 @@ impl PrincipalKind {
             Self::User => "User",
             Self::ServicePrincipal => "ServicePrincipal",
             Self::ManagedIdentity => "ManagedIdentity",
+            Self::Group => "Group",
         }
     }
 
     /// Returns the kind of a word.
     pub fn parse(word: &str) -> Option<Self> {
-        [Self::User, Self::ServicePrincipal, Self::ManagedIdentity]
-            .into_iter()
-            .find(|kind| kind.as_str() == word)
+        [
+            Self::User,
+            Self::ServicePrincipal,
+            Self::ManagedIdentity,
+            Self::Group,
+        ]
+        .into_iter()
+        .find(|kind| kind.as_str() == word)
+    }
+
+    /// Returns the word in role assignments.
+    pub const fn principal_type(self) -> &'static str {
+        match self {
+            Self::User => "User",
+            Self::ServicePrincipal | Self::ManagedIdentity => "ServicePrincipal",
+            Self::Group => "Group",
+        }
     }
 }
 
@@ -93,23 +111,6 @@ pub struct SigningKey {
     pub created_ms: i64,
     /// When it stopped signing.
     pub retired_ms: Option<i64>,
-}
-
-/// A role of a principal at a scope.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct RoleAssignment {
-    /// GUID.
-    pub id: String,
-    /// Lower-case id of the scope; `/` for everything.
-    pub scope: String,
-    /// GUID of the role definition.
-    pub role_definition: String,
-    /// Object id of the principal.
-    pub principal: String,
-    /// `User`, `ServicePrincipal`, `Group`.
-    pub principal_type: String,
-    /// Milliseconds since the epoch, UTC.
-    pub created_ms: i64,
 }
 
 impl Read {
@@ -336,8 +337,8 @@ impl Tx {
 
     /// Stores a new role assignment.
     pub async fn put_role_assignment(&mut self, assignment: &RoleAssignment) -> Result<()> {
-        const SQL: &str = "INSERT INTO role_assignments (id, scope, role_definition, principal, principal_type, created_ms) \
-             VALUES ($1, $2, $3, $4, $5, $6)";
+        const SQL: &str = "INSERT INTO role_assignments (id, scope, role_definition, principal, principal_type, created_ms, \
+             shown_scope, description, created_by) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9)";
         sqlx::query(SQL)
             .bind(assignment.id.clone())
             .bind(assignment.scope.clone())
@@ -345,6 +346,9 @@ impl Tx {
             .bind(assignment.principal.clone())
             .bind(assignment.principal_type.clone())
             .bind(assignment.created_ms)
+            .bind(assignment.shown_scope.clone())
+            .bind(assignment.description.clone())
+            .bind(assignment.created_by.clone())
             .execute(self.connection())
             .await
             .map_err(exists("role_assignments", &assignment.id))?;
@@ -374,7 +378,9 @@ impl Tx {
 fn stored_name(principal: &Principal) -> String {
     match principal.kind {
         PrincipalKind::User => principal.name.to_lowercase(),
-        PrincipalKind::ServicePrincipal | PrincipalKind::ManagedIdentity => principal.name.clone(),
+        PrincipalKind::ServicePrincipal | PrincipalKind::ManagedIdentity | PrincipalKind::Group => {
+            principal.name.clone()
+        }
     }
 }
 
@@ -425,10 +431,20 @@ fn signing_key(row: &AnyRow) -> Result<SigningKey> {
     })
 }
 
-fn role_assignment(row: &AnyRow) -> Result<RoleAssignment> {
+pub(crate) fn role_assignment(row: &AnyRow) -> Result<RoleAssignment> {
+    let scope: String = row.try_get("scope")?;
+    let shown: String = row.try_get("shown_scope")?;
     Ok(RoleAssignment {
         id: row.try_get("id")?,
-        scope: row.try_get("scope")?,
+        // Rows of the first release know only the lower case.
+        shown_scope: if shown.is_empty() {
+            scope.clone()
+        } else {
+            shown
+        },
+        scope,
+        description: row.try_get("description")?,
+        created_by: row.try_get("created_by")?,
         role_definition: row.try_get("role_definition")?,
         principal: row.try_get("principal")?,
         principal_type: row.try_get("principal_type")?,

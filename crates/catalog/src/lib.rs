@@ -5,6 +5,8 @@
 //! time on both databases, so a transaction that reads, decides and then writes decides right and
 //! never fails half-way. What was committed survives a power cut (`synchronous = FULL`).
 
+mod access;
+mod audit;
 mod blob_writes;
 mod claims;
 mod dialect;
@@ -18,9 +20,11 @@ mod sign_in;
 mod storage;
 mod store;
 
+pub use audit::AuditFilter;
 pub use blob_writes::CommittedBlock;
+pub use domain::role_assignment::RoleAssignment;
 pub use error::{CatalogError, Kind};
-pub use identity::{Principal, PrincipalKind, RoleAssignment, SigningKey, Subscription, Tenant};
+pub use identity::{Principal, PrincipalKind, SigningKey, Subscription, Tenant};
 pub use replicas::{Content, Replica, ReplicaState};
 pub use resources::{ListFilter, Page};
 pub use sign_in::{DeviceCode, PrincipalKey, RefreshToken};

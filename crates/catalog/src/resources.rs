@@ -141,6 +141,14 @@ impl Read {
             .collect()
     }
 
+    /// Returns the galleries of everybody that have a sharing profile, by key.
+    pub async fn list_galleries(&mut self) -> Result<Vec<Resource>> {
+        const SQL: &str = "SELECT * FROM resources WHERE kind = 'Microsoft.Compute/galleries' AND deleted_ms IS NULL \
+             AND properties LIKE '%\"sharingProfile\"%' ORDER BY key";
+        let rows = sqlx::query(SQL).fetch_all(self.connection()).await?;
+        rows.iter().map(from_row).collect()
+    }
+
     /// Returns how many rows of a kind a subscription has, soft-deleted included.
     pub async fn count(
         &mut self,

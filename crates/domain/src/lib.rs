@@ -4,6 +4,8 @@
 //! decisions go out as values or as an [`Error`] that a person can act on. Every other crate may
 //! import this one; this one imports none of them.
 
+pub mod audit;
+pub mod directory;
 pub mod disk;
 pub mod disk_encryption_set;
 pub mod error;
@@ -13,6 +15,7 @@ pub mod image;
 pub mod image_version;
 pub mod kind;
 pub mod latest;
+pub mod lock;
 pub mod managed_image;
 pub mod operation;
 pub mod plan;
@@ -22,6 +25,10 @@ pub mod resource;
 pub mod resource_group;
 pub mod resource_id;
 pub mod role;
+pub mod role_assignment;
+pub mod role_definition;
+pub mod scope;
+pub mod shared_image;
 pub mod sharing;
 pub mod snapshot;
 pub mod storage_account;

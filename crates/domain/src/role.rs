@@ -5,11 +5,11 @@
 
 use std::sync::LazyLock;
 
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 
 /// One block of a role.
-#[derive(Clone, Debug, Default, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize, Serialize)]
 #[serde(rename_all = "camelCase", default)]
 pub struct Permission {
     /// What is allowed on resources.
@@ -23,7 +23,7 @@ pub struct Permission {
 }
 
 /// A role definition.
-#[derive(Clone, Debug, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
 pub struct Role {
     /// GUID.
     pub id: String,
@@ -58,6 +58,12 @@ pub fn find(named: &str) -> Option<&'static Role> {
     built_in()
         .iter()
         .find(|r| r.id.eq_ignore_ascii_case(last) || r.name.eq_ignore_ascii_case(named))
+}
+
+/// Returns a built-in role by its GUID, or a full id that ends in it.
+pub fn find_by_id(id: &str) -> Option<&'static Role> {
+    let last = id.rsplit('/').next().unwrap_or(id);
+    built_in().iter().find(|r| r.id.eq_ignore_ascii_case(last))
 }
 
 impl Role {

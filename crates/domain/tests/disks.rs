@@ -166,14 +166,9 @@ fn creates() {
             bad_image(),
         ),
         (
-            "from a shared image",
-            image(json!({ "sharedGalleryImageId": "/SharedGalleries/u/Images/i" })),
-            refused(
-                NotFound,
-                "NotFound",
-                "Resource /SharedGalleries/u/Images/i is not found.",
-                Some("imageReference"),
-            ),
+            "from a shared image by the wrong door",
+            image(json!({ "sharedGalleryImageId": "/CommunityGalleries/u/Images/i" })),
+            bad_image(),
         ),
         (
             "import",

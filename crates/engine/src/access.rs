@@ -3,6 +3,7 @@
 //! A subscription of another tenant is as good as none: the caller hears that it could not be
 //! found, whatever roles stand in the catalog. Scopes and ids compare in lower case.
 
+use domain::scope::{covers, subscription_in};
 use domain::{Error, ErrorKind, ResourceId, Result};
 use serde_json::Value;
 use std::collections::{BTreeMap, BTreeSet};
@@ -148,27 +149,11 @@ impl Engine {
         };
         let scope = scope.to_ascii_lowercase();
         Ok(standing
-            .assignments
+            .roles
             .iter()
-            .filter(|a| covers(&a.scope, &scope))
-            .any(|a| domain::role::find(&a.role_definition).is_some_and(&allows)))
+            .filter(|held| covers(&held.scope, &scope))
+            .any(|held| allows(&held.role)))
     }
-}
-
-/// Whether `scope` is `above` or below it; both in lower case.
-fn covers(above: &str, scope: &str) -> bool {
-    let above = above.trim_end_matches('/');
-    scope
-        .strip_prefix(above)
-        .is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
-}
-
-fn subscription_in(scope: &str) -> Option<&str> {
-    let mut segments = scope.split('/').filter(|s| !s.is_empty());
-    segments
-        .next()
-        .filter(|first| first.eq_ignore_ascii_case("subscriptions"))?;
-    segments.next()
 }
 
 fn is_read(action: &str) -> bool {
@@ -227,38 +212,6 @@ fn collect_accounts(value: &Value, accounts: &mut BTreeSet<String>) {
 mod tests {
     use super::*;
     use serde_json::json;
-
-    #[test]
-    fn a_scope_covers_itself_and_what_is_below_and_nothing_beside() {
-        for (above, scope, is_covered) in [
-            ("/", "/subscriptions/s", true),
-            ("/", "/", true),
-            ("/subscriptions/s", "/subscriptions/s", true),
-            (
-                "/subscriptions/s",
-                "/subscriptions/s/resourcegroups/g",
-                true,
-            ),
-            ("/subscriptions/s", "/subscriptions/s2", false),
-            (
-                "/subscriptions/s/resourcegroups/g",
-                "/subscriptions/s",
-                false,
-            ),
-            (
-                "/subscriptions/s/resourcegroups/g",
-                "/subscriptions/s/resourcegroups/gg",
-                false,
-            ),
-            (
-                "/subscriptions/s/resourcegroups/g",
-                "/subscriptions/s/resourcegroups/g/providers/x",
-                true,
-            ),
-        ] {
-            assert_eq!(covers(above, scope), is_covered, "{above} {scope}");
-        }
-    }
 
     #[test]
     fn links_are_found_wherever_they_stand_and_however_they_are_written() {

@@ -24,6 +24,8 @@ pub struct Ctx {
     pub api_version: String,
     /// `https://host:port` as the client reached us, without a trailing slash.
     pub base_url: String,
+    /// The address that the request came from.
+    pub client: String,
     /// `x-ms-correlation-request-id`.
     pub correlation_id: Uuid,
 }

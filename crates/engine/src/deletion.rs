@@ -103,6 +103,7 @@ impl Engine {
         // Hidden versions go with the definition that is removed for good.
         for hidden in tx.children(&row.id, usize::MAX, true).await.map_err(db)? {
             tx.delete_replicas(&hidden.key(), None).await.map_err(db)?;
+            tx.delete_access_at(&hidden.key()).await.map_err(db)?;
             tx.release(&hidden).await.map_err(db)?;
             tx.delete(&hidden).await.map_err(db)?;
         }
@@ -110,8 +111,10 @@ impl Engine {
         tx.delete_replicas(&row.id.key(), None).await.map_err(db)?;
         tx.delete_grants_of(&row.id).await.map_err(db)?;
         tx.release(&row.id).await.map_err(db)?;
+        tx.delete_access_at(&row.id.key()).await.map_err(db)?;
         tx.delete(&row.id).await.map_err(db)?;
         tx.commit().await.map_err(db)?;
+        self.forget_principals();
         for replica in replicas {
             if let Content::Layer(layer) = &replica.content {
                 let store = self.store(&replica.region).await?;

@@ -5,11 +5,12 @@ use domain::operation::{Operation, Work};
 use domain::{Kind, ProvisioningState, Resource, ResourceId, Result};
 use serde_json::{Value, json};
 
+use crate::audit::{self, Deed};
 use crate::deletion::check_lease;
 use crate::error::catalog as db;
 use crate::operations::Outcome;
 use crate::resources::{Accepted, action, marked_for_deletion, new_operation, not_found};
-use crate::{Ctx, Engine};
+use crate::{Ctx, Engine, lock};
 
 impl Engine {
     /// Accepts `beginGetAccess`: a URL that reads or writes a disk or snapshot for a time.
@@ -18,6 +19,7 @@ impl Engine {
         self.authorize(ctx, &action, &id.to_string()).await?;
         let request = AccessRequest::parse(body)?;
         self.access_operation(
+            ctx,
             id,
             Work::BeginAccess,
             json!({
@@ -34,12 +36,13 @@ impl Engine {
     pub async fn end_access(&self, ctx: &Ctx, id: &ResourceId) -> Result<Accepted> {
         let action = action(id, "endGetAccess/action");
         self.authorize(ctx, &action, &id.to_string()).await?;
-        self.access_operation(id, Work::EndAccess, Value::Null, |_| Ok(()))
+        self.access_operation(ctx, id, Work::EndAccess, Value::Null, |_| Ok(()))
             .await
     }
 
     async fn access_operation(
         &self,
+        ctx: &Ctx,
         id: &ResourceId,
         work: Work,
         step: Value,
@@ -47,6 +50,7 @@ impl Engine {
     ) -> Result<Accepted> {
         let now_ms = self.now_ms();
         let mut tx = self.catalog().write().await.map_err(db)?;
+        lock::check(&mut tx, domain::lock::Deed::Write, &id.to_string()).await?;
         let mut row = tx
             .load(id)
             .await
@@ -55,7 +59,19 @@ impl Engine {
         if row.state == ProvisioningState::Deleting {
             return Err(marked_for_deletion(row.kind, id.name(), "Access"));
         }
+        let before = audit::of_row(&row);
         decide(&mut row)?;
+        let verb = match work {
+            Work::BeginAccess => "beginGetAccess/action",
+            _ => "endGetAccess/action",
+        };
+        let deed = Deed {
+            action: &action(id, verb),
+            scope: &row.id.to_string(),
+            before,
+            after: audit::of_row(&row),
+        };
+        self.audit(&mut tx, ctx, deed).await?;
         tx.update(&mut row).await.map_err(db)?;
         let operation = new_operation(row.kind, work, &row, now_ms, step);
         tx.insert_operation(&operation).await.map_err(db)?;

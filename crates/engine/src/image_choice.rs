@@ -131,7 +131,7 @@ fn candidate(
 }
 
 /// Returns a version's replicas in a region, if it is a target and all of them are complete.
-async fn complete_in(
+pub(crate) async fn complete_in(
     engine: &Engine,
     read: &mut Read,
     version: &Resource,

@@ -9,8 +9,9 @@ use domain::{Error, Kind, ProvisioningState, Resource, ResourceId, Result};
 use serde_json::{Value, json};
 use uuid::Uuid;
 
+use crate::audit::{self, Deed};
 use crate::error::catalog as db;
-use crate::{Ctx, Engine, disk_encryption_set, rules};
+use crate::{Ctx, Engine, disk_encryption_set, lock, rules};
 
 /// The most items that one page of a list holds.
 pub const PAGE_ITEMS_MAX: usize = 200;
@@ -109,6 +110,7 @@ impl Engine {
         let kind = id.kind().ok_or_else(|| not_found(id))?;
         let now_ms = self.now_ms();
         let mut tx = self.catalog().write().await.map_err(db)?;
+        lock::check(&mut tx, domain::lock::Deed::Write, &id.to_string()).await?;
         check_parents(&mut tx, id).await?;
         let stored = tx.load(id).await.map_err(db)?;
         if verb == Verb::Patch && stored.is_none() {
@@ -148,6 +150,9 @@ impl Engine {
         disk_encryption_set::hold_sets(&mut tx, regions, &planned.resource, stored.as_ref())
             .await?;
         planned.resource.changed_ms = now_ms;
+        let deed = action(id, "write");
+        self.audit_row(&mut tx, ctx, &deed, stored.as_ref(), &planned.resource)
+            .await?;
         if is_created {
             tx.insert(&planned.resource).await.map_err(db)?;
         } else {
@@ -184,6 +189,7 @@ impl Engine {
         let Some(mut row) = tx.load(id).await.map_err(db)? else {
             return Ok(None);
         };
+        lock::check(&mut tx, domain::lock::Deed::Delete, &id.to_string()).await?;
         if kind != Kind::ResourceGroup {
             rules::check_delete(&mut tx, &row, now_ms).await?;
         }
@@ -198,6 +204,13 @@ impl Engine {
             }));
         }
         tx.cancel_operations_of(id, now_ms).await.map_err(db)?;
+        let deed = Deed {
+            action: &action(id, "delete"),
+            scope: &row.id.to_string(),
+            before: audit::of_row(&row),
+            after: String::new(),
+        };
+        self.audit(&mut tx, ctx, deed).await?;
         row.state = ProvisioningState::Deleting;
         tx.update(&mut row).await.map_err(db)?;
         let step = json!({ "bypassSoftDelete": options.bypass_soft_delete });

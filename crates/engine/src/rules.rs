@@ -171,14 +171,17 @@ async fn choose_image(engine: &Engine, tx: &mut Tx, row: &mut Resource) -> Resul
     let Some(reference) = creation.and_then(|c| c.get("galleryImageReference")) else {
         return Ok(());
     };
-    let id = ResourceId::parse(
-        reference
-            .get("id")
-            .and_then(Value::as_str)
-            .unwrap_or_default(),
-    )?;
+    let says = |name: &str| reference.get(name).and_then(Value::as_str);
     let slot = crate::creation::image_slot(reference);
-    let chosen = image_choice::choose(engine, tx, &id, &row.location).await?;
+    let region = &row.location;
+    let of_others = says("sharedGalleryImageId").or_else(|| says("communityGalleryImageId"));
+    let chosen = match of_others.filter(|id| !id.is_empty()) {
+        Some(id) => crate::shared::choose(engine, tx, id, row.id.subscription(), region).await?,
+        None => {
+            let id = ResourceId::parse(says("id").unwrap_or_default())?;
+            image_choice::choose(engine, tx, &id, region).await?
+        }
+    };
     if !chosen.replicas.iter().any(|r| r.slot == slot) {
         return Err(crate::creation::no_such_lun());
     }

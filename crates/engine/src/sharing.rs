@@ -4,6 +4,7 @@ use domain::operation::Work;
 use domain::{Kind, ProvisioningState, ResourceId, Result};
 use serde_json::Value;
 
+use crate::audit::{self, Deed};
 use crate::error::catalog as db;
 use crate::resources::{Accepted, marked_for_deletion, new_operation, not_found};
 use crate::{Ctx, Engine};
@@ -20,6 +21,7 @@ impl Engine {
         self.authorize(ctx, action, &id.to_string()).await?;
         let now_ms = self.now_ms();
         let mut tx = self.catalog().write().await.map_err(db)?;
+        crate::lock::check(&mut tx, domain::lock::Deed::Write, &id.to_string()).await?;
         let mut row = tx
             .load(id)
             .await
@@ -28,7 +30,15 @@ impl Engine {
         if row.state == ProvisioningState::Deleting {
             return Err(marked_for_deletion(Kind::Gallery, id.name(), "Share"));
         }
+        let before = audit::of_row(&row);
         domain::sharing::plan_share(&mut row, body)?;
+        let deed = Deed {
+            action,
+            scope: &row.id.to_string(),
+            before,
+            after: audit::of_row(&row),
+        };
+        self.audit(&mut tx, ctx, deed).await?;
         row.state = ProvisioningState::Updating;
         row.changed_ms = now_ms;
         tx.update(&mut row).await.map_err(db)?;

@@ -7,6 +7,7 @@ use base64::engine::general_purpose::STANDARD;
 use domain::{Error, ErrorKind, Resource, ResourceId, Result};
 use serde_json::{Value, json};
 
+use crate::audit::{self, Deed};
 use crate::error::catalog as db;
 use crate::resources::not_found;
 use crate::{Ctx, Engine};
@@ -123,7 +124,20 @@ impl Engine {
     /// Returns the keys of an account.
     pub async fn storage_keys(&self, ctx: &Ctx, id: &ResourceId) -> Result<Value> {
         self.authorize(ctx, LIST_KEYS, &id.to_string()).await?;
-        let row = self.load_row(id).await?.ok_or_else(|| not_found(id))?;
+        // Who has the keys can write: a read-only account does not give them away.
+        let mut tx = self.catalog().write().await.map_err(db)?;
+        crate::lock::check(&mut tx, domain::lock::Deed::Write, &id.to_string()).await?;
+        let row = tx.load(id).await.map_err(db)?;
+        let row = row.ok_or_else(|| not_found(id))?;
+        let held = audit::of_row(&row);
+        let deed = Deed {
+            action: LIST_KEYS,
+            scope: &row.id.to_string(),
+            before: held.clone(),
+            after: held,
+        };
+        self.audit(&mut tx, ctx, deed).await?;
+        tx.commit().await.map_err(db)?;
         Ok(keys_view(&row))
     }
 
@@ -151,11 +165,13 @@ impl Engine {
                 )
             })?;
         let mut tx = self.catalog().write().await.map_err(db)?;
+        crate::lock::check(&mut tx, domain::lock::Deed::Write, &id.to_string()).await?;
         let mut row = tx
             .load(id)
             .await
             .map_err(db)?
             .ok_or_else(|| not_found(id))?;
+        let before = audit::of_row(&row);
         complete(&mut row)?;
         let fresh = fresh_key(name, self.now_ms())?;
         if let Some(keys) = row.internal.get_mut(KEYS).and_then(Value::as_array_mut) {
@@ -163,6 +179,13 @@ impl Engine {
             keys.push(fresh);
             keys.sort_by_key(|key| key.get("name").and_then(Value::as_str).map(str::to_owned));
         }
+        let deed = Deed {
+            action: REGENERATE_KEY,
+            scope: &row.id.to_string(),
+            before,
+            after: audit::of_row(&row),
+        };
+        self.audit(&mut tx, ctx, deed).await?;
         tx.update(&mut row).await.map_err(db)?;
         tx.commit().await.map_err(db)?;
         Ok(keys_view(&row))

@@ -25,17 +25,17 @@ impl Engine {
             .list_subscriptions(Some(&ctx.caller.tenant))
             .await
             .map_err(db)?;
-        let assignments = read
-            .assignments_of(&ctx.caller.object_id)
-            .await
-            .map_err(db)?;
         drop(read);
+        let Some(standing) = self.standing(&ctx.caller.object_id).await? else {
+            return Ok(Vec::new());
+        };
         Ok(all
             .into_iter()
             .filter(|s| {
                 let scope = format!("/subscriptions/{}", s.id).to_ascii_lowercase();
                 let below = format!("{scope}/");
-                assignments
+                standing
+                    .roles
                     .iter()
                     .any(|a| a.scope == "/" || a.scope == scope || a.scope.starts_with(&below))
             })

@@ -7,6 +7,7 @@ use domain::resource::Document;
 use domain::{Error, Resource, ResourceId, Result};
 use serde_json::Value;
 
+use crate::audit::{self, Deed};
 use crate::error::catalog as db;
 use crate::resources::{PAGE_ITEMS_MAX, not_found};
 use crate::{Ctx, Engine};
@@ -39,11 +40,13 @@ impl Engine {
         self.authorize(ctx, "Microsoft.Resources/tags/write", &scope)
             .await?;
         let mut tx = self.catalog().write().await.map_err(db)?;
+        crate::lock::check(&mut tx, domain::lock::Deed::Write, &scope).await?;
         let mut row = tx
             .load(id)
             .await
             .map_err(db)?
             .ok_or_else(|| not_found(id))?;
+        let before = audit::of_row(&row);
         let tags = apply(row.tags.take().unwrap_or_default(), change);
         if tags.len() > TAGS_MAX {
             return Err(Error::bad_request(format!(
@@ -51,6 +54,13 @@ impl Engine {
             )));
         }
         row.tags = Some(tags);
+        let deed = Deed {
+            action: "Microsoft.Resources/tags/write",
+            scope: &scope,
+            before,
+            after: audit::of_row(&row),
+        };
+        self.audit(&mut tx, ctx, deed).await?;
         row.changed_ms = self.now_ms();
         tx.update(&mut row).await.map_err(db)?;
         tx.commit().await.map_err(db)?;

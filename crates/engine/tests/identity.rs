@@ -10,6 +10,7 @@ mod identity {
     pub mod access;
     pub mod accounts;
     pub mod assertions;
+    pub mod audit;
     pub mod grants;
     pub mod tokens;
     pub mod world;

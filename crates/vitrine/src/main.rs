@@ -18,7 +18,8 @@ use std::process::ExitCode;
 use clap::{Parser, Subcommand};
 
 use commands::{
-    care, connect, doctor, export, principal, publish, routes, serve, subscription, tenant, up,
+    audit, care, connect, doctor, export, principal, publish, routes, serve, subscription, tenant,
+    up,
 };
 
 /// A compute gallery that anyone can run
@@ -60,6 +61,8 @@ enum Command {
     Subscription(subscription::SubscriptionArgs),
     /// Manage users and service principals
     Principal(principal::PrincipalArgs),
+    /// Check the audit
+    Audit(audit::AuditArgs),
     /// Print every route of the server
     Routes,
 }
@@ -108,6 +111,10 @@ async fn run(command: Command, format: output::Format) -> anyhow::Result<()> {
         Command::Principal(args) => {
             let engine = data_dir::DataDir::from(&args.data).open_engine().await?;
             output::print(format, &principal::run(args, &engine).await?)
+        }
+        Command::Audit(args) => {
+            let engine = data_dir::DataDir::from(&args.data).open_engine().await?;
+            output::print(format, &audit::run(args, &engine).await?)
         }
         Command::Routes => output::print(format, &routes::all()),
     }

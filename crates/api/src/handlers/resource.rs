@@ -168,14 +168,14 @@ fn page_limit(request: &Request) -> usize {
         .unwrap_or(PAGE_ITEMS_MAX)
 }
 
-fn page_token(request: &Request) -> Result<Option<String>> {
+pub(crate) fn page_token(request: &Request) -> Result<Option<String>> {
     request
         .option("skiptoken")
         .map(arm::paging::decode)
         .transpose()
 }
 
-fn with_next(request: &Request, value: Vec<Value>, next: Option<&str>) -> Value {
+pub(crate) fn with_next(request: &Request, value: Vec<Value>, next: Option<&str>) -> Value {
     let Some(next) = next else {
         return json!({ "value": value });
     };

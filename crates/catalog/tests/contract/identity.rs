@@ -144,6 +144,9 @@ pub async fn roles_are_found_by_principal_and_by_scope(database: &Database) {
         role_definition: "reader".to_owned(),
         principal: principal.to_owned(),
         principal_type: "User".to_owned(),
+        shown_scope: scope.to_uppercase(),
+        description: Some("why".to_owned()),
+        created_by: "somebody".to_owned(),
         created_ms: 1,
     };
     let (a, b, c) = (

@@ -4,6 +4,8 @@
 //! (ICU, en-US), so a law about order holds only when the catalog sees to it. PostgreSQL is found by
 //! `VITRINE_TEST_POSTGRES`, which `cargo xtask test` sets.
 
+mod access;
+mod audit;
 mod coverage;
 mod database;
 mod identity;
@@ -45,6 +47,7 @@ laws! {
         children_are_what_is_below_and_nothing_beside,
         a_soft_deleted_row_is_found_among_the_deleted_alone,
         counts_hold_the_soft_deleted_too,
+        galleries_with_a_sharing_profile_are_found_wherever_they_lie,
         a_name_is_held_until_its_owner_releases_it,
         settings_are_made_once_and_changed_on_purpose,
         replicas_are_kept_by_owner_slot_and_region;
@@ -63,6 +66,14 @@ laws! {
         principals_are_found_by_id_application_and_name,
         signing_keys_come_newest_first,
         roles_are_found_by_principal_and_by_scope;
+    access:
+        custom_roles_belong_to_their_tenant,
+        assignments_are_listed_above_and_below_a_scope,
+        members_are_found_from_both_sides,
+        what_was_given_at_a_scope_goes_with_it,
+        locks_are_found_by_scope_and_name;
+    audit:
+        entries_stand_in_their_order_and_are_read_from_both_ends;
     sign_in:
         refresh_tokens_go_by_one_by_family_and_by_principal,
         device_codes_wait_for_their_person,

@@ -9,13 +9,14 @@ use crate::sample::{gallery, operation};
 static MIGRATOR: Migrator = sqlx::migrate!();
 
 /// What the first release wrote, for every table that a later migration changes.
-const DATA: [&str; 5] = [
+const DATA: [&str; 6] = [
     "INSERT INTO operations VALUES ('00000000-0000-0000-0000-000000000001', 'Caps', 'Put', $1, $2, 'eastus', 'InProgress', \
      'null', NULL, NULL, 0, 0, 20, NULL, NULL, 0, 0, 7)",
     "INSERT INTO operations VALUES ('00000000-0000-0000-0000-000000000002', 'Caps', 'Put', $1, $2, 'eastus', 'InProgress', \
      'null', NULL, NULL, 0, 0, 10, NULL, NULL, 0, 0, 7)",
     "INSERT INTO refresh_tokens (hash, principal, tenant, expires_ms) VALUES ('h', $1, $2, 5)",
     "INSERT INTO device_codes (device_hash, user_code, tenant, principal, expires_ms) VALUES ('h', 'ABCD', $1, $2, 5)",
+    "INSERT INTO role_assignments VALUES ('r', $1, $2, 'p', 'User', 1)",
     "INSERT INTO settings (key, value) VALUES ($1, $2)",
 ];
 
@@ -45,6 +46,9 @@ pub async fn a_database_with_data_is_brought_up_to_date(database: &Database) {
         Some(row.id.to_string())
     );
     assert!(tx.load_refresh_token("h").await.unwrap().is_some());
+    // Its scope is shown as it was kept.
+    let role = tx.load_role_assignment("r").await.unwrap().unwrap();
+    assert_eq!((role.shown_scope, role.description), (role.scope, None));
     assert!(tx.load_device_code("h").await.unwrap().is_some());
     // Two had the same number: now the one that was accepted first goes first, and new ones go last.
     tx.insert_operation(&operation(&row)).await.unwrap();

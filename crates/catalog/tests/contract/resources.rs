@@ -2,6 +2,7 @@
 
 use catalog::{Content, Kind as Failure, ListFilter, Replica, ReplicaState};
 use domain::{Kind, ProvisioningState, Resource, ResourceId};
+use serde_json::json;
 use uuid::Uuid;
 
 use crate::database::Database;
@@ -339,4 +340,25 @@ pub async fn replicas_are_kept_by_owner_slot_and_region(database: &Database) {
     tx.keep_replica_slots("/a", &["lun:0"]).await.unwrap();
     assert_eq!(tx.replicas("/a").await.unwrap(), [all[1].clone()]);
     assert_eq!(tx.replicas("/B").await.unwrap(), [all[3].clone()]);
+}
+
+pub async fn galleries_with_a_sharing_profile_are_found_wherever_they_lie(database: &Database) {
+    let catalog = database.open().await;
+    let mut tx = catalog.write().await.unwrap();
+    let (mut shared, mut gone) = (gallery("b"), gallery("c"));
+    for row in [&mut shared, &mut gone] {
+        row.properties.insert(
+            "sharingProfile".to_owned(),
+            json!({ "permissions": "Groups" }),
+        );
+    }
+    gone.deleted_ms = Some(1);
+    let mut image = image("sharingProfile");
+    image.properties = document("sharingProfile", "x");
+    for row in [&gallery("a"), &shared, &gone, &image] {
+        tx.insert(row).await.unwrap();
+    }
+    let found = tx.list_galleries().await.unwrap();
+    let names: Vec<&str> = found.iter().map(|row| row.id.name()).collect();
+    assert_eq!(names, ["b"]);
 }

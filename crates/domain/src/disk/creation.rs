@@ -7,6 +7,7 @@ use super::size::{FOOTER_BYTES, GIB, SIZE_GIB_MAX};
 use super::{Rules, member};
 use crate::plan::{PutContext, canonical, drop_query, is_part, moment, text};
 use crate::resource::Document;
+use crate::shared_image::{Door, SharedImageId};
 use crate::{Error, Kind, Resource, ResourceId, Result};
 
 /// Ways to name the image that a disk is made from.
@@ -132,7 +133,7 @@ fn check(rules: &Rules, creation: &Document, option: &str, sent: &Document) -> R
     }
 }
 
-/// One of three forms names the image; images of others are not known to this installation's disks yet.
+/// One of three forms names the image; whether it may be used is decided where the catalog is.
 fn check_image(creation: &Document, target: &str) -> Result<()> {
     let reference = creation
         .get("galleryImageReference")
@@ -155,11 +156,14 @@ fn check_image(creation: &Document, target: &str) -> Result<()> {
     if lun.is_some_and(|lun| lun < 0) {
         return Err(invalid());
     }
-    if *forms[0] != "id" {
-        return Err(
-            Error::not_found("NotFound", format!("Resource {id} is not found."))
-                .at("imageReference"),
-        );
+    let door = match *forms[0] {
+        "sharedGalleryImageId" => Some(Door::Shared),
+        "communityGalleryImageId" => Some(Door::Community),
+        _ => None,
+    };
+    if let Some(door) = door {
+        let is_through = SharedImageId::parse(id)?.door == door;
+        return if is_through { Ok(()) } else { Err(invalid()) };
     }
     let kind = ResourceId::parse(id).map_err(|_| invalid())?.kind();
     if matches!(kind, Some(Kind::Image | Kind::ImageVersion)) {

@@ -81,12 +81,24 @@ pub fn class_of(resource: &str, base_url: &str) -> Option<AudienceClass> {
 fn class_of_host(wanted: &str, own: &str) -> Option<AudienceClass> {
     let wanted = wanted.strip_prefix("https://")?;
     let own = own.strip_prefix("https://")?;
+    // The directory has the gallery's own host and a path that tells it apart.
+    let (wanted, is_graph) = match wanted.strip_suffix("/graph") {
+        Some(host) => (host, true),
+        None => (wanted, false),
+    };
     let ((wanted, wanted_port), (own, own_port)) = (split_port(wanted), split_port(own));
     if wanted_port != own_port {
         return None;
     }
     if wanted == own || (is_loopback(wanted) && is_loopback(own)) {
-        return Some(AudienceClass::Arm);
+        return Some(if is_graph {
+            AudienceClass::Graph
+        } else {
+            AudienceClass::Arm
+        });
+    }
+    if is_graph {
+        return None;
     }
     let (account, rest) = wanted.split_once('.')?;
     let suffix = rest.strip_prefix("blob.")?;
@@ -146,6 +158,11 @@ mod tests {
             ("https://storage.azure.com", Some(Storage)),
             ("https://acct.blob.gallery.test:8443", Some(Storage)),
             ("https://graph.microsoft.com", Some(Graph)),
+            ("https://gallery.test:8443/graph/", Some(Graph)),
+            ("https://gallery.test:8443/graph//", Some(Graph)),
+            ("https://evil.test:8443/graph/", None),
+            ("https://acct.blob.gallery.test:8443/graph", None),
+            ("https://gallery.test:8443/other/", None),
             ("https://gallery.test", None),
             ("https://gallery.test:8444", None),
             ("http://gallery.test:8443", None),

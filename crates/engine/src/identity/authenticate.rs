@@ -4,10 +4,13 @@
 //! class and the standing of its principal are checked with every request. A standing is read
 //! again after [`PRINCIPAL_FRESH_MS`], at once when this node changed it.
 
+use std::borrow::Cow;
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 
-use catalog::{Principal, RoleAssignment, Subscription};
+use catalog::{Principal, Read, Subscription};
 use domain::Result;
+use domain::role::Role;
 use sha2::{Digest as _, Sha256};
 
 use super::audience::AudienceClass;
@@ -21,9 +24,20 @@ pub(crate) struct Standing {
     read_ms: i64,
     /// The principal, without its secret.
     pub principal: Principal,
-    /// Its roles.
-    pub assignments: Vec<RoleAssignment>,
+    /// Its roles, those of its groups among them.
+    pub roles: Vec<HeldRole>,
 }
+
+/// A role at a scope.
+pub(crate) struct HeldRole {
+    /// Lower-case id of the scope.
+    pub scope: String,
+    /// The role.
+    pub role: Cow<'static, Role>,
+}
+
+/// Groups that one principal is in, through other groups too.
+const GROUPS_MAX: usize = 1000;
 
 impl Engine {
     /// Returns who a bearer token of this gallery's own audience speaks for.
@@ -85,12 +99,14 @@ impl Engine {
         {
             return Ok(Some(known));
         }
+        let generation = identity.generation.load(Ordering::SeqCst);
         let mut read = self.catalog().read().await.map_err(db)?;
         let Some(principal) = read.load_principal(object_id).await.map_err(db)? else {
             lock(&identity.standings).remove(object_id);
             return Ok(None);
         };
-        let assignments = read.assignments_of(object_id).await.map_err(db)?;
+        let ids = with_groups(&mut read, object_id).await?;
+        let roles = roles_of(&mut read, &principal.tenant, &ids).await?;
         drop(read);
         let standing = Arc::new(Standing {
             read_ms: now_ms,
@@ -98,15 +114,25 @@ impl Engine {
                 secret_hash: None,
                 ..principal
             },
-            assignments,
+            roles,
         });
-        remember(&identity.standings, object_id.to_owned(), standing.clone());
+        // What was read before somebody forgot must not outlive it.
+        if generation == identity.generation.load(Ordering::SeqCst) {
+            remember(&identity.standings, object_id.to_owned(), standing.clone());
+        }
         Ok(Some(standing))
     }
 
     /// Forgets what this node knows about a principal, after its row or its roles changed.
     pub(crate) fn forget_principal(&self, object_id: &str) {
+        self.identity().generation.fetch_add(1, Ordering::SeqCst);
         lock(&self.identity().standings).remove(object_id);
+    }
+
+    /// Forgets all standings, after a role or a group changed that many may have.
+    pub(crate) fn forget_principals(&self) {
+        self.identity().generation.fetch_add(1, Ordering::SeqCst);
+        lock(&self.identity().standings).clear();
     }
 
     /// Returns a subscription; not older than [`PRINCIPAL_FRESH_MS`].
@@ -134,4 +160,40 @@ impl Engine {
     pub(super) fn forget_subscription(&self, id: &str) {
         lock(&self.identity().subscriptions).remove(&id.to_ascii_lowercase());
     }
+}
+
+/// Returns a principal's own id and those of the groups it is in, through other groups too.
+pub(crate) async fn with_groups(read: &mut Read, object_id: &str) -> Result<Vec<String>> {
+    let mut ids = vec![object_id.to_owned()];
+    let mut next = 0;
+    while let Some(member) = ids.get(next).cloned() {
+        for group in read.groups_of(&member).await.map_err(db)? {
+            if !ids.contains(&group) && ids.len() <= GROUPS_MAX {
+                ids.push(group);
+            }
+        }
+        next += 1;
+    }
+    Ok(ids)
+}
+
+async fn roles_of(read: &mut Read, tenant: &str, ids: &[String]) -> Result<Vec<HeldRole>> {
+    let mut roles = Vec::new();
+    for id in ids {
+        for assignment in read.assignments_of(id).await.map_err(db)? {
+            let role = match domain::role::find_by_id(&assignment.role_definition) {
+                Some(known) => Some(Cow::Borrowed(known)),
+                None => read
+                    .load_role_definition(tenant, &assignment.role_definition)
+                    .await
+                    .map_err(db)?
+                    .map(|custom| Cow::Owned(custom.role)),
+            };
+            roles.extend(role.map(|role| HeldRole {
+                scope: assignment.scope,
+                role,
+            }));
+        }
+    }
+    Ok(roles)
 }

@@ -171,16 +171,15 @@ pub(super) fn assignment(
     scope: &str,
     now_ms: i64,
 ) -> RoleAssignment {
-    let principal_type = match principal.kind {
-        PrincipalKind::User => "User",
-        PrincipalKind::ServicePrincipal | PrincipalKind::ManagedIdentity => "ServicePrincipal",
-    };
     RoleAssignment {
         id: new_id(),
         scope: scope.to_ascii_lowercase(),
         role_definition: role_id.to_owned(),
         principal: principal.object_id.clone(),
-        principal_type: principal_type.to_owned(),
+        principal_type: principal.kind.principal_type().to_owned(),
+        shown_scope: scope.to_owned(),
+        description: None,
+        created_by: String::new(),
         created_ms: now_ms,
     }
 }

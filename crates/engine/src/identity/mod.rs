@@ -14,6 +14,7 @@ mod client;
 mod device;
 mod error;
 mod grants;
+mod groups;
 mod keys;
 mod local;
 mod principals;
@@ -24,6 +25,7 @@ mod tokens;
 mod user;
 
 use std::collections::HashMap;
+use std::sync::atomic::AtomicU64;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use tokio::sync::{OnceCell, Semaphore};
@@ -41,6 +43,7 @@ pub use principals::{Created, NewPrincipal};
 pub use secrecy::SecretString;
 
 use authenticate::Standing;
+pub(crate) use authenticate::with_groups;
 
 /// How long a node acts on what it has read about a principal or a subscription.
 pub(crate) const PRINCIPAL_FRESH_MS: i64 = 1000;
@@ -54,6 +57,8 @@ pub(crate) struct State {
     tokens: Mutex<HashMap<[u8; 32], Arc<tokens::Claims>>>,
     standings: Mutex<HashMap<String, Arc<Standing>>>,
     subscriptions: Mutex<HashMap<String, (i64, catalog::Subscription)>>,
+    /// Counts what was forgotten about principals.
+    generation: AtomicU64,
     failures: Mutex<HashMap<String, throttle::Failures>>,
     hashing: Semaphore,
     issuer: OnceCell<String>,
@@ -67,6 +72,7 @@ impl Default for State {
             tokens: Mutex::default(),
             standings: Mutex::default(),
             subscriptions: Mutex::default(),
+            generation: AtomicU64::new(0),
             failures: Mutex::default(),
             hashing: Semaphore::new(secrets::HASHES_AT_ONCE),
             issuer: OnceCell::new(),

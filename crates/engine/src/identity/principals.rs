@@ -3,7 +3,9 @@
 //! Whatever takes rights away also ends the refresh tokens: access tokens that are out count only
 //! as long as the principal is enabled.
 
-use catalog::{Principal, PrincipalKey, PrincipalKind, RoleAssignment};
+use catalog::{Principal, PrincipalKey, PrincipalKind, Read, RoleAssignment};
+use domain::role::Role;
+use domain::scope::subscription_in;
 use domain::{Error, Result};
 use secrecy::{ExposeSecret as _, SecretString};
 
@@ -49,7 +51,7 @@ impl Engine {
             name
         };
         let (secret_hash, secret) = match new.kind {
-            PrincipalKind::ManagedIdentity => (None, None),
+            PrincipalKind::ManagedIdentity | PrincipalKind::Group => (None, None),
             PrincipalKind::User | PrincipalKind::ServicePrincipal => {
                 self.hashed(new.secret).await?
             }
@@ -58,7 +60,10 @@ impl Engine {
             object_id: new_id(),
             tenant: tenant.id,
             kind: new.kind,
-            app_id: if is_user { String::new() } else { new_id() },
+            app_id: match new.kind {
+                PrincipalKind::User | PrincipalKind::Group => String::new(),
+                PrincipalKind::ServicePrincipal | PrincipalKind::ManagedIdentity => new_id(),
+            },
             name: if is_user { name.to_lowercase() } else { name },
             secret_hash,
             enabled: true,
@@ -149,12 +154,13 @@ impl Engine {
         tx.delete_principal_keys(&found.object_id, None)
             .await
             .map_err(db)?;
+        tx.forget_memberships(&found.object_id).await.map_err(db)?;
         tx.delete_refresh_tokens_of(&found.object_id)
             .await
             .map_err(db)?;
         tx.delete_principal(&found.object_id).await.map_err(db)?;
         tx.commit().await.map_err(db)?;
-        self.forget_principal(&found.object_id);
+        self.forget_principals();
         Ok(found)
     }
 
@@ -165,8 +171,13 @@ impl Engine {
         secret: Option<SecretString>,
     ) -> Result<Created> {
         let found = self.find_principal(wanted).await?;
-        if found.kind == PrincipalKind::ManagedIdentity {
-            return Err(Error::bad_request("A managed identity has no secret."));
+        if matches!(
+            found.kind,
+            PrincipalKind::ManagedIdentity | PrincipalKind::Group
+        ) {
+            return Err(Error::bad_request(
+                "Managed identities and groups have no secret.",
+            ));
         }
         let (secret_hash, secret) = self.hashed(secret).await?;
         let principal = self
@@ -212,9 +223,10 @@ impl Engine {
         scope: &str,
     ) -> Result<RoleAssignment> {
         let principal = self.find_principal(wanted).await?;
-        let role = find_role(role)?;
-        let scope = clean_scope(scope)?;
         let mut tx = self.catalog().write().await.map_err(db)?;
+        let role = find_role(&mut tx, &principal.tenant, role).await?;
+        let shown = domain::scope::clean(scope)?;
+        let scope = shown.to_ascii_lowercase();
         if let Some(id) = subscription_in(&scope) {
             let found = tx.load_subscription(id).await.map_err(db)?;
             found
@@ -228,19 +240,19 @@ impl Engine {
         {
             return Ok(same);
         }
-        let grant = assignment(&principal, &role.id, &scope, self.now_ms());
+        let grant = assignment(&principal, &role.id, &shown, self.now_ms());
         tx.put_role_assignment(&grant).await.map_err(db)?;
         tx.commit().await.map_err(db)?;
-        self.forget_principal(&principal.object_id);
+        self.forget_principals();
         Ok(grant)
     }
 
     /// Takes a role at a scope from a principal.
     pub async fn revoke_role(&self, wanted: &str, role: &str, scope: &str) -> Result<()> {
         let principal = self.find_principal(wanted).await?;
-        let role = find_role(role)?;
-        let scope = clean_scope(scope)?;
         let mut tx = self.catalog().write().await.map_err(db)?;
+        let role = find_role(&mut tx, &principal.tenant, role).await?;
+        let scope = domain::scope::clean(scope)?.to_ascii_lowercase();
         let held = tx.assignments_of(&principal.object_id).await.map_err(db)?;
         let found = held
             .into_iter()
@@ -256,7 +268,7 @@ impl Engine {
         })?;
         tx.delete_role_assignment(&found.id).await.map_err(db)?;
         tx.commit().await.map_err(db)?;
-        self.forget_principal(&principal.object_id);
+        self.forget_principals();
         Ok(())
     }
 
@@ -320,38 +332,29 @@ impl Engine {
     }
 }
 
-fn find_role(named: &str) -> Result<&'static domain::role::Role> {
-    domain::role::find(named).ok_or_else(|| {
-        let known: Vec<&str> = domain::role::built_in()
-            .iter()
-            .map(|role| role.name.as_str())
-            .collect();
-        Error::not_found(
-            "RoleDefinitionDoesNotExist",
-            format!(
-                "There is no role '{named}'. The roles are: {}.",
-                known.join(", ")
-            ),
-        )
-    })
-}
-
-/// Returns a scope as assignments keep it: lower case, single slashes, none at the end.
-fn clean_scope(scope: &str) -> Result<String> {
-    let segments: Vec<String> = scope
-        .split('/')
-        .filter(|s| !s.is_empty())
-        .map(str::to_ascii_lowercase)
-        .collect();
-    let is_scope = segments.is_empty() || (segments[0] == "subscriptions" && segments.len() > 1);
-    if !scope.starts_with('/') || !is_scope || scope.len() > domain::resource_id::ID_BYTES_MAX {
-        return Err(Error::bad_request(format!(
-            "'{scope}' is not a scope: use '/' or '/subscriptions/…'."
-        )));
+/// Returns a built-in role, or one of the tenant's own, by GUID or name.
+async fn find_role(read: &mut Read, tenant: &str, named: &str) -> Result<Role> {
+    if let Some(role) = domain::role::find(named) {
+        return Ok(role.clone());
     }
-    Ok(format!("/{}", segments.join("/")))
-}
-
-fn subscription_in(scope: &str) -> Option<&str> {
-    scope.strip_prefix("/subscriptions/")?.split('/').next()
+    let custom = read.list_role_definitions(tenant).await.map_err(db)?;
+    let known = domain::role::built_in()
+        .iter()
+        .map(|role| role.name.clone());
+    let known: Vec<String> = known
+        .chain(custom.iter().map(|c| c.role.name.clone()))
+        .collect();
+    custom
+        .into_iter()
+        .map(|custom| custom.role)
+        .find(|r| r.id.eq_ignore_ascii_case(named) || r.name.eq_ignore_ascii_case(named))
+        .ok_or_else(|| {
+            Error::not_found(
+                "RoleDefinitionDoesNotExist",
+                format!(
+                    "There is no role '{named}'. The roles are: {}.",
+                    known.join(", ")
+                ),
+            )
+        })
 }

@@ -1,5 +1,6 @@
 //! One file per verb.
 
+pub mod audit;
 pub mod care;
 pub mod connect;
 pub mod doctor;

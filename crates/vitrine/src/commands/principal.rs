@@ -44,6 +44,14 @@ struct RoleAt {
     scope: String,
 }
 
+#[derive(clap::Args)]
+struct Membership {
+    /// Object id or name of the group
+    group: String,
+    /// Object id, client id or name of the member
+    member: String,
+}
+
 #[derive(Subcommand)]
 enum Verb {
     /// Create a user
@@ -58,6 +66,17 @@ enum Verb {
     CreateServicePrincipal(New),
     /// Create a managed identity for programs on this machine
     CreateManagedIdentity(New),
+    /// Create a group of principals that share roles
+    CreateGroup(New),
+    /// Make a principal a member of a group
+    AddMember(Membership),
+    /// End a membership
+    RemoveMember(Membership),
+    /// List the members of a group
+    Members {
+        /// Object id or name
+        group: String,
+    },
     /// List principals
     List {
         /// Only of this tenant
@@ -132,6 +151,12 @@ pub async fn run(args: PrincipalArgs, engine: &Engine) -> anyhow::Result<Value> 
         Verb::CreateManagedIdentity(new) => {
             create(engine, PrincipalKind::ManagedIdentity, new, None).await
         }
+        Verb::CreateGroup(new) => create(engine, PrincipalKind::Group, new, None).await,
+        Verb::AddMember(of) => Ok(membership(engine.add_member(&of.group, &of.member).await?)),
+        Verb::RemoveMember(of) => Ok(membership(
+            engine.remove_member(&of.group, &of.member).await?,
+        )),
+        Verb::Members { group } => Ok(engine.members(&group).await?.iter().map(view).collect()),
         Verb::List { tenant } => Ok(engine
             .list_principals(tenant.as_deref())
             .await?
@@ -226,6 +251,10 @@ fn with_secret(created: &Created) -> Value {
         members.insert("secret".to_owned(), secret.as_str().into());
     }
     shown
+}
+
+fn membership((group, member): (Principal, Principal)) -> Value {
+    json!({ "group": view(&group), "member": view(&member) })
 }
 
 fn role_view(assignment: &RoleAssignment) -> Value {

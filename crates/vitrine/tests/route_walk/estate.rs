@@ -32,6 +32,10 @@ impl Route {
                 Some(json!({ "operation": "Merge", "properties": { "tags": tags } }))
             }
             "PUT" | "PATCH" => Some(json!({ "location": "eastus", "tags": tags })),
+            "POST" if self.pattern.ends_with("Microsoft.ResourceGraph/resources") => {
+                let query = "communitygalleryresources | where type == 'microsoft.compute/locations/communitygalleries'";
+                Some(json!({ "query": query }))
+            }
             "POST" => Some(json!({})),
             _ => None,
         }

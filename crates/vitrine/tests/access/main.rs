@@ -1,0 +1,8 @@
+//! Who may do what, over HTTP: roles, groups, locks, and what changes at once.
+
+mod audit;
+mod directory;
+mod locks;
+mod roles;
+mod sharing;
+mod world;
