@@ -6,7 +6,7 @@
 mod common;
 
 use common::{COMPUTE, Expect, World, check, done, fixed, invalid, missing, refused, stored};
-use domain::ErrorKind::{Conflict, Invalid, NotFound};
+use domain::ErrorKind::{Conflict, Invalid};
 use domain::Resource;
 use serde_json::{Value, json};
 

@@ -1,6 +1,5 @@
 //! Roles, groups and locks as people handle them: with the real Azure CLI.
 
-#[expect(dead_code, reason = "other binaries use the rest")]
 mod az;
 
 use az::{Az, count, member, start};
