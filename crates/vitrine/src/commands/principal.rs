@@ -3,7 +3,7 @@
 //! Passwords are read from a variable of the environment, never from the command line, where other
 //! users of the machine could see them.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use anyhow::Context as _;
 use clap::Subcommand;
@@ -157,12 +157,10 @@ pub async fn run(args: PrincipalArgs, engine: &Engine) -> anyhow::Result<Value> 
             engine.remove_member(&of.group, &of.member).await?,
         )),
         Verb::Members { group } => Ok(engine.members(&group).await?.iter().map(view).collect()),
-        Verb::List { tenant } => Ok(engine
-            .list_principals(tenant.as_deref())
-            .await?
-            .iter()
-            .map(view)
-            .collect()),
+        Verb::List { tenant } => {
+            let all = engine.list_principals(tenant.as_deref()).await?;
+            Ok(all.iter().map(view).collect())
+        }
         Verb::Delete { principal } => {
             Ok(json!({ "deleted": engine.delete_principal(&principal).await?.object_id }))
         }
@@ -191,22 +189,22 @@ pub async fn run(args: PrincipalArgs, engine: &Engine) -> anyhow::Result<Value> 
                 .await?;
             Ok(json!({ "revoked": at.role, "scope": at.scope }))
         }
-        Verb::Roles { principal } => Ok(engine
-            .roles_of(&principal)
-            .await?
-            .iter()
-            .map(role_view)
-            .collect()),
-        Verb::AddKey { principal, file } => {
-            let key = std::fs::read_to_string(&file)
-                .with_context(|| format!("cannot read {}", file.display()))?;
-            Ok(json!({ "keyId": engine.add_principal_key(&principal, &key).await? }))
+        Verb::Roles { principal } => {
+            let held = engine.roles_of(&principal).await?;
+            Ok(held.iter().map(role_view).collect())
         }
+        Verb::AddKey { principal, file } => add_key(engine, &principal, &file).await,
         Verb::RemoveKey { principal, key_id } => {
             engine.remove_principal_key(&principal, &key_id).await?;
             Ok(json!({ "removed": key_id }))
         }
     }
+}
+
+async fn add_key(engine: &Engine, principal: &str, file: &Path) -> anyhow::Result<Value> {
+    let key =
+        std::fs::read_to_string(file).with_context(|| format!("cannot read {}", file.display()))?;
+    Ok(json!({ "keyId": engine.add_principal_key(principal, &key).await? }))
 }
 
 async fn create(
