@@ -180,6 +180,8 @@ fn az_lists_what_is_shared_what_is_public_and_what_happened() {
         "s",
         "--os-type",
         "linux",
+        "--hyper-v-generation",
+        "V1",
     ];
     let definition = [&["sig", "image-definition", "create"][..], &sig, &identity].concat();
     az.json(&definition);

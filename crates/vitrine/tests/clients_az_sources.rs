@@ -146,6 +146,6 @@ fn az_names_disk_encryption_sets() {
         "{text}"
     );
     run("disk delete -n d1 --yes");
-    run("disk-encryption-set delete -n e1 --yes");
+    run("disk-encryption-set delete -n e1");
     assert_eq!(count(&run("disk-encryption-set list")), 0);
 }
