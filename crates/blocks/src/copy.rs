@@ -17,6 +17,9 @@ const SEAL_BYTES: u64 = 64 << 20;
 /// Frames read ahead at once, on all cores.
 const BATCH_FRAMES: usize = 64;
 
+/// Fewer frames than this are not worth a thread.
+const ALONE_FRAMES: usize = 8;
+
 /// What a copy did.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Copied {
@@ -121,6 +124,9 @@ type Fetched = (StoredFrame, Vec<BlockId>);
 /// Reads frames on all cores, in their order.
 fn fetch_all(source: &Inner, frames: &[FrameId]) -> Vec<Result<Fetched>> {
     let threads = std::thread::available_parallelism().map_or(2, std::num::NonZero::get);
+    if frames.len() < ALONE_FRAMES {
+        return frames.iter().map(|frame| fetch(source, *frame)).collect();
+    }
     let part = frames.len().div_ceil(threads).max(1);
     std::thread::scope(|scope| {
         let parts: Vec<_> = frames

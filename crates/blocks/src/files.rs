@@ -8,6 +8,7 @@ use std::io;
 use std::os::unix::fs::FileExt as _;
 use std::path::Path;
 use std::sync::Arc;
+use std::time::{Duration, Instant};
 
 use rustix::fs::{FallocateFlags, fallocate};
 use uuid::Uuid;
@@ -159,12 +160,16 @@ pub(crate) fn write_durable(
     file.publish(path, true)
 }
 
+/// How long a lock is waited for: whoever had it may be ending, with a sync still on its way.
+const LOCK_WAIT: Duration = Duration::from_secs(5);
+const LOCK_PAUSE: Duration = Duration::from_millis(10);
+
 /// The files of this machine.
 pub(crate) struct RealFiles;
 
 impl Files for RealFiles {
     fn create_directory(&self, path: &Path) -> io::Result<()> {
-        if path.is_dir() {
+        if path.is_dir() || path.as_os_str().is_empty() {
             return Ok(());
         }
         if let Some(parent) = path.parent() {
@@ -231,10 +236,16 @@ impl Files for RealFiles {
             .create(true)
             .truncate(false)
             .open(path)?;
-        match file.try_lock() {
-            Ok(()) => Ok(Box::new(file)),
-            Err(TryLockError::WouldBlock) => Err(io::ErrorKind::WouldBlock.into()),
-            Err(TryLockError::Error(error)) => Err(error),
+        let end = Instant::now() + LOCK_WAIT;
+        loop {
+            match file.try_lock() {
+                Ok(()) => return Ok(Box::new(file)),
+                Err(TryLockError::WouldBlock) if Instant::now() < end => {
+                    std::thread::sleep(LOCK_PAUSE);
+                }
+                Err(TryLockError::WouldBlock) => return Err(io::ErrorKind::WouldBlock.into()),
+                Err(TryLockError::Error(error)) => return Err(error),
+            }
         }
     }
 }

@@ -64,6 +64,8 @@ struct State {
     next: usize,
     wanted: usize,
     read: BTreeMap<usize, Contents>,
+    /// Buffers of chunks that are done with: making new ones costs a page fault every 4 KiB.
+    spare: Vec<Vec<u8>>,
     jobs: VecDeque<(u64, Job)>,
     jobs_made: u64,
     jobs_written: u64,
@@ -171,7 +173,8 @@ pub(crate) fn run(
     progress: &Progress,
 ) -> Result<Done> {
     let queue = Queue::default();
-    let threads = std::thread::available_parallelism().map_or(2, std::num::NonZero::get);
+    let cores = std::thread::available_parallelism().map_or(2, std::num::NonZero::get);
+    let threads = cores.min(chunks.len()).max(1);
     let queue_ref = &queue;
     let (made, packed) = std::thread::scope(|scope| {
         for _ in 0..threads {
@@ -222,7 +225,8 @@ fn work(store: &Inner, source: &dyn Source, chunks: &[Span], queue: &Queue) -> R
             None => return Ok(()),
             Some(Task::Read(number)) => {
                 let (from, to) = chunks[number];
-                let contents = read_chunk(&store.key, source, &hasher, from, to)?;
+                let buffer = queue.lock().spare.pop().unwrap_or_default();
+                let contents = read_chunk(&store.key, source, &hasher, (from, to), buffer)?;
                 queue.change(|state| state.read.insert(number, contents));
             }
             Some(Task::Compress(number, job)) => {
@@ -245,12 +249,13 @@ fn read_chunk(
     key: &[u8; 32],
     source: &dyn Source,
     hasher: &ContentHasher,
-    from: u64,
-    to: u64,
+    (from, to): Span,
+    mut bytes: Vec<u8>,
 ) -> Result<Contents> {
     let length = usize::try_from(to - from).unwrap_or(0);
     // The last block of a disk is filled up with zeroes.
-    let mut bytes = vec![0_u8; length.next_multiple_of(BLOCK_BYTES)];
+    bytes.resize(length.next_multiple_of(BLOCK_BYTES), 0);
+    bytes[length..].fill(0);
     source.read_at(from, &mut bytes[..length])?;
     let blocks: Vec<Option<BlockId>> = bytes
         .chunks_exact(BLOCK_BYTES)
@@ -287,6 +292,7 @@ fn assemble(
         })?;
         assembly.take_base(*from);
         assembly.take_chunk(*from, *to, &contents, queue)?;
+        queue.lock().spare.push(contents.bytes);
         progress.add(to - from);
     }
     let new_bytes = assembly.new_bytes;

@@ -1,13 +1,14 @@
 //! A store as its callers see it: every call, on threads that may block.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::sync::Arc;
+use std::path::PathBuf;
+use std::sync::{Arc, Mutex, Weak};
 
 use disk::Source;
 
 use crate::error::{BlocksError, Result};
 use crate::files::{Files, RealFiles};
-use crate::inner::Inner;
+use crate::inner::{Inner, lock};
 use crate::layer::{Layer, LayerId, Registry};
 use crate::location::{Location, StoreOptions};
 use crate::manifest::{Manifest, ManifestId};
@@ -20,6 +21,13 @@ use crate::{Ingested, ingest};
 /// The block store of a region; clones share it.
 #[derive(Clone)]
 pub struct Store(pub(crate) Arc<Inner>, pub(crate) Arc<Registry>);
+
+/// A directory and the place of its layers.
+type Name = (PathBuf, PathBuf);
+
+/// The directories that are open in this process: a second store on one would not know what the
+/// first is doing.
+static OPEN: Mutex<BTreeMap<Name, (Weak<Inner>, Weak<Registry>)>> = Mutex::new(BTreeMap::new());
 
 /// What a store holds.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -42,9 +50,13 @@ impl Store {
     /// Opens a store, creating it if it is not there.
     ///
     /// Reads the directories of the packs and nothing else, so that it takes milliseconds whatever
-    /// the store holds. A directory that another store works on is refused.
+    /// the store holds. A directory that another process works on is refused; in this process all
+    /// who open it share one store.
     pub async fn open(options: StoreOptions) -> Result<Self> {
         let runtime = tokio::runtime::Handle::current();
+        if let Location::Directory(root) = options.location.clone() {
+            return blocking(move || Self::open_directory(root, &options)).await;
+        }
         let files: Arc<dyn Files> = Arc::new(RealFiles);
         blocking(move || {
             let objects = match &options.location {
@@ -59,6 +71,27 @@ impl Store {
             Inner::open(files, objects, &options).map(|inner| Self(Arc::new(inner), Arc::default()))
         })
         .await
+    }
+
+    fn open_directory(root: PathBuf, options: &StoreOptions) -> Result<Self> {
+        let files: Arc<dyn Files> = Arc::new(RealFiles);
+        files.create_directory(&root)?;
+        let name = (root.canonicalize()?, options.local.clone());
+        let mut open = lock(&OPEN);
+        open.retain(|_, (inner, _)| inner.strong_count() > 0);
+        if let Some((inner, registry)) = open.get(&name)
+            && let (Some(inner), Some(registry)) = (inner.upgrade(), registry.upgrade())
+            && inner.key == options.key
+        {
+            return Ok(Self(inner, registry));
+        }
+        let objects = Objects::Directory(Directory::open(files.clone(), root)?);
+        let store = Self(
+            Arc::new(Inner::open(files, objects, options)?),
+            Arc::default(),
+        );
+        open.insert(name, (Arc::downgrade(&store.0), Arc::downgrade(&store.1)));
+        Ok(store)
     }
 
     /// Stores a disk and returns its manifest.

@@ -68,6 +68,28 @@ async fn what_a_base_has_beyond_a_smaller_layer_never_shows() {
 }
 
 #[tokio::test]
+async fn who_opens_a_directory_twice_in_one_process_shares_it() {
+    let root = tempfile::tempdir().unwrap();
+    let (first, second) = (open(root.path(), "a").await, open(root.path(), "a").await);
+    let id = ingest(&first, &noise(1, 50_000)).await;
+    assert!(second.has_manifest(id).await.unwrap());
+    assert_eq!(second.stat().await.unwrap().packs, 1);
+    drop((first, second));
+    assert!(open(root.path(), "a").await.has_manifest(id).await.unwrap());
+}
+
+#[tokio::test]
+async fn a_path_may_be_relative() {
+    let root = tempfile::tempdir_in(".").unwrap();
+    let path = Path::new(root.path().file_name().unwrap());
+    let store = open(path, "a").await;
+    let bytes = noise(1, 100_000);
+    let id = ingest(&store, &bytes).await;
+    let reader = store.open_reader(id).await.unwrap();
+    assert_eq!(reader.read(0, bytes.len()).await.unwrap(), bytes);
+}
+
+#[tokio::test]
 async fn a_layer_that_is_there_is_not_made_again() {
     let root = tempfile::tempdir().unwrap();
     let store = open(root.path(), "a").await;

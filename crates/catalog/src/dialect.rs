@@ -1,8 +1,8 @@
 //! Every difference between SQLite and PostgreSQL.
 
-use sqlx::Executor as _;
 use sqlx::any::AnyPoolOptions;
 use sqlx::{AnyConnection, AnyPool};
+use sqlx::{Connection as _, Executor as _};
 use std::time::Duration;
 
 use crate::error::Result;
@@ -104,6 +104,12 @@ impl Dialect {
             .max_connections(connections)
             .acquire_timeout(ACQUIRE_LIMIT)
             .test_before_acquire(self == Self::Postgres)
+            // SQLite ends a transaction itself when its disk is full; the driver does not notice and
+            // would refuse every later transaction of the connection.
+            .before_acquire(|connection, _| {
+                let is_idle = !connection.is_in_transaction();
+                Box::pin(async move { Ok(is_idle) })
+            })
             .after_connect(move |connection, _| Box::pin(self.prepare(connection)));
         Ok(options.connect(url).await?)
     }

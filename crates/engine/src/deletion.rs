@@ -3,7 +3,7 @@
 //! Rows go first, in one transaction with their claims and replicas: from then on nothing refers
 //! to the content. Layers are dropped after; one that a crash leaves behind is found by the sweep.
 
-use catalog::{Content, ListFilter, Tx};
+use catalog::{CatalogError, Content, ListFilter, Tx};
 use domain::operation::{Operation, OperationState};
 use domain::{Kind, ProvisioningState, Resource, ResourceId, Result};
 use serde_json::Value;
@@ -94,6 +94,7 @@ impl Engine {
         }
         let mut tx = self.catalog().write().await.map_err(db)?;
         check_lease(&mut tx, operation).await?;
+        check_emptied(&mut tx, row).await?;
         tx.update(&mut row.clone()).await.map_err(db)?;
         if operation.is_none_or(|operation| operation.resource != row.id) {
             let now_ms = self.now_ms();
@@ -194,4 +195,16 @@ pub(crate) async fn check_lease(tx: &mut Tx, operation: Option<&Operation>) -> R
         }
         _ => Ok(()),
     }
+}
+
+/// Refuses to remove a storage account in which a container was made since it was emptied.
+async fn check_emptied(tx: &mut Tx, row: &Resource) -> Result<()> {
+    if row.kind != Kind::StorageAccount {
+        return Ok(());
+    }
+    let left = tx.list_containers(&row.id.key(), "", None, 1).await;
+    if left.map_err(db)?.items.is_empty() {
+        return Ok(());
+    }
+    Err(db(CatalogError::Stale { key: row.id.key() }))
 }

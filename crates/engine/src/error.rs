@@ -8,9 +8,13 @@ use domain::{Error, ErrorKind};
 pub(crate) fn catalog(cause: catalog::CatalogError) -> Error {
     use catalog::Kind;
     match cause.kind() {
-        Kind::Stale | Kind::Exists => stale(),
+        Kind::Stale | Kind::Exists => Error::new(
+            ErrorKind::Overtaken,
+            "Conflict",
+            "The resource was changed by another request at the same time. Read it and try again.",
+        ),
         Kind::Busy | Kind::Unavailable => {
-            tracing::warn!(error = %cause, "catalog does not answer");
+            tracing::warn!(error = %with_sources(&cause), "catalog does not answer");
             Error::new(
                 ErrorKind::Unavailable,
                 "ServiceUnavailable",
@@ -18,18 +22,10 @@ pub(crate) fn catalog(cause: catalog::CatalogError) -> Error {
             )
         }
         _ => {
-            tracing::error!(error = %cause, "catalog failed");
+            tracing::error!(error = %with_sources(&cause), "catalog failed");
             Error::internal()
         }
     }
-}
-
-fn stale() -> Error {
-    Error::new(
-        ErrorKind::Overtaken,
-        "Conflict",
-        "The resource was changed by another request at the same time. Read it and try again.",
-    )
 }
 
 /// Whether a write lost against another one and may be decided anew.
@@ -40,7 +36,7 @@ pub(crate) fn is_stale(error: &Error) -> bool {
 /// Turns a block-store failure into the service's error.
 pub(crate) fn blocks(cause: blocks::BlocksError) -> Error {
     use blocks::Kind;
-    tracing::warn!(error = %cause, "block store failed");
+    tracing::warn!(error = %with_sources(&cause), "block store failed");
     match cause.kind() {
         Kind::Full => Error::new(
             ErrorKind::Unavailable,
@@ -62,4 +58,16 @@ pub(crate) fn blocks(cause: blocks::BlocksError) -> Error {
         ),
         Kind::Invalid => Error::bad_request("The disk is outside the limits of the block store."),
     }
+}
+
+/// Returns an error with all that led to it: people who read the log need the last one most.
+fn with_sources(error: &dyn std::error::Error) -> String {
+    let mut text = error.to_string();
+    let mut next = error.source();
+    while let Some(source) = next {
+        text.push_str(": ");
+        text.push_str(&source.to_string());
+        next = source.source();
+    }
+    text
 }

@@ -12,7 +12,7 @@ use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
-use crate::error::{catalog as db, is_stale};
+use crate::error::catalog as db;
 use crate::resources::action;
 use crate::{Ctx, Engine};
 
@@ -53,12 +53,12 @@ impl Engine {
             held.eq_ignore_ascii_case(subscription)
         };
         if let Some(mut operation) = found.filter(is_here) {
+            if operation.state == OperationState::Canceled {
+                operation.error.get_or_insert_with(preempted);
+            }
             let scope = operation.resource.to_string();
             for action in poll_actions(&operation) {
                 if self.authorize(ctx, &action, &scope).await.is_ok() {
-                    if operation.state == OperationState::Canceled {
-                        operation.error.get_or_insert_with(preempted);
-                    }
                     return Ok(operation);
                 }
             }
@@ -289,6 +289,14 @@ impl Engine {
     }
 }
 
+/// Why an operation was canceled: clients show nothing of a status without an error.
+fn preempted() -> Error {
+    Error::conflict(
+        "OperationPreempted",
+        "Operation execution has been preempted by a more recent operation.",
+    )
+}
+
 /// Returns the actions any of which lets a caller poll an operation.
 fn poll_actions(operation: &Operation) -> Vec<String> {
     let on = |verb: &str| action(&operation.resource, verb);
@@ -301,15 +309,7 @@ fn poll_actions(operation: &Operation) -> Vec<String> {
     }
 }
 
-/// Why an operation was canceled: clients show nothing of a status without an error.
-fn preempted() -> Error {
-    Error::conflict(
-        "OperationPreempted",
-        "Operation execution has been preempted by a more recent operation.",
-    )
-}
-
 /// Whether the same work may succeed a moment later without anyone changing anything.
 fn is_passing(error: &Error) -> bool {
-    error.kind == ErrorKind::Unavailable || is_stale(error)
+    matches!(error.kind, ErrorKind::Unavailable | ErrorKind::Overtaken)
 }

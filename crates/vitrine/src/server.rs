@@ -13,6 +13,7 @@ use axum_server::Handle;
 use axum_server::tls_rustls::RustlsConfig;
 use engine::Engine;
 use tokio::net::TcpListener;
+use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio_util::sync::CancellationToken;
 
 use crate::data_dir::DataDir;
@@ -42,6 +43,7 @@ pub async fn serve(
     engine.open_stores().await;
     let config = tls::server_config(data.path())?;
     let stop = CancellationToken::new();
+    let signals = StopSignals::catch()?;
     let workers = tokio::task::spawn({
         let (engine, stop) = (engine.clone(), stop.clone());
         async move { engine.run_workers(WORKERS, stop).await }
@@ -54,7 +56,7 @@ pub async fn serve(
     let stopping = tokio::task::spawn({
         let (handle, stop) = (handle.clone(), stop.clone());
         async move {
-            stop_signal().await;
+            signals.received().await;
             tracing::info!("stopping: finishing what is open");
             stop.cancel();
             handle.graceful_shutdown(Some(DRAIN));
@@ -73,14 +75,24 @@ pub async fn serve(
     Ok(())
 }
 
-async fn stop_signal() {
-    use tokio::signal::unix::{SignalKind, signal};
-    let Ok(mut terminate) = signal(SignalKind::terminate()) else {
-        drop(tokio::signal::ctrl_c().await);
-        return;
-    };
-    tokio::select! {
-        _ = tokio::signal::ctrl_c() => {}
-        _ = terminate.recv() => {}
+/// The signals that stop the server; caught from here on, so that none comes too early.
+struct StopSignals {
+    interrupt: Signal,
+    terminate: Signal,
+}
+
+impl StopSignals {
+    fn catch() -> anyhow::Result<Self> {
+        Ok(Self {
+            interrupt: signal(SignalKind::interrupt())?,
+            terminate: signal(SignalKind::terminate())?,
+        })
+    }
+
+    async fn received(mut self) {
+        tokio::select! {
+            _ = self.interrupt.recv() => {}
+            _ = self.terminate.recv() => {}
+        }
     }
 }

@@ -147,3 +147,28 @@ async fn a_second_server_on_the_same_directory_is_told_so_and_nothing_is_hurt() 
     json(&server.vitrine(&["scrub"]));
     json(&server.vitrine(&["sweep", "--dry-run"]));
 }
+
+/// Set `VITRINE_WRITE_SUPPORT=1` to write the page anew after a change of the route table.
+#[test]
+fn the_support_page_lists_every_route_and_no_other() {
+    let page = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../docs/support.md");
+    let written = std::fs::read_to_string(&page).unwrap();
+    let routes = api::routes::Routes::new();
+    let mut lines: Vec<String> = routes
+        .iter()
+        .map(|route| format!("{:6} {}\n", route.method.as_str(), route.pattern))
+        .collect();
+    lines.sort_by(|a, b| a[7..].cmp(&b[7..]).then(a.cmp(b)));
+    lines.dedup();
+    let (head, rest) = written.split_once("```\n").unwrap();
+    let (_, tail) = rest.split_once("```\n").unwrap();
+    let expected = format!("{head}```\n{}```\n{tail}", lines.concat());
+    if std::env::var_os("VITRINE_WRITE_SUPPORT").is_some() {
+        std::fs::write(&page, expected).unwrap();
+        return;
+    }
+    assert!(
+        written == expected,
+        "docs/support.md is not the route table: write it anew with VITRINE_WRITE_SUPPORT=1"
+    );
+}

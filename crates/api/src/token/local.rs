@@ -16,6 +16,7 @@ use engine::identity::{
 use serde_json::{Value, json};
 
 use super::form::Form;
+use super::peer::is_other_user;
 use super::reply::Context;
 use crate::face::base_url;
 use crate::state::ApiState;
@@ -41,6 +42,15 @@ pub(super) async fn imds(State(state): State<ApiState>, request: Request) -> Res
             .is_some_and(|v| v.as_bytes().eq_ignore_ascii_case(b"true"));
         if !marked {
             return Err(SignInError::Missing("Metadata: true"));
+        }
+        let peer = parts
+            .extensions
+            .get::<ConnectInfo<SocketAddr>>()
+            .map(|peer| peer.0);
+        if peer.is_some_and(is_other_user) {
+            return Err(SignInError::NotLocal(
+                " of the user that runs the server, or of root",
+            ));
         }
         issue(&state, &parts).await
     };

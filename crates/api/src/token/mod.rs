@@ -5,6 +5,7 @@
 mod device;
 mod form;
 mod local;
+mod peer;
 mod reply;
 
 use std::time::Duration;

@@ -132,7 +132,7 @@ async fn writes_outside_the_rules_change_nothing() {
     let page = [9_u8; 512];
     let wrong_md5 = STANDARD.encode(Md5::digest(b"other"));
     let update = ("x-ms-page-write", "update");
-    type Row = (&'static [(&'static str, &'static str)], u16, &'static str);
+    type Row<'a> = (&'a [(&'a str, &'a str)], u16, &'a str);
     let table: &[Row] = &[
         (
             &[update, ("x-ms-range", "bytes=1-512")],

@@ -1,8 +1,8 @@
 //! Containers: made, shown, listed, removed.
 
-use catalog::{Blob, Container};
+use catalog::{Blob, Container, Tx};
 use domain::resource::Document;
-use domain::{Error, Result};
+use domain::{Error, ProvisioningState, Result};
 
 use super::failure::{condition_not_met, container_not_found};
 use super::session::{
@@ -95,6 +95,7 @@ impl Engine {
             metadata,
         };
         let mut tx = self.catalog().write().await.map_err(db)?;
+        check_account(&mut tx, session).await?;
         tx.insert_container(&container)
             .await
             .map_err(|error| match error.kind() {
@@ -248,4 +249,19 @@ fn skip_past(marker: &str, options: &ListOptions) -> String {
         Some(prefix) if prefix == marker => format!("{prefix}{LAST_CHAR}"),
         _ => marker.to_owned(),
     }
+}
+
+/// Refuses a new container in an account that goes or is gone: the next of its name would inherit it.
+async fn check_account(tx: &mut Tx, session: &Session) -> Result<()> {
+    let account = &session.account.id;
+    for id in [account.clone(), account.group_id()] {
+        let row = tx.load(&id).await.map_err(db)?;
+        if row.is_none_or(|row| row.state == ProvisioningState::Deleting) {
+            return Err(Error::not_found(
+                "ResourceNotFound",
+                "The storage account is being deleted or is not there any more.",
+            ));
+        }
+    }
+    Ok(())
 }

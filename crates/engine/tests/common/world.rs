@@ -10,7 +10,7 @@ use std::task::Poll;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
-use blocks::{LayerId, ManifestId};
+use blocks::LayerId;
 use catalog::{Content, Replica};
 use domain::operation::Operation;
 use domain::{Error, Kind, Resource, ResourceId, Result};
@@ -341,7 +341,7 @@ impl World {
         id
     }
 
-    async fn session(&self, account: &ResourceId) -> Session {
+    pub async fn session(&self, account: &ResourceId) -> Session {
         let mut read = self.engine.catalog().read().await.unwrap();
         let row = read.load(account).await.unwrap().unwrap();
         let key = row.internal["keys"][0]["value"].as_str().unwrap();

@@ -4,6 +4,7 @@
 mod world;
 
 mod crash;
+mod deletion;
 mod operations;
 mod overtaken;
 mod quotas;

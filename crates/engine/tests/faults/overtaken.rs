@@ -59,7 +59,7 @@ fn for_each_stop(template: &Template, meanwhile: impl AsyncFn(&World)) {
             false
         });
         if is_over {
-            assert!(stops > 1, "the work stood still at {stops} places only");
+            assert!(stops > 0, "the work stood still at {stops} places only");
             return;
         }
     }

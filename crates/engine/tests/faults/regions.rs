@@ -186,6 +186,25 @@ async fn a_publish_whose_own_region_is_down_fails_and_is_mended_by_the_same_put(
 }
 
 #[tokio::test]
+async fn a_version_is_mended_without_the_region_that_is_down() {
+    let (world, source, version) = world_with_source().await;
+    take_down(&world, "westus2");
+    let body = version_body(&source, &["eastus", "westus2"]);
+    world.make(&version, &body).await.unwrap_err();
+    let body = version_body(&source, &["eastus", "westeurope"]);
+    let row = world.make(&version, &body).await.unwrap();
+    assert_eq!(row.state, ProvisioningState::Succeeded);
+    let content = world.content(&version, "westeurope", BYTES).await.unwrap();
+    assert!(content == noise(BYTES, 1));
+    assert_eq!(
+        shown(&world, &version).await["aggregatedState"],
+        "Completed"
+    );
+    repair(&world, "westus2");
+    world.nothing_is_orphaned().await;
+}
+
+#[tokio::test]
 async fn a_group_is_deleted_although_a_region_is_down() {
     let (world, source, version) = world_with_source().await;
     let body = version_body(&source, &["eastus", "westus2"]);
@@ -218,6 +237,8 @@ async fn a_region_serves_a_version_that_is_still_on_its_way_to_others() {
             "it is seen under way"
         );
     }
+    // It is paused here: its lease keeps others away, its transactions are gone.
+    drop(work);
     let status = shown(&world, &version).await;
     assert_eq!(status["aggregatedState"], "InProgress", "{status}");
     for image in [version.clone(), version.parent().unwrap()] {
@@ -234,7 +255,7 @@ async fn a_region_serves_a_version_that_is_still_on_its_way_to_others() {
         let refused = world.put(&disk, &elsewhere).await.err().unwrap();
         assert_eq!(refused.kind, domain::ErrorKind::NotFound, "{refused}");
     }
-    work.await.unwrap();
+    world.settle().await;
     let content = world.content(&version, "westus2", BYTES).await.unwrap();
     assert!(content == noise(BYTES, 1));
 }
