@@ -629,7 +629,7 @@ fn deletes(az: &Az<'_>) {
 }
 
 #[test]
-fn az_signs_in_as_a_managed_identity_and_as_a_user() {
+fn az_signs_in_as_a_managed_identity() {
     let server = az::start(Options::new(BINARY));
     let az = Az::connect(&server);
     let identity = az.with_identity();

@@ -40,9 +40,8 @@ pub const LEFT_OUT: [LeftOut; 7] = [
         types: &["images"],
     },
     LeftOut {
-        name: "sharing",
+        name: "shared galleries",
         types: &[
-            "galleries/share",
             "locations/sharedGalleries",
             "locations/sharedGalleries/images",
             "locations/sharedGalleries/images/versions",
@@ -55,8 +54,9 @@ pub const LEFT_OUT: [LeftOut; 7] = [
 ];
 
 /// Types that are replayed.
-const REPLAYED: [&str; 6] = [
+const REPLAYED: [&str; 7] = [
     "galleries",
+    "galleries/share",
     "galleries/images",
     "galleries/images/versions",
     "disks",
@@ -68,7 +68,6 @@ const REPLAYED: [&str; 6] = [
 #[derive(Default)]
 pub struct Story {
     put: HashSet<String>,
-    is_shared: bool,
 }
 
 impl Story {
@@ -79,7 +78,6 @@ impl Story {
             .iter()
             .find(|kind| kind.types.contains(&type_name.as_str()));
         if let Some(kind) = found {
-            self.is_shared |= type_name == "galleries/share";
             return Some(kind.name);
         }
         assert!(
@@ -87,10 +85,6 @@ impl Story {
             "line {}: nobody decided whether {type_name} is replayed",
             exchange.line
         );
-        if self.is_shared && exchange.option("$select").is_some() {
-            // What it shows was made by an exchange that was left out.
-            return Some("sharing");
-        }
         let path = exchange.path.to_ascii_lowercase();
         if exchange.method == "PUT" {
             self.put.insert(path);
