@@ -29,7 +29,7 @@ async fn a_publish_to_two_regions_survives_fifty_kills() {
         .expect("a new version is polled")
         .to_owned();
 
-    let mut rounds = 1;
+    let (mut rounds, mut interrupted) = (1, 0);
     for kill in 0..KILLS {
         // Between 10 and 300 ms into the run, another moment each time.
         tokio::time::sleep(Duration::from_millis(10 + (kill * 37) % 290)).await;
@@ -41,6 +41,9 @@ async fn a_publish_to_two_regions_survives_fifty_kills() {
             "the operation is known after kill {kill}: {}",
             status.body
         );
+        if status.body["status"] == "InProgress" {
+            interrupted += 1;
+        }
         if status.body["status"] != "InProgress" {
             assert_eq!(status.body["status"], "Succeeded", "{}", status.body);
             // Done before the kills were: publish the next version and go on.
@@ -53,6 +56,10 @@ async fn a_publish_to_two_regions_survives_fifty_kills() {
             assert_eq!(answer.status, 201, "{}", answer.body);
         }
     }
+    eprintln!(
+        "{interrupted} of {KILLS} kills interrupted the first publish, {rounds} publishes in all"
+    );
+    assert!(interrupted > 0, "no kill met the publish at work");
     let listed = finished(&scene).await;
     for item in &listed {
         assert_eq!(
