@@ -24,6 +24,7 @@ mod image_choice;
 mod lock;
 pub mod maintenance;
 mod managed_image;
+mod network;
 mod operations;
 pub mod publish;
 mod resources;

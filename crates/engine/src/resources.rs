@@ -11,7 +11,7 @@ use uuid::Uuid;
 
 use crate::audit::{self, Deed};
 use crate::error::catalog as db;
-use crate::{Ctx, Engine, disk_encryption_set, lock, rules};
+use crate::{Ctx, Engine, disk_encryption_set, lock, network, rules};
 
 /// The most items that one page of a list holds.
 pub const PAGE_ITEMS_MAX: usize = 200;
@@ -146,6 +146,10 @@ impl Engine {
             rules::reserve_quota(&mut tx, &planned.resource).await?;
             rules::claim_names(&mut tx, &planned.resource).await?;
         }
+        if kind.is_network() {
+            network::give_address(&mut tx, &mut planned.resource).await?;
+            network::hold_links(&mut tx, &mut planned.resource, stored.as_ref()).await?;
+        }
         let regions = self.regions();
         disk_encryption_set::hold_sets(&mut tx, regions, &planned.resource, stored.as_ref())
             .await?;
@@ -279,7 +283,7 @@ fn list_scope(filter: &ListFilter) -> String {
     }
 }
 
-async fn check_parents(tx: &mut Tx, id: &ResourceId) -> Result<()> {
+pub(crate) async fn check_parents(tx: &mut Tx, id: &ResourceId) -> Result<()> {
     if id.kind() == Some(Kind::ResourceGroup) {
         return Ok(());
     }
