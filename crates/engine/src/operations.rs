@@ -59,6 +59,7 @@ impl Engine {
             let scope = operation.resource.to_string();
             for action in poll_actions(&operation) {
                 if self.authorize(ctx, &action, &scope).await.is_ok() {
+                    self.unseal(&mut operation);
                     return Ok(operation);
                 }
             }
