@@ -4,6 +4,7 @@
 //! their five routes from [`Kind`]; the rest stand below by name.
 
 mod access;
+mod care;
 mod network;
 
 use std::future::Future;
@@ -13,8 +14,8 @@ use axum::http::Method;
 use domain::{Kind, Result};
 
 use crate::handlers::{
-    care, disk_access, disk_encryption_set, gallery, group, operation, provider, resource,
-    storage_account, subscription, tags,
+    care as care_handlers, disk_access, disk_encryption_set, gallery, group, operation, provider,
+    resource, storage_account, subscription, tags,
 };
 use crate::reply::Reply;
 use crate::request::Request;
@@ -87,6 +88,7 @@ impl Routes {
         routes.add_access();
         routes.add_shared();
         routes.add_activity();
+        routes.add_care();
         routes
     }
 
@@ -151,7 +153,7 @@ impl Routes {
             Method::GET,
             "/providers/Vitrine.Gallery/stat",
             "Vitrine.Gallery/stat",
-            |r| Box::pin(care::stat(r)),
+            |r| Box::pin(care_handlers::stat(r)),
         );
         self.add(Method::GET, "/providers", S, |r| {
             Box::pin(provider::list(r))

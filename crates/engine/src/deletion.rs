@@ -105,6 +105,7 @@ impl Engine {
         for hidden in tx.children(&row.id, usize::MAX, true).await.map_err(db)? {
             tx.delete_replicas(&hidden.key(), None).await.map_err(db)?;
             tx.delete_access_at(&hidden.key()).await.map_err(db)?;
+            tx.free_bytes(&hidden.key()).await.map_err(db)?;
             tx.release(&hidden).await.map_err(db)?;
             tx.delete(&hidden).await.map_err(db)?;
         }
@@ -113,6 +114,7 @@ impl Engine {
         tx.delete_grants_of(&row.id).await.map_err(db)?;
         tx.release(&row.id).await.map_err(db)?;
         tx.delete_access_at(&row.id.key()).await.map_err(db)?;
+        tx.free_bytes(&row.id.key()).await.map_err(db)?;
         tx.delete(&row.id).await.map_err(db)?;
         tx.commit().await.map_err(db)?;
         self.forget_principals();

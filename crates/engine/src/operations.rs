@@ -60,6 +60,7 @@ impl Engine {
             let scope = part.map_or_else(|| operation.resource.to_string(), str::to_owned);
             for action in poll_actions(&operation) {
                 if self.authorize(ctx, &action, &scope).await.is_ok() {
+                    self.unseal(&mut operation);
                     return Ok(operation);
                 }
             }
