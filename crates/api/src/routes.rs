@@ -5,6 +5,7 @@
 
 mod access;
 mod care;
+mod network;
 
 use std::future::Future;
 use std::pin::Pin;
@@ -73,10 +74,16 @@ impl Routes {
             Kind::ManagedImage,
             Kind::DiskEncryptionSet,
             Kind::StorageAccount,
+            Kind::VirtualNetwork,
+            Kind::NetworkInterface,
+            Kind::PublicIpAddress,
+            Kind::NetworkSecurityGroup,
+            Kind::LoadBalancer,
         ] {
             routes.add_kind(kind);
         }
         routes.add_verbs();
+        routes.add_networks();
         routes.add_operations();
         routes.add_access();
         routes.add_shared();
@@ -335,7 +342,7 @@ impl Route {
 
 impl Segment {
     fn parse(text: &str) -> Self {
-        const NAMES: [&str; 20] = [
+        const NAMES: [&str; 26] = [
             "uniqueName",
             "publicName",
             "assignment",
@@ -352,6 +359,12 @@ impl Segment {
             "managedImage",
             "encryptionSet",
             "account",
+            "virtualNetwork",
+            "networkInterface",
+            "publicIpAddress",
+            "networkSecurityGroup",
+            "loadBalancer",
+            "part",
             "operation",
             "location",
             "artifactType",
@@ -383,6 +396,14 @@ fn item_pattern(kind: Kind) -> String {
         }
         Kind::StorageAccount => {
             format!("{GROUP}/providers/Microsoft.Storage/storageAccounts/{{account}}")
+        }
+        Kind::VirtualNetwork
+        | Kind::NetworkInterface
+        | Kind::PublicIpAddress
+        | Kind::NetworkSecurityGroup
+        | Kind::LoadBalancer => {
+            let name = network::parameter(kind);
+            format!("{GROUP}/providers/{}/{{{name}}}", kind.type_name())
         }
     }
 }

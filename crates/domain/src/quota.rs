@@ -18,6 +18,10 @@ pub const SNAPSHOTS_MAX: i64 = 75_000;
 pub const MANAGED_IMAGES_MAX: i64 = 50_000;
 /// Disk encryption sets per subscription and region.
 pub const DISK_ENCRYPTION_SETS_MAX: i64 = 5_000;
+/// Resources of each kind of network per subscription and region.
+pub const NETWORKS_MAX: i64 = 1_000;
+/// Network interfaces per subscription and region.
+pub const NETWORK_INTERFACES_MAX: i64 = 24_000;
 /// Resource groups per subscription.
 pub const RESOURCE_GROUPS_MAX: i64 = 980;
 
@@ -33,6 +37,11 @@ pub const fn limit(kind: Kind) -> Option<i64> {
         Kind::ManagedImage => MANAGED_IMAGES_MAX,
         Kind::DiskEncryptionSet => DISK_ENCRYPTION_SETS_MAX,
         Kind::StorageAccount => STORAGE_ACCOUNTS_MAX,
+        Kind::NetworkInterface => NETWORK_INTERFACES_MAX,
+        Kind::VirtualNetwork
+        | Kind::PublicIpAddress
+        | Kind::NetworkSecurityGroup
+        | Kind::LoadBalancer => NETWORKS_MAX,
     })
 }
 

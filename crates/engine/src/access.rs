@@ -182,7 +182,8 @@ fn collect(value: &Value, own: &str, links: &mut BTreeMap<String, ResourceId>) {
                 return;
             };
             let key = link.key();
-            if link.kind().is_some() && !covers(own, &key) {
+            let counts = link.kind().is_some() || crate::network::is_part(&link);
+            if counts && !covers(own, &key) {
                 links.insert(key, link);
             }
         }

@@ -11,7 +11,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::error::{blocks as store_error, catalog as db, is_stale};
 use crate::operations::Outcome;
-use crate::{Engine, rules};
+use crate::{Engine, network, rules};
 
 /// Rows looked at in one go while a group is emptied.
 const GROUP_PAGE_ITEMS: usize = 100;
@@ -96,6 +96,7 @@ impl Engine {
         check_lease(&mut tx, operation).await?;
         check_emptied(&mut tx, row).await?;
         tx.update(&mut row.clone()).await.map_err(db)?;
+        network::release_links(&mut tx, row).await?;
         if operation.is_none_or(|operation| operation.resource != row.id) {
             let now_ms = self.now_ms();
             tx.cancel_operations_of(&row.id, now_ms).await.map_err(db)?;

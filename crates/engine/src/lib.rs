@@ -26,6 +26,7 @@ pub mod maintenance;
 mod managed_image;
 pub mod metering;
 pub mod metrics;
+mod network;
 mod operations;
 pub mod publish;
 mod quota;

@@ -9,6 +9,7 @@ pub(crate) mod gallery;
 pub(crate) mod group;
 pub(crate) mod health;
 pub(crate) mod lock;
+pub(crate) mod network;
 pub(crate) mod operation;
 pub(crate) mod provider;
 pub(crate) mod resource;
