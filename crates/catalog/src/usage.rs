@@ -89,18 +89,6 @@ impl Read {
         rows.iter().map(egress).collect()
     }
 
-    /// Returns how many bytes left all regions so far, by meter.
-    pub async fn egress_totals(&mut self) -> Result<Vec<(String, i64)>> {
-        let rows = sqlx::query(
-            "SELECT meter, CAST(SUM(bytes) AS BIGINT) AS n FROM egress_usage GROUP BY meter ORDER BY meter",
-        )
-        .fetch_all(self.connection())
-        .await?;
-        rows.iter()
-            .map(|row| Ok((row.try_get("meter")?, row.try_get("n")?)))
-            .collect()
-    }
-
     /// Returns the bytes that a subscription's resources hold of its quota.
     pub async fn held_bytes(&mut self, subscription: &str) -> Result<i64> {
         let row = sqlx::query(

@@ -285,7 +285,7 @@ impl Engine {
     }
 
     /// Returns the manifests of a region's completed replicas.
-    async fn complete_manifests(&self, region: &str) -> Result<BTreeSet<String>> {
+    pub(crate) async fn complete_manifests(&self, region: &str) -> Result<BTreeSet<String>> {
         let mut complete = BTreeSet::new();
         self.each_replica(region, |replica| {
             if let (Content::Manifest(id), ReplicaState::Completed) =

@@ -192,6 +192,7 @@ impl Engine {
         let work = async {
             self.check_alone(region).await?;
             let live = self.live_manifests(region).await?;
+            self.check_nothing_is_lost(region, store).await?;
             let plan = store.sweep_plan(&live, self.now_ms(), grace_ms).await;
             let plan = plan.map_err(store_error)?;
             store.sweep(plan).await.map_err(store_error)
@@ -207,6 +208,27 @@ impl Engine {
                 format!("Another node sweeps the region '{region}' now."),
             )
         })
+    }
+
+    /// Refuses to sweep a store that has lost a manifest: its blocks are there still, and nothing but it names them.
+    async fn check_nothing_is_lost(&self, region: &str, store: &Store) -> Result<()> {
+        let there = store.manifests().await.map_err(store_error)?;
+        let complete = self.complete_manifests(region).await?;
+        let lost = complete.iter().filter(|id| {
+            let id = id.parse::<ManifestId>();
+            id.is_ok_and(|id| !there.contains(&id))
+        });
+        let lost = lost.count();
+        if lost == 0 {
+            return Ok(());
+        }
+        Err(domain::Error::conflict(
+            "ContentNotFound",
+            format!(
+                "The store of the region '{region}' lacks {lost} manifests that the catalog refers to. Nothing is removed until \
+                 they are back, or what refers to them is deleted: run 'vitrine fsck'."
+            ),
+        ))
     }
 
     /// Removes layers that nothing has referred to for `grace_ms`, as seen by this node.

@@ -18,7 +18,7 @@ use std::process::ExitCode;
 use clap::{Parser, Subcommand};
 
 use commands::{
-    audit, care, connect, doctor, export, principal, publish, routes, schedule, serve,
+    audit, backup, care, connect, doctor, export, principal, publish, routes, schedule, serve,
     subscription, tenant, up, usage,
 };
 
@@ -59,6 +59,10 @@ enum Command {
     Schedule(schedule::Args),
     /// Show what a subscription is charged for, by day
     Usage(usage::Args),
+    /// Copy the catalog and keys of a gallery, while it runs
+    Backup(backup::BackupArgs),
+    /// Put a backup back beside its stores, and check them
+    Restore(backup::RestoreArgs),
     /// Manage tenants
     Tenant(tenant::TenantArgs),
     /// Manage subscriptions
@@ -105,6 +109,8 @@ async fn run(command: Command, format: output::Format) -> anyhow::Result<()> {
         Command::Sweep(args) => output::print(format, &care::sweep(args).await?),
         Command::Scrub(args) => output::print(format, &care::scrub(args).await?),
         Command::Schedule(args) => output::print(format, &schedule::run(args, format).await?),
+        Command::Backup(args) => output::print(format, &backup::backup(args).await?),
+        Command::Restore(args) => output::print(format, &backup::restore(args).await?),
         Command::Usage(args) => output::print(format, &usage::run(args).await?),
         Command::Tenant(args) => {
             let engine = data_dir::DataDir::from(&args.data).open_engine().await?;

@@ -1,6 +1,7 @@
 //! One file per verb.
 
 pub mod audit;
+pub mod backup;
 pub mod care;
 pub mod connect;
 pub mod doctor;
