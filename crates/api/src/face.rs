@@ -5,7 +5,7 @@
 
 use axum::body::Body;
 use axum::extract::{ConnectInfo, State};
-use axum::http::{HeaderMap, HeaderName, HeaderValue, Method, Response, header};
+use axum::http::{Extensions, HeaderMap, HeaderName, HeaderValue, Method, Response, header};
 use bytes::Bytes;
 use domain::{Error, ErrorKind, Result};
 use engine::Ctx;
@@ -89,11 +89,7 @@ async fn handle(state: ApiState, request: axum::extract::Request, ids: &Ids) -> 
         api_version: api_version.to_string(),
         base_url: base_url(&parts.headers, &parts.uri),
         correlation_id: ids.correlation,
-        client: parts
-            .extensions
-            .get::<ConnectInfo<SocketAddr>>()
-            .map(|peer| peer.0.ip().to_canonical().to_string())
-            .unwrap_or_default(),
+        client: client_of(&parts.extensions),
     };
     let asked = Asked {
         action: action(type_name, &parts.method, &path),
@@ -120,6 +116,14 @@ async fn handle(state: ApiState, request: axum::extract::Request, ids: &Ids) -> 
             .await;
     }
     outcome
+}
+
+/// Returns the address that a request came from, as the connection says; headers are not asked.
+pub(crate) fn client_of(extensions: &Extensions) -> String {
+    extensions
+        .get::<ConnectInfo<SocketAddr>>()
+        .map(|peer| peer.0.ip().to_canonical().to_string())
+        .unwrap_or_default()
 }
 
 /// What was asked, for the audit.

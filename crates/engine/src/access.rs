@@ -17,7 +17,7 @@ const LINKS_MAX: usize = 1000;
 
 impl Engine {
     /// Refuses unless a role of the caller allows `action` at `scope` or above it.
-    pub(crate) async fn authorize(&self, ctx: &Ctx, action: &str, scope: &str) -> Result<()> {
+    pub async fn authorize(&self, ctx: &Ctx, action: &str, scope: &str) -> Result<()> {
         if let Some(id) = subscription_in(scope) {
             let known = self.known_subscription(id).await?;
             let own = known
@@ -31,15 +31,7 @@ impl Engine {
             return Ok(());
         }
         tracing::info!(principal.id = %ctx.caller.object_id, action, scope, "refused");
-        Err(Error::new(
-            ErrorKind::Forbidden,
-            "AuthorizationFailed",
-            format!(
-                "The client '{}' with object id '{}' does not have authorization to perform action '{action}' over \
-                 scope '{scope}' or the scope is invalid. If access was recently granted, please refresh your credentials.",
-                ctx.caller.name, ctx.caller.object_id
-            ),
-        ))
+        Err(not_authorized(ctx, action, scope))
     }
 
     /// Refuses a body that refers to resources or blobs that the caller may not read.
@@ -148,12 +140,21 @@ impl Engine {
             return Ok(false);
         };
         let scope = scope.to_ascii_lowercase();
-        Ok(standing
-            .roles
-            .iter()
-            .filter(|held| covers(&held.scope, &scope))
-            .any(|held| allows(&held.role)))
+        Ok(standing.roles.any_at(&scope, allows))
     }
+}
+
+/// 403 `AuthorizationFailed`.
+pub(crate) fn not_authorized(ctx: &Ctx, action: &str, scope: &str) -> Error {
+    Error::new(
+        ErrorKind::Forbidden,
+        "AuthorizationFailed",
+        format!(
+            "The client '{}' with object id '{}' does not have authorization to perform action '{action}' over \
+             scope '{scope}' or the scope is invalid. If access was recently granted, please refresh your credentials.",
+            ctx.caller.name, ctx.caller.object_id
+        ),
+    )
 }
 
 fn is_read(action: &str) -> bool {

@@ -7,6 +7,7 @@ use catalog::{Content, ReplicaState};
 use domain::Result;
 use serde::Serialize;
 
+use crate::access::not_authorized;
 use crate::error::{blocks as store_error, catalog as db};
 use crate::{Ctx, Engine};
 
@@ -75,10 +76,15 @@ pub struct RegionScrub {
 }
 
 impl Engine {
-    /// Returns what the gallery holds, for its operators.
+    /// Returns what the gallery holds, for its operators: readers of the whole first tenant.
+    ///
+    /// Another tenant, even as its owner, would learn from stored bytes what the others keep.
     pub async fn stat(&self, ctx: &Ctx) -> Result<GalleryStat> {
-        self.authorize(ctx, "Vitrine.Gallery/stat/read", "/")
-            .await?;
+        const ACTION: &str = "Vitrine.Gallery/stat/read";
+        self.authorize(ctx, ACTION, "/").await?;
+        if self.find_tenant_or_first(None).await?.id != ctx.caller.tenant {
+            return Err(not_authorized(ctx, ACTION, "/"));
+        }
         self.stat_now().await
     }
 

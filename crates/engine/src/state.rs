@@ -8,6 +8,7 @@ use catalog::Catalog;
 use domain::{Error, Regions, Result};
 use tokio::sync::{Notify, OnceCell};
 
+use crate::blob::audit::Writers;
 use crate::blob::locks::BlobLocks;
 use crate::error::catalog as db;
 use crate::settings::RegionSettings;
@@ -29,6 +30,7 @@ struct Inner {
     /// Layers that a sweep found without an owner, and when.
     ownerless: Mutex<HashMap<LayerId, i64>>,
     blob_locks: BlobLocks,
+    writers: Writers,
 }
 
 /// A region's store; one that could not be opened is tried again when it is needed.
@@ -62,6 +64,7 @@ impl Engine {
             identity: crate::identity::State::default(),
             ownerless: Mutex::default(),
             blob_locks: BlobLocks::default(),
+            writers: Writers::default(),
         })))
     }
 
@@ -115,6 +118,11 @@ impl Engine {
     /// Returns who uses which blob now.
     pub(crate) fn blob_locks(&self) -> &BlobLocks {
         &self.0.blob_locks
+    }
+
+    /// Returns whose writes to blobs were recorded last.
+    pub(crate) fn writers(&self) -> &Writers {
+        &self.0.writers
     }
 
     /// Returns the time in milliseconds since the epoch, UTC.

@@ -97,7 +97,10 @@ pub async fn sweep(args: SweepArgs) -> anyhow::Result<Value> {
     let grace_ms = if args.now { 0 } else { SWEEP_GRACE_MS };
     let summary = match args.dry_run {
         true => engine.sweep_plan(grace_ms).await?,
-        false => engine.sweep(grace_ms).await?,
+        false => {
+            engine.audit_command("Vitrine.Gallery/sweep/action").await?;
+            engine.sweep(grace_ms).await?
+        }
     };
     Ok(serde_json::to_value(summary)?)
 }
