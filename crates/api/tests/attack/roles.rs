@@ -101,13 +101,17 @@ fn fill(world: &World, pattern: &str, operation: &str) -> String {
     all.join("/")
 }
 
-/// A body that is read after the question of rights, and then refused or harmless.
+/// A body of the right form: some are read before the question of rights.
 fn body(method: &Method, pattern: &str) -> Option<Value> {
-    match (method, pattern) {
-        (&Method::POST, "/providers/Microsoft.ResourceGraph/resources") => Some(json!({
+    match *method {
+        Method::POST if pattern.ends_with("Microsoft.ResourceGraph/resources") => Some(json!({
             "query": "communitygalleryresources | where type == 'microsoft.compute/locations/communitygalleries'"
         })),
-        (&Method::PUT | &Method::PATCH | &Method::POST, _) => Some(json!({})),
+        Method::PUT | Method::PATCH if pattern.ends_with("/tags/default") => {
+            Some(json!({ "operation": "Merge", "properties": { "tags": {} } }))
+        }
+        Method::PUT | Method::PATCH => Some(json!({ "location": "eastus", "tags": {} })),
+        Method::POST => Some(json!({})),
         _ => None,
     }
 }

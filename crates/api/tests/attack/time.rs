@@ -2,7 +2,7 @@
 
 use serde_json::json;
 
-use crate::world::{DISK, GALLERY, GROUP, NOW_MS, World, page, version_body};
+use crate::world::{GALLERY, GROUP, NOW_MS, World, page, version_body};
 
 const YEAR_MS: i64 = 365 * 24 * 60 * 60 * 1000;
 

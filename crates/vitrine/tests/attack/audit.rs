@@ -1,6 +1,7 @@
 //! The audit: whole, complete, and not to be changed unseen (34).
 
 use std::collections::BTreeSet;
+use std::path::PathBuf;
 
 use serde_json::{Value, json};
 use testkit::{DISK_VERSION, GALLERY_VERSION, Gallery, Options, Scene};
@@ -28,17 +29,11 @@ async fn threat_34_an_entry_that_was_changed_on_disk_is_found() {
     assert!(whole["entries"].as_u64().unwrap() >= 4, "{whole}");
     let head = whole["head"].as_str().unwrap().to_owned();
     verb(&server, &format!("audit verify --head {head}"));
-    let change = |from: &str, to: &str| -> usize {
-        let all = files(&server.data());
-        let is_catalog = |path: &&std::path::PathBuf| {
-            path.file_name()
-                .is_some_and(|name| name.to_string_lossy().contains(".db"))
-        };
-        all.iter()
-            .filter(is_catalog)
-            .map(|path| replace_in(path, from, to))
-            .sum()
-    };
+    let catalog: Vec<(PathBuf, Vec<u8>)> = files(&server.data())
+        .into_iter()
+        .filter(|path| path.to_string_lossy().contains("catalog.db"))
+        .map(|path| (path.clone(), std::fs::read(path).unwrap()))
+        .collect();
     for (from, to) in [
         ("galleries/images/delete", "galleries/images/deleto"),
         ("127.0.0.1", "127.0.0.9"),
@@ -47,14 +42,19 @@ async fn threat_34_an_entry_that_was_changed_on_disk_is_found() {
             "00000000-0000-0000-0000-000000000000",
         ),
     ] {
-        assert!(change(from, to) > 0, "{from} is not in the catalog");
-        let output = server.vitrine(&["audit", "verify"]);
+        let count: usize = catalog
+            .iter()
+            .map(|(path, _)| replace_in(path, from, to))
+            .sum();
+        assert!(count > 0, "{from} is not in the catalog");
+        // Changed pages of the database break a link; changed pages of its log are lost with what follows.
+        let output = server.vitrine(&["audit", "verify", "--head", &head]);
         let said = String::from_utf8_lossy(&output.stderr).into_owned();
-        assert!(
-            !output.status.success() && said.contains("was changed"),
-            "{from}: {said}"
-        );
-        change(to, from);
+        let is_found = said.contains("was changed") || said.contains("is not in it");
+        assert!(!output.status.success() && is_found, "{from}: {said}");
+        for (path, bytes) in &catalog {
+            std::fs::write(path, bytes).unwrap();
+        }
         verb(&server, &format!("audit verify --head {head}"));
     }
 }

@@ -25,13 +25,13 @@ async fn threat_36_a_fresh_installation_listens_here_and_keeps_its_files_to_itse
     }
     // What answers without a token says nothing of the installation.
     let http = server.arm().await.http().clone();
-    for path in ["/healthz", "/readyz"] {
+    for (path, said) in [("/healthz", "ok"), ("/readyz", "ready")] {
         let answer = http
             .get(format!("{}{path}", server.endpoint()))
             .send()
             .await
             .unwrap();
         assert_eq!(answer.status(), 200, "{path}");
-        assert_eq!(answer.text().await.unwrap().trim(), "ok", "{path}");
+        assert_eq!(answer.text().await.unwrap().trim(), said, "{path}");
     }
 }

@@ -65,7 +65,11 @@ async fn threat_17_content_that_was_changed_on_disk_is_never_served() {
             .get(&url)
             .header("x-ms-version", "2021-12-02")
             .header("x-ms-range", range);
-        let answer = request.send().await.unwrap();
+        // An answer that broke off is none.
+        let Ok(answer) = request.send().await else {
+            failed += 1;
+            continue;
+        };
         let is_ok = answer.status().is_success();
         match answer.bytes().await {
             Ok(part) if is_ok => assert!(
