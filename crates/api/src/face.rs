@@ -156,6 +156,11 @@ fn action(type_name: &str, method: &Method, path: &str) -> String {
         }
         _ => "write".to_owned(),
     };
+    // Actions on groups name them as the subscription's.
+    let type_name = match type_name {
+        "Microsoft.Resources/resourceGroups" => "Microsoft.Resources/subscriptions/resourceGroups",
+        other => other,
+    };
     format!("{type_name}/{verb}")
 }
 

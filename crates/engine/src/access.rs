@@ -90,7 +90,7 @@ impl Engine {
     }
 
     async fn authorize_link(&self, ctx: &Ctx, id: &ResourceId, link: &ResourceId) -> Result<()> {
-        let action = format!("{}/read", link.type_name());
+        let action = crate::resources::action(link, "read");
         let known = self.known_subscription(link.subscription()).await?;
         if known.is_none_or(|s| s.tenant != ctx.caller.tenant) {
             return Err(linked_failed(format!(
