@@ -40,6 +40,7 @@ pub(crate) async fn serve(
 ) -> Response<Body> {
     let ids = Ids::of(request.headers());
     let started = std::time::Instant::now();
+    let metrics = state.engine.metrics().clone();
     let method = request.method().clone();
     let path = request.uri().path().to_owned();
     let limit = Duration::from_secs(REQUEST_SECONDS_MAX);
@@ -56,6 +57,12 @@ pub(crate) async fn serve(
         Ok(reply) => respond(reply, &ids, is_head),
         Err(error) => respond(error_reply(&error), &ids, is_head),
     };
+    metrics.count_request(
+        engine::metrics::Plane::Arm,
+        method.as_str(),
+        response.status().as_u16(),
+        started.elapsed(),
+    );
     tracing::info!(
         http.method = %method, http.path = %path, http.status = response.status().as_u16(),
         duration_us = u64::try_from(started.elapsed().as_micros()).unwrap_or(u64::MAX),

@@ -40,6 +40,8 @@ pub enum Shape {
     StorageAccount,
     /// A resource group; members are not checked.
     ResourceGroup,
+    /// A network resource or a part of one; members are not checked.
+    Network,
     /// The body of `POST …/share`.
     SharingUpdate,
     /// The body of `POST …/beginGetAccess`.
@@ -66,7 +68,7 @@ pub enum Shape {
 
 impl Shape {
     /// Every shape.
-    pub const ALL: [Self; 20] = [
+    pub const ALL: [Self; 21] = [
         Self::Gallery,
         Self::Image,
         Self::ImageVersion,
@@ -76,6 +78,7 @@ impl Shape {
         Self::DiskEncryptionSet,
         Self::StorageAccount,
         Self::ResourceGroup,
+        Self::Network,
         Self::SharingUpdate,
         Self::GrantAccess,
         Self::AccessUri,
@@ -101,6 +104,7 @@ impl Shape {
             Self::DiskEncryptionSet => "DiskEncryptionSet",
             Self::StorageAccount => "StorageAccount",
             Self::ResourceGroup => "ResourceGroup",
+            Self::Network => "Network",
             Self::SharingUpdate => "SharingUpdate",
             Self::GrantAccess => "GrantAccessData",
             Self::AccessUri => "AccessUri",
@@ -138,6 +142,11 @@ impl From<Kind> for Shape {
             Kind::ManagedImage => Self::ManagedImage,
             Kind::DiskEncryptionSet => Self::DiskEncryptionSet,
             Kind::StorageAccount => Self::StorageAccount,
+            Kind::NetworkSecurityGroup
+            | Kind::VirtualNetwork
+            | Kind::PublicIpAddress
+            | Kind::LoadBalancer
+            | Kind::NetworkInterface => Self::Network,
         }
     }
 }

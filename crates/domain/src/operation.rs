@@ -17,6 +17,8 @@ pub enum Family {
     Compute,
     /// `/subscriptions/{s}/operationresults/{id}`: resource groups.
     Group,
+    /// `Microsoft.Network/locations/{loc}/operations/{id}`: networks.
+    Network,
 }
 
 /// What the worker has to make true.

@@ -10,8 +10,8 @@ use uuid::Uuid;
 use crate::resource::Document;
 use crate::{
     Error, ErrorKind, Kind, ProvisioningState, Regions, Resource, ResourceId, Result, disk,
-    disk_encryption_set, gallery, image, image_version, managed_image, resource_group, snapshot,
-    storage_account,
+    disk_encryption_set, gallery, image, image_version, managed_image, network, resource_group,
+    snapshot, storage_account,
 };
 
 /// What a decision may look at besides the body and the stored row.
@@ -58,6 +58,11 @@ pub fn plan_put(
         Kind::ManagedImage => managed_image::plan_put(ctx, id, body, stored),
         Kind::DiskEncryptionSet => disk_encryption_set::plan_put(ctx, id, body, stored),
         Kind::StorageAccount => storage_account::plan_put(ctx, id, body, stored),
+        Kind::VirtualNetwork
+        | Kind::NetworkInterface
+        | Kind::PublicIpAddress
+        | Kind::NetworkSecurityGroup
+        | Kind::LoadBalancer => network::plan_put(kind, ctx, id, body, stored),
     }
 }
 
@@ -69,6 +74,9 @@ pub fn plan_patch(
     body: &Value,
     stored: &Resource,
 ) -> Result<Resource> {
+    if kind.is_network() {
+        return Ok(network::plan_patch(body, stored));
+    }
     let mut body = body.clone();
     if kind == Kind::Image {
         image::check_patch(&body)?;

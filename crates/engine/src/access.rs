@@ -34,6 +34,18 @@ impl Engine {
         Err(not_authorized(ctx, action, scope))
     }
 
+    /// Refuses all but readers of the whole first tenant: what the installation holds is theirs to know.
+    ///
+    /// Another tenant, even as its owner, would learn from stored bytes what the others keep.
+    pub(crate) async fn authorize_operator(&self, ctx: &Ctx) -> Result<()> {
+        const ACTION: &str = "Vitrine.Gallery/stat/read";
+        self.authorize(ctx, ACTION, "/").await?;
+        if self.find_tenant_or_first(None).await?.id == ctx.caller.tenant {
+            return Ok(());
+        }
+        Err(not_authorized(ctx, ACTION, "/"))
+    }
+
     /// Refuses a body that refers to resources or blobs that the caller may not read.
     ///
     /// Every string that is the id of a resource or the URL of a blob of this gallery counts, wherever
@@ -145,7 +157,7 @@ impl Engine {
 }
 
 /// 403 `AuthorizationFailed`.
-pub(crate) fn not_authorized(ctx: &Ctx, action: &str, scope: &str) -> Error {
+fn not_authorized(ctx: &Ctx, action: &str, scope: &str) -> Error {
     Error::new(
         ErrorKind::Forbidden,
         "AuthorizationFailed",
@@ -183,7 +195,8 @@ fn collect(value: &Value, own: &str, links: &mut BTreeMap<String, ResourceId>) {
                 return;
             };
             let key = link.key();
-            if link.kind().is_some() && !covers(own, &key) {
+            let counts = link.kind().is_some() || crate::network::is_part(&link);
+            if counts && !covers(own, &key) {
                 links.insert(key, link);
             }
         }

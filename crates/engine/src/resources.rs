@@ -4,14 +4,14 @@
 //! (row, claims, operation), ring the bell. Nothing here knows a kind; kinds differ in `rules`.
 
 use catalog::{ListFilter, Page, Tx};
-use domain::operation::{Family, Operation, OperationState, Work};
+use domain::operation::{Operation, OperationState, Work};
 use domain::{Error, Kind, ProvisioningState, Resource, ResourceId, Result};
 use serde_json::{Value, json};
 use uuid::Uuid;
 
 use crate::audit::{self, Deed};
 use crate::error::catalog as db;
-use crate::{Ctx, Engine, disk_encryption_set, lock, rules};
+use crate::{Ctx, Engine, disk_encryption_set, lock, network, rules};
 
 /// The most items that one page of a list holds.
 pub const PAGE_ITEMS_MAX: usize = 200;
@@ -146,6 +146,11 @@ impl Engine {
             rules::reserve_quota(&mut tx, &planned.resource).await?;
             rules::claim_names(&mut tx, &planned.resource).await?;
         }
+        if kind.is_network() {
+            network::give_address(&mut tx, &mut planned.resource).await?;
+            network::hold_links(&mut tx, &mut planned.resource, stored.as_ref()).await?;
+        }
+        self.reserve_bytes(&mut tx, &planned.resource).await?;
         let regions = self.regions();
         disk_encryption_set::hold_sets(&mut tx, regions, &planned.resource, stored.as_ref())
             .await?;
@@ -245,7 +250,7 @@ pub(crate) fn new_operation(
 ) -> Operation {
     Operation {
         id: Uuid::new_v4(),
-        family: family(kind),
+        family: kind.family(),
         work,
         resource: row.id.clone(),
         location: row.location.clone(),
@@ -258,16 +263,6 @@ pub(crate) fn new_operation(
         started_ms: now_ms,
         ended_ms: None,
         lease_generation: 0,
-    }
-}
-
-/// Returns the URL family that polls operations of a kind. Source: `API.md` 1.
-pub(crate) const fn family(kind: Kind) -> Family {
-    match kind {
-        Kind::Gallery | Kind::Image | Kind::ImageVersion => Family::Caps,
-        Kind::Disk | Kind::Snapshot | Kind::DiskEncryptionSet => Family::Disk,
-        Kind::ManagedImage | Kind::StorageAccount => Family::Compute,
-        Kind::ResourceGroup => Family::Group,
     }
 }
 
@@ -295,7 +290,7 @@ fn list_scope(filter: &ListFilter) -> String {
     }
 }
 
-async fn check_parents(tx: &mut Tx, id: &ResourceId) -> Result<()> {
+pub(crate) async fn check_parents(tx: &mut Tx, id: &ResourceId) -> Result<()> {
     if id.kind() == Some(Kind::ResourceGroup) {
         return Ok(());
     }
@@ -365,17 +360,7 @@ fn parent_not_found(parent: &ResourceId) -> Error {
 
 /// 409 for a write to a resource that is being deleted. Source: `API.md` 2.1.
 pub(crate) fn marked_for_deletion(kind: Kind, name: &str, verb: &str) -> Error {
-    let shown = match kind {
-        Kind::Gallery => "Gallery",
-        Kind::Image => "Gallery Image",
-        Kind::ImageVersion => "Gallery Image Version",
-        Kind::Disk => "Disk",
-        Kind::Snapshot => "Snapshot",
-        Kind::ManagedImage => "Image",
-        Kind::DiskEncryptionSet => "Disk Encryption Set",
-        Kind::StorageAccount => "Storage Account",
-        Kind::ResourceGroup => "Resource Group",
-    };
+    let shown = kind.shown_name();
     Error::conflict(
         "OperationNotAllowed",
         format!(

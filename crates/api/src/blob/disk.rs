@@ -31,7 +31,8 @@ pub(super) async fn serve(call: Call, body: Body) -> Result<BlobReply> {
         (&Method::GET, "") => {
             check(&call, &access)?;
             let reply = described(&access);
-            content(&call, access.into_view(), reply).await
+            let counted = call.engine.download_of(access.resource());
+            content(&call, access.into_view(), reply, counted).await
         }
         (&Method::HEAD, "") => {
             check(&call, &access)?;

@@ -227,16 +227,14 @@ async fn threat_16_nobody_learns_from_an_answer_whether_others_hold_a_block() {
         .grant_role(&spy.object_id, "Owner", "/")
         .await
         .unwrap();
-    let stat = world
-        .send(
-            &spy,
-            "GET",
-            "/providers/Vitrine.Gallery/stat",
-            "2026-11-01",
-            None,
-        )
-        .await;
-    stat.expect(403, "AuthorizationFailed");
+    for what in ["stat", "stat?detail=owners", "schedule"] {
+        let path = format!("/providers/Vitrine.Gallery/{what}");
+        let answer = world.send(&spy, "GET", &path, "2026-11-01", None).await;
+        answer.expect(403, "AuthorizationFailed");
+    }
+    let metrics = format!("https://{HOST}/metrics");
+    let answer = world.send_text(&spy.token, "GET", &metrics, "").await;
+    answer.expect(403, "AuthorizationFailed");
     // There is no way to make anything of a digest alone.
     let url = format!("https://{HOST}/blob/spyacct/images/claimed");
     for header in [

@@ -23,7 +23,7 @@ mod uri;
 mod view;
 
 use blocks::LayerId;
-use catalog::Container;
+use catalog::{Container, Read};
 use domain::operation::Operation;
 use domain::{Error, ErrorKind, Resource, ResourceId, Result};
 use uuid::Uuid;
@@ -76,6 +76,19 @@ enum Remover<'a> {
 /// Returns the account in the URL of a blob of this gallery; `None` for any other text.
 pub(crate) fn account_in(text: &str) -> Option<String> {
     uri::parse(text).map(|at| at.account)
+}
+
+/// Returns the length of the blob behind a URL of this gallery, if there is one.
+pub(crate) async fn size_by_uri(read: &mut Read, uri: &str) -> Result<Option<i64>> {
+    let Some(at) = uri::parse(uri) else {
+        return Ok(None);
+    };
+    let account = read.claimed("storage-account", &at.account).await;
+    let Some(account) = account.map_err(db)? else {
+        return Ok(None);
+    };
+    let blob = read.load_blob(&account, &at.container, &at.blob).await;
+    Ok(blob.map_err(db)?.map(|blob| blob.size_bytes))
 }
 
 impl Engine {

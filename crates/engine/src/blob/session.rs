@@ -165,6 +165,11 @@ impl Session {
         self.account.id.key()
     }
 
+    /// Returns the account.
+    pub fn account(&self) -> &Resource {
+        &self.account
+    }
+
     /// Returns the account's name.
     pub fn account_name(&self) -> &str {
         self.account.id.name()

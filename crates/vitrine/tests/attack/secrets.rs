@@ -19,7 +19,7 @@ const SAS: &str = "CANARYsasSignature77d1";
 const LOG: &str = "info,engine=trace,api=trace,vitrine=trace,catalog=trace,blocks=trace,arm=trace,domain=trace,sqlx=trace,axum=trace,tower_http=trace";
 
 /// Where a secret may be, and why.
-const ALLOWED: [(&str, &str, &str); 3] = [
+const ALLOWED: [(&str, &str, &str); 2] = [
     (
         "client secret",
         "credentials.json",
@@ -29,11 +29,6 @@ const ALLOWED: [(&str, &str, &str); 3] = [
         "account key",
         "catalog.db",
         "signatures of clients cannot be checked without it",
-    ),
-    (
-        "access URL",
-        "catalog.db",
-        "kept with its operation for clients that poll, for a week",
     ),
 ];
 
