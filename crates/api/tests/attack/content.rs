@@ -234,7 +234,7 @@ async fn threat_16_nobody_learns_from_an_answer_whether_others_hold_a_block() {
     }
     let metrics = format!("https://{HOST}/metrics");
     let answer = world.send_text(&spy.token, "GET", &metrics, "").await;
-    answer.expect(403, "AuthorizationFailed");
+    assert_eq!(answer.status(), 403, "{}", answer.text());
     // There is no way to make anything of a digest alone.
     let url = format!("https://{HOST}/blob/spyacct/images/claimed");
     for header in [
