@@ -4,6 +4,7 @@
 //! their five routes from [`Kind`]; the rest stand below by name.
 
 mod access;
+mod deployments;
 
 use std::future::Future;
 use std::pin::Pin;
@@ -80,6 +81,7 @@ impl Routes {
         routes.add_access();
         routes.add_shared();
         routes.add_activity();
+        routes.add_deployments();
         routes
     }
 
@@ -333,7 +335,8 @@ impl Route {
 
 impl Segment {
     fn parse(text: &str) -> Self {
-        const NAMES: [&str; 20] = [
+        const NAMES: [&str; 21] = [
+            "deployment",
             "uniqueName",
             "publicName",
             "assignment",

@@ -9,6 +9,7 @@ mod access;
 mod audit;
 mod blob_writes;
 mod claims;
+mod deployments;
 mod dialect;
 mod error;
 mod identity;
@@ -22,6 +23,7 @@ mod store;
 
 pub use audit::AuditFilter;
 pub use blob_writes::CommittedBlock;
+pub use deployments::Deployment;
 pub use domain::role_assignment::RoleAssignment;
 pub use error::{CatalogError, Kind};
 pub use identity::{Principal, PrincipalKind, SigningKey, Subscription, Tenant};
