@@ -8,8 +8,21 @@ use template::{Request, Template, date, expression, jsonc};
 
 fn any_json() -> impl Strategy<Value = Value> {
     let word = prop::sample::select(vec![
-        "[parameters('p')]", "[variables('copy')]", "[copyIndex()]", "[concat(variables('a'), 'x')]", "[reference('x')]",
-        "[[x]", "[", "", "string", "1.0.0.0", "name", "Microsoft.Compute/galleries", "2024-03-03", "[range(0, 9)]", "serial",
+        "[parameters('p')]",
+        "[variables('copy')]",
+        "[copyIndex()]",
+        "[concat(variables('a'), 'x')]",
+        "[reference('x')]",
+        "[[x]",
+        "[",
+        "",
+        "string",
+        "1.0.0.0",
+        "name",
+        "Microsoft.Compute/galleries",
+        "2024-03-03",
+        "[range(0, 9)]",
+        "serial",
     ]);
     let leaf = prop_oneof![
         Just(Value::Null),
@@ -18,22 +31,65 @@ fn any_json() -> impl Strategy<Value = Value> {
         word.prop_map(Value::from),
     ];
     let name = prop::sample::select(vec![
-        "type", "name", "apiVersion", "copy", "count", "input", "dependsOn", "condition", "resources", "properties", "parameters",
-        "variables", "outputs", "value", "defaultValue", "functions", "namespace", "members", "output", "scope", "template", "mode",
-        "p", "a", "allowedValues", "minLength", "existing",
+        "type",
+        "name",
+        "apiVersion",
+        "copy",
+        "count",
+        "input",
+        "dependsOn",
+        "condition",
+        "resources",
+        "properties",
+        "parameters",
+        "variables",
+        "outputs",
+        "value",
+        "defaultValue",
+        "functions",
+        "namespace",
+        "members",
+        "output",
+        "scope",
+        "template",
+        "mode",
+        "p",
+        "a",
+        "allowedValues",
+        "minLength",
+        "existing",
     ]);
     leaf.prop_recursive(5, 60, 6, move |inner| {
         prop_oneof![
             prop::collection::vec(inner.clone(), 0..5).prop_map(Value::from),
-            prop::collection::vec((name.clone(), inner), 0..6)
-                .prop_map(|all| Value::Object(all.into_iter().map(|(n, v)| (n.to_owned(), v)).collect())),
+            prop::collection::vec((name.clone(), inner), 0..6).prop_map(|all| Value::Object(
+                all.into_iter().map(|(n, v)| (n.to_owned(), v)).collect()
+            )),
         ]
     })
 }
 
 const CALLS: [&str; 20] = [
-    "concat", "format", "substring", "replace", "split", "padLeft", "range", "take", "skip", "int", "add", "div", "mod", "join", "json",
-    "items", "union", "intersection", "dateTimeAdd", "indexOf",
+    "concat",
+    "format",
+    "substring",
+    "replace",
+    "split",
+    "padLeft",
+    "range",
+    "take",
+    "skip",
+    "int",
+    "add",
+    "div",
+    "mod",
+    "join",
+    "json",
+    "items",
+    "union",
+    "intersection",
+    "dateTimeAdd",
+    "indexOf",
 ];
 
 fn any_expression() -> impl Strategy<Value = String> {
@@ -44,7 +100,10 @@ fn any_expression() -> impl Strategy<Value = String> {
         Just("createObject('a', null())".to_owned()),
     ];
     leaf.prop_recursive(4, 24, 3, |inner| {
-        (prop::sample::select(&CALLS[..]), prop::collection::vec(inner, 0..4))
+        (
+            prop::sample::select(&CALLS[..]),
+            prop::collection::vec(inner, 0..4),
+        )
             .prop_map(|(name, arguments)| format!("{name}({})", arguments.join(", ")))
     })
 }

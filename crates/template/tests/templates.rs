@@ -21,7 +21,11 @@ fn names(expanded: &Expanded) -> Vec<&str> {
 }
 
 fn needed<'a>(expanded: &'a Expanded, planned: &Planned) -> Vec<&'a str> {
-    planned.depends_on.iter().map(|at| expanded.resources[*at].name.as_str()).collect()
+    planned
+        .depends_on
+        .iter()
+        .map(|at| expanded.resources[*at].name.as_str())
+        .collect()
 }
 
 #[test]
@@ -50,33 +54,109 @@ fn given_parameters_go_before_defaults_and_defaults_use_each_other() {
 #[test]
 fn parameters_that_are_not_right_are_refused_by_name() {
     let cases = [
-        (json!({ "type": "string" }), None, "The value for the template parameter 'p' is not provided"),
-        (json!({ "type": "string" }), Some(json!(1)), "Template parameter JToken type is not valid. Expected 'String, Uri'. Actual 'Integer'"),
-        (json!({ "type": "int" }), Some(json!("1")), "Expected 'Integer'. Actual 'String'"),
-        (json!({ "type": "bool" }), Some(json!("true")), "Expected 'Boolean'"),
-        (json!({ "type": "array" }), Some(json!({})), "Expected 'Array'"),
-        (json!({ "type": "object" }), Some(json!([])), "Expected 'Object'"),
-        (json!({ "type": "text" }), Some(json!("a")), "The type of the template parameter 'p' is not valid"),
-        (json!({ "type": "string", "allowedValues": ["a", "b"] }), Some(json!("c")), "The value 'c' is not part of the allowed value(s): 'a,b'"),
-        (json!({ "type": "securestring", "allowedValues": ["a"] }), Some(json!("hidden")), "is not valid. 'a'"),
-        (json!({ "type": "string", "minLength": 3 }), Some(json!("ab")), "Length of the value should be greater than or equal to '3'"),
-        (json!({ "type": "array", "maxLength": 1 }), Some(json!([1, 2])), "Length of the value should be less than or equal to '1'"),
-        (json!({ "type": "int", "minValue": 3 }), Some(json!(2)), "The value should be greater than or equal to '3'"),
-        (json!({ "type": "int", "maxValue": 3 }), Some(json!(4)), "The value should be less than or equal to '3'"),
-        (json!({ "type": "string", "defaultValue": "[parameters('p')]" }), None, "Circular reference detected at template parameter 'p'"),
+        (
+            json!({ "type": "string" }),
+            None,
+            "The value for the template parameter 'p' is not provided",
+        ),
+        (
+            json!({ "type": "string" }),
+            Some(json!(1)),
+            "Template parameter JToken type is not valid. Expected 'String, Uri'. Actual 'Integer'",
+        ),
+        (
+            json!({ "type": "int" }),
+            Some(json!("1")),
+            "Expected 'Integer'. Actual 'String'",
+        ),
+        (
+            json!({ "type": "bool" }),
+            Some(json!("true")),
+            "Expected 'Boolean'",
+        ),
+        (
+            json!({ "type": "array" }),
+            Some(json!({})),
+            "Expected 'Array'",
+        ),
+        (
+            json!({ "type": "object" }),
+            Some(json!([])),
+            "Expected 'Object'",
+        ),
+        (
+            json!({ "type": "text" }),
+            Some(json!("a")),
+            "The type of the template parameter 'p' is not valid",
+        ),
+        (
+            json!({ "type": "string", "allowedValues": ["a", "b"] }),
+            Some(json!("c")),
+            "The value 'c' is not part of the allowed value(s): 'a,b'",
+        ),
+        (
+            json!({ "type": "securestring", "allowedValues": ["a"] }),
+            Some(json!("hidden")),
+            "is not valid. 'a'",
+        ),
+        (
+            json!({ "type": "string", "minLength": 3 }),
+            Some(json!("ab")),
+            "Length of the value should be greater than or equal to '3'",
+        ),
+        (
+            json!({ "type": "array", "maxLength": 1 }),
+            Some(json!([1, 2])),
+            "Length of the value should be less than or equal to '1'",
+        ),
+        (
+            json!({ "type": "int", "minValue": 3 }),
+            Some(json!(2)),
+            "The value should be greater than or equal to '3'",
+        ),
+        (
+            json!({ "type": "int", "maxValue": 3 }),
+            Some(json!(4)),
+            "The value should be less than or equal to '3'",
+        ),
+        (
+            json!({ "type": "string", "defaultValue": "[parameters('p')]" }),
+            None,
+            "Circular reference detected at template parameter 'p'",
+        ),
     ];
     for (definition, value, said) in cases {
         let given = value.map_or(json!({}), |value| json!({ "p": { "value": value } }));
         let error = bind(&json!({ "parameters": { "p": definition } }), &given).unwrap_err();
         assert_eq!(error.code, "InvalidTemplate");
-        assert!(error.message.starts_with("Deployment template validation failed: '"), "{}", error.message);
-        assert!(error.message.contains(said), "{definition}: {}", error.message);
+        assert!(
+            error
+                .message
+                .starts_with("Deployment template validation failed: '"),
+            "{}",
+            error.message
+        );
+        assert!(
+            error.message.contains(said),
+            "{definition}: {}",
+            error.message
+        );
         assert!(!error.message.contains("hidden"), "{}", error.message);
     }
     let error = bind(&json!({}), &json!({ "x": { "value": 1 } })).unwrap_err();
-    assert!(error.message.contains("The template parameters 'x' in the parameters file are not valid"), "{}", error.message);
+    assert!(
+        error
+            .message
+            .contains("The template parameters 'x' in the parameters file are not valid"),
+        "{}",
+        error.message
+    );
     let vault = json!({ "p": { "reference": { "keyVault": { "id": "x" } } } });
-    let error = bind(&json!({ "parameters": { "p": { "type": "securestring" } } }), &vault).unwrap_err();
+    let error = bind(
+        &json!({ "parameters": { "p": { "type": "securestring" } } }),
+        &vault,
+    )
+    .unwrap_err();
     assert!(error.message.contains("key vault"), "{}", error.message);
 }
 
@@ -88,7 +168,11 @@ fn loops_are_counted_out_and_children_unfold() {
         "dependsOn": ["[concat('g', copyIndex())]"],
     });
     let outer = with(
-        with(gallery("[concat('g', copyIndex())]"), "copy", json!({ "name": "all", "count": 2, "mode": "serial", "batchSize": 1 })),
+        with(
+            gallery("[concat('g', copyIndex())]"),
+            "copy",
+            json!({ "name": "all", "count": 2, "mode": "serial", "batchSize": 1 }),
+        ),
         "properties",
         json!({ "copy": [{ "name": "list", "count": 2, "input": "[add(mul(copyIndex('all'), 10), copyIndex('list'))]" }] }),
     );
@@ -100,16 +184,28 @@ fn loops_are_counted_out_and_children_unfold() {
     assert_eq!(names(&expanded), ["g0", "g1", "last"]);
     assert_eq!(needed(&expanded, &expanded.resources[1]), ["g0"]);
     assert_eq!(needed(&expanded, &expanded.resources[2]), ["g0", "g1"]);
-    let body = bound.body(&expanded, &expanded.resources[1], &Known::default()).unwrap();
-    assert_eq!(body, json!({ "location": "eastus", "properties": { "list": [10, 11] } }));
+    let body = bound
+        .body(&expanded, &expanded.resources[1], &Known::default())
+        .unwrap();
+    assert_eq!(
+        body,
+        json!({ "location": "eastus", "properties": { "list": [10, 11] } })
+    );
 
-    let without = with(single, "resources", json!([{
-        "type": "images", "apiVersion": "2024-03-03", "name": "[concat('i', copyIndex(1))]", "copy": { "name": "d", "count": 2 },
-    }]));
+    let without = with(
+        single,
+        "resources",
+        json!([{
+            "type": "images", "apiVersion": "2024-03-03", "name": "[concat('i', copyIndex(1))]", "copy": { "name": "d", "count": 2 },
+        }]),
+    );
     let bound = bind(&json!({ "resources": [without] }), &json!({})).unwrap();
     let expanded = bound.expand().unwrap();
     assert_eq!(names(&expanded), ["one", "one/i1", "one/i2"]);
-    assert_eq!(expanded.resources[2].id, format!("{GROUP}/providers/Microsoft.Compute/galleries/one/images/i2"));
+    assert_eq!(
+        expanded.resources[2].id,
+        format!("{GROUP}/providers/Microsoft.Compute/galleries/one/images/i2")
+    );
     assert_eq!(needed(&expanded, &expanded.resources[2]), ["one"]);
 }
 
@@ -135,44 +231,113 @@ fn resources_are_needed_by_id_name_path_loop_and_symbol() {
     let expanded = bind(&members, &json!({})).unwrap().expand().unwrap();
     assert_eq!(needed(&expanded, &expanded.resources[1]), ["A"]);
     assert!(expanded.resources[2].is_existing);
-    let none = with(gallery("[concat('g', copyIndex())]"), "copy", json!({ "name": "all", "count": 0 }));
+    let none = with(
+        gallery("[concat('g', copyIndex())]"),
+        "copy",
+        json!({ "name": "all", "count": 0 }),
+    );
     let members = json!({ "resources": [none, with(gallery("b"), "dependsOn", json!(["all"]))] });
-    assert_eq!(names(&bind(&members, &json!({})).unwrap().expand().unwrap()), ["b"]);
+    assert_eq!(
+        names(&bind(&members, &json!({})).unwrap().expand().unwrap()),
+        ["b"]
+    );
 }
 
 #[test]
 fn templates_that_cannot_be_deployed_are_refused() {
     let wants = |name: &str, wanted: &str| with(gallery(name), "dependsOn", json!([wanted]));
     let cases = [
-        (json!([wants("a", "b"), wants("b", "a")]), "Circular dependency detected on resource"),
-        (json!([wants("a", "a")]), "Circular dependency detected on resource"),
-        (json!([wants("a", "x")]), "The resource 'x' is not defined in the template"),
-        (json!([gallery("a"), gallery("A")]), "is defined multiple times in a template"),
+        (
+            json!([wants("a", "b"), wants("b", "a")]),
+            "Circular dependency detected on resource",
+        ),
+        (
+            json!([wants("a", "a")]),
+            "Circular dependency detected on resource",
+        ),
+        (
+            json!([wants("a", "x")]),
+            "The resource 'x' is not defined in the template",
+        ),
+        (
+            json!([gallery("a"), gallery("A")]),
+            "is defined multiple times in a template",
+        ),
         (json!([gallery("a/b")]), "has incorrect segment lengths"),
-        (json!([with(gallery("a"), "apiVersion", json!(""))]), "has no 'apiVersion'"),
-        (json!([with(gallery("a"), "condition", json!("yes"))]), "must be a boolean"),
-        (json!([with(gallery("a[0]"), "copy", json!({ "name": "l", "count": 801 }))]), "The copy count '801'"),
-        (json!([with(gallery("a"), "copy", json!({ "name": "l", "count": -1 }))]), "The copy count '-1'"),
-        (json!([with(gallery("a"), "tags", json!({ "x": "[nothing()]" }))]), "The template function 'nothing' is not valid"),
-        (json!([with(gallery("a"), "tags", json!({ "x": "[concat(]" }))]), "Unable to parse language expression"),
-        (json!([with(gallery("a"), "tags", json!("[variables('v')]"))]), "The template variable 'v' is not found"),
-        (json!([with(gallery("[reference('a').x]"), "x", json!(1))]), "The resource 'a' is not defined in the template"),
+        (
+            json!([with(gallery("a"), "apiVersion", json!(""))]),
+            "has no 'apiVersion'",
+        ),
+        (
+            json!([with(gallery("a"), "condition", json!("yes"))]),
+            "must be a boolean",
+        ),
+        (
+            json!([with(
+                gallery("a[0]"),
+                "copy",
+                json!({ "name": "l", "count": 801 })
+            )]),
+            "The copy count '801'",
+        ),
+        (
+            json!([with(
+                gallery("a"),
+                "copy",
+                json!({ "name": "l", "count": -1 })
+            )]),
+            "The copy count '-1'",
+        ),
+        (
+            json!([with(gallery("a"), "tags", json!({ "x": "[nothing()]" }))]),
+            "The template function 'nothing' is not valid",
+        ),
+        (
+            json!([with(gallery("a"), "tags", json!({ "x": "[concat(]" }))]),
+            "Unable to parse language expression",
+        ),
+        (
+            json!([with(gallery("a"), "tags", json!("[variables('v')]"))]),
+            "The template variable 'v' is not found",
+        ),
+        (
+            json!([with(gallery("[reference('a').x]"), "x", json!(1))]),
+            "The resource 'a' is not defined in the template",
+        ),
         (json!([1]), "is not an object"),
     ];
     for (resources, said) in cases {
-        let refused = bind(&json!({ "resources": resources }), &json!({})).and_then(|bound| bound.expand());
+        let refused =
+            bind(&json!({ "resources": resources }), &json!({})).and_then(|bound| bound.expand());
         let error = refused.unwrap_err();
         assert_eq!(error.code, "InvalidTemplate", "{resources}");
-        assert!(error.message.contains(said), "{resources}: {}", error.message);
+        assert!(
+            error.message.contains(said),
+            "{resources}: {}",
+            error.message
+        );
     }
     for (template, said) in [
         (json!([]), "The template must be an object"),
-        (json!({ "contentVersion": "1.0.0.0", "resources": [] }), "'$schema' not found"),
-        (json!({ "$schema": "https://h/subscriptionDeploymentTemplate.json#", "contentVersion": "1", "resources": [] }), "is not supported"),
-        (json!({ "$schema": "https://h/deploymentTemplate.json#", "contentVersion": "1" }), "'resources' not found"),
+        (
+            json!({ "contentVersion": "1.0.0.0", "resources": [] }),
+            "'$schema' not found",
+        ),
+        (
+            json!({ "$schema": "https://h/subscriptionDeploymentTemplate.json#", "contentVersion": "1", "resources": [] }),
+            "is not supported",
+        ),
+        (
+            json!({ "$schema": "https://h/deploymentTemplate.json#", "contentVersion": "1" }),
+            "'resources' not found",
+        ),
     ] {
         let error = template::Template::read(&template).unwrap_err();
-        assert!(error.message.contains(said), "{template}: {}", error.message);
+        assert!(
+            error.message.contains(said),
+            "{template}: {}",
+            error.message
+        );
     }
 }
 
@@ -200,9 +365,18 @@ fn extensions_lie_at_their_scope() {
         "name": format!("g/Microsoft.Authorization/{guid}"), "properties": {},
     });
     for resource in [by_scope, by_name] {
-        let expanded = bind(&json!({ "resources": [gallery("g"), resource] }), &json!({})).unwrap().expand().unwrap();
+        let expanded = bind(
+            &json!({ "resources": [gallery("g"), resource] }),
+            &json!({}),
+        )
+        .unwrap()
+        .expand()
+        .unwrap();
         let planned = &expanded.resources[1];
-        assert_eq!(planned.id, format!("{gallery_id}/providers/Microsoft.Authorization/roleAssignments/{guid}"));
+        assert_eq!(
+            planned.id,
+            format!("{gallery_id}/providers/Microsoft.Authorization/roleAssignments/{guid}")
+        );
         assert_eq!(needed(&expanded, planned), ["g"]);
     }
 }
@@ -257,7 +431,11 @@ fn nested_deployments_see_the_outer_or_their_own_parameters() {
     for (scope, parameters, wanted) in [
         ("outer", json!({}), "outer"),
         ("inner", json!({}), "own"),
-        ("Inner", json!({ "name": { "value": "[concat(parameters('name'), '2')]" } }), "outer2"),
+        (
+            "Inner",
+            json!({ "name": { "value": "[concat(parameters('name'), '2')]" } }),
+            "outer2",
+        ),
     ] {
         let members = json!({ "parameters": outer_value, "resources": [inside(scope, parameters, "[parameters('name')]")] });
         let bound = bind(&members, &json!({})).unwrap();
@@ -265,13 +443,22 @@ fn nested_deployments_see_the_outer_or_their_own_parameters() {
         let planned = &expanded.resources[0];
         assert!(planned.is_deployment());
         let moment = (place().group, NOW_MS, Uuid::nil());
-        let (inner, request) = bound.nested(&expanded, planned, &Known::default(), moment).unwrap();
+        let (inner, request) = bound
+            .nested(&expanded, planned, &Known::default(), moment)
+            .unwrap();
         assert_eq!(request.is_inner, scope.eq_ignore_ascii_case("inner"));
         assert_eq!(names(&inner.expand().unwrap()), [wanted], "{scope}");
     }
     let members = json!({ "parameters": outer_value, "resources": [inside("outer", json!({ "name": { "value": "x" } }), "g")] });
     let bound = bind(&members, &json!({})).unwrap();
     let expanded = bound.expand().unwrap();
-    let refused = bound.nested(&expanded, &expanded.resources[0], &Known::default(), (Value::Null, NOW_MS, Uuid::nil()));
-    assert!(matches!(refused, Err(NestedFault::Error(error)) if error.message.contains("outer scope")));
+    let refused = bound.nested(
+        &expanded,
+        &expanded.resources[0],
+        &Known::default(),
+        (Value::Null, NOW_MS, Uuid::nil()),
+    );
+    assert!(
+        matches!(refused, Err(NestedFault::Error(error)) if error.message.contains("outer scope"))
+    );
 }

@@ -26,7 +26,11 @@ fn deployment(group: &str, name: &str, changed_ms: i64) -> Deployment {
 
 pub async fn deployments_are_kept_by_group_newest_first(database: &Database) {
     let catalog = database.open().await;
-    let (one, two, other) = (deployment("Rg", "One", 1), deployment("rG", "Two", 2), deployment("x", "One", 3));
+    let (one, two, other) = (
+        deployment("Rg", "One", 1),
+        deployment("rG", "Two", 2),
+        deployment("x", "One", 3),
+    );
     let mut tx = catalog.write().await.unwrap();
     for deployment in [&one, &two, &other] {
         tx.put_deployment(deployment).await.unwrap();
@@ -34,7 +38,10 @@ pub async fn deployments_are_kept_by_group_newest_first(database: &Database) {
     tx.commit().await.unwrap();
     let mut read = catalog.read().await.unwrap();
     let upper = ResourceId::parse(&one.id.to_string().to_uppercase()).unwrap();
-    assert_eq!(read.load_deployment(&upper).await.unwrap(), Some(one.clone()));
+    assert_eq!(
+        read.load_deployment(&upper).await.unwrap(),
+        Some(one.clone())
+    );
     let group = ResourceId::group(SUBSCRIPTION, "RG");
     let listed = read.list_deployments(&group, 10).await.unwrap();
     let names: Vec<&str> = listed.iter().map(|d| d.id.name()).collect();
@@ -65,12 +72,19 @@ pub async fn steps_keep_the_order_in_which_they_were_begun(database: &Database) 
     let mut tx = catalog.write().await.unwrap();
     tx.put_deployment(&held).await.unwrap();
     for (step, shown) in [("Z", json!(1)), ("A", json!(2)), ("Z", json!(3))] {
-        tx.put_deployment_step(&held.id, step, &shown).await.unwrap();
+        tx.put_deployment_step(&held.id, step, &shown)
+            .await
+            .unwrap();
     }
-    assert_eq!(tx.deployment_steps(&held.id).await.unwrap(), [json!(3), json!(2)]);
+    assert_eq!(
+        tx.deployment_steps(&held.id).await.unwrap(),
+        [json!(3), json!(2)]
+    );
     tx.delete_deployment_steps(&held.id).await.unwrap();
     assert!(tx.deployment_steps(&held.id).await.unwrap().is_empty());
-    tx.put_deployment_step(&held.id, "A", &json!(1)).await.unwrap();
+    tx.put_deployment_step(&held.id, "A", &json!(1))
+        .await
+        .unwrap();
     tx.delete_deployment(&held.id).await.unwrap();
     assert!(tx.deployment_steps(&held.id).await.unwrap().is_empty());
     tx.commit().await.unwrap();
@@ -91,7 +105,10 @@ pub async fn deployments_and_other_work_are_claimed_apart(database: &Database) {
     assert_eq!((worker.id, conductor.id), (other.id, deploys.id));
     let inner = Error::not_found("ResourceNotFound", "No.").at("x");
     let error = Error::new(ErrorKind::Conflict, "DeploymentFailed", "Failed.").because(vec![inner]);
-    let ended = tx.finish(&conductor, OperationState::Failed, Some(&error), None, 5).await.unwrap();
+    let ended = tx
+        .finish(&conductor, OperationState::Failed, Some(&error), None, 5)
+        .await
+        .unwrap();
     assert!(ended);
     let found = tx.load_operation(deploys.id).await.unwrap().unwrap();
     assert_eq!(found.error, Some(error));

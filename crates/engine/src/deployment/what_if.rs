@@ -172,7 +172,10 @@ impl Engine {
                 Err(Fault::Needs(need)) => need,
                 Err(fault) => return Err(fault.into_expression_error(&planned.part())),
             };
-            match self.look_up_state(ctx, &need, Some(&planned.api_version)).await {
+            match self
+                .look_up_state(ctx, &need, Some(&planned.api_version))
+                .await
+            {
                 Ok(answer) => known.insert(need, answer),
                 Err(error) if error.kind == ErrorKind::Internal => return Err(error),
                 Err(_) => break,

@@ -1,7 +1,10 @@
 //! Templates to try things with.
 
 #![allow(dead_code, reason = "each test binary uses its own part")]
-#![allow(clippy::allow_attributes, reason = "not every binary leaves something unused")]
+#![allow(
+    clippy::allow_attributes,
+    reason = "not every binary leaves something unused"
+)]
 
 use serde_json::{Map, Value, json};
 use template::{Bound, Fault, Known, Need, Place, Template};
@@ -59,7 +62,9 @@ pub fn evaluate_in(members: &Value, expression: &str) -> Result<Value, Fault> {
     let mut members = members.clone();
     members["outputs"] = json!({ "out": { "type": "string", "value": expression } });
     let bound = bind(&members, &json!({})).unwrap_or_else(|error| panic!("{expression}: {error}"));
-    let expanded = bound.expand().map_err(|error| Fault::Wrong(error.message))?;
+    let expanded = bound
+        .expand()
+        .map_err(|error| Fault::Wrong(error.message))?;
     let outputs = bound.outputs(&expanded, &Known::default())?;
     Ok(outputs["out"]["value"].clone())
 }
