@@ -5,6 +5,7 @@
 
 mod access;
 mod care;
+mod deployments;
 mod network;
 
 use std::future::Future;
@@ -89,6 +90,7 @@ impl Routes {
         routes.add_shared();
         routes.add_activity();
         routes.add_care();
+        routes.add_deployments();
         routes
     }
 
@@ -342,7 +344,8 @@ impl Route {
 
 impl Segment {
     fn parse(text: &str) -> Self {
-        const NAMES: [&str; 26] = [
+        const NAMES: &[&str] = &[
+            "deployment",
             "uniqueName",
             "publicName",
             "assignment",
@@ -371,7 +374,7 @@ impl Segment {
             "artifact",
         ];
         let name = text.strip_prefix('{').and_then(|t| t.strip_suffix('}'));
-        match name.and_then(|name| NAMES.into_iter().find(|known| *known == name)) {
+        match name.and_then(|name| NAMES.iter().copied().find(|known| *known == name)) {
             Some(known) => Self::Param(known),
             None => Self::Literal(text.to_owned()),
         }

@@ -12,7 +12,7 @@ struct Served {
     is_regional: bool,
 }
 
-const SERVED: [Served; 31] = [
+const SERVED: &[Served] = &[
     regional("Microsoft.Compute", "diskEncryptionSets"),
     regional("Microsoft.Compute", "disks"),
     regional("Microsoft.Compute", "galleries"),
@@ -33,6 +33,8 @@ const SERVED: [Served; 31] = [
     global("Microsoft.Storage", "checkNameAvailability"),
     global("Microsoft.Storage", "operations"),
     regional("Microsoft.Storage", "storageAccounts"),
+    global("Microsoft.Resources", "deployments"),
+    global("Microsoft.Resources", "deployments/operations"),
     global("Microsoft.Resources", "locations"),
     global("Microsoft.Resources", "providers"),
     global("Microsoft.Resources", "resourceGroups"),

@@ -19,6 +19,8 @@ pub enum Family {
     Group,
     /// `Microsoft.Network/locations/{loc}/operations/{id}`: networks.
     Network,
+    /// `…/deployments/{name}/operationStatuses/{id}`: template deployments.
+    Deployment,
 }
 
 /// What the worker has to make true.
@@ -34,6 +36,8 @@ pub enum Work {
     EndAccess,
     /// Change who a gallery is shared with.
     Share,
+    /// Make true what a template says.
+    Deploy,
 }
 
 /// Where the operation is.

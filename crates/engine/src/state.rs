@@ -31,6 +31,8 @@ struct Inner {
     regions: Regions,
     clock: Clock,
     bell: Notify,
+    /// Rung when a deployment was recorded.
+    conductor: Notify,
     identity: crate::identity::State,
     /// Layers that a sweep found without an owner, and when.
     ownerless: Mutex<HashMap<LayerId, i64>>,
@@ -72,6 +74,7 @@ impl Engine {
             regions: Regions::new(regions),
             clock,
             bell: Notify::new(),
+            conductor: Notify::new(),
             identity: crate::identity::State::default(),
             ownerless: Mutex::default(),
             blob_locks: BlobLocks::default(),
@@ -181,6 +184,16 @@ impl Engine {
     /// Wakes a worker: an operation was recorded.
     pub fn ring(&self) {
         self.0.bell.notify_one();
+    }
+
+    /// Wakes who conducts deployments.
+    pub(crate) fn ring_conductor(&self) {
+        self.0.conductor.notify_one();
+    }
+
+    /// Returns when a deployment was recorded.
+    pub(crate) async fn conductor_rung(&self) {
+        self.0.conductor.notified().await;
     }
 
     /// Returns when the bell was rung.
