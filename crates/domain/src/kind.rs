@@ -2,6 +2,8 @@
 
 use serde::{Deserialize, Serialize};
 
+use crate::operation::Family;
+
 /// Every kind of resource that has a row in the catalog.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 pub enum Kind {
@@ -39,19 +41,86 @@ impl Kind {
         Self::StorageAccount,
     ];
 
+    /// Returns what is fixed about the kind: the one place to extend for a new one.
+    const fn facts(self) -> Facts {
+        const GROUP: Option<Kind> = Some(Kind::ResourceGroup);
+        let (type_name, parent, wire_name, shown_name, family) = match self {
+            Self::ResourceGroup => (
+                "Microsoft.Resources/resourceGroups",
+                None,
+                "resourceGroup",
+                "Resource Group",
+                Family::Group,
+            ),
+            Self::Gallery => (
+                "Microsoft.Compute/galleries",
+                GROUP,
+                "gallery",
+                "Gallery",
+                Family::Caps,
+            ),
+            Self::Image => (
+                "Microsoft.Compute/galleries/images",
+                Some(Self::Gallery),
+                "galleryImage",
+                "Gallery Image",
+                Family::Caps,
+            ),
+            Self::ImageVersion => (
+                "Microsoft.Compute/galleries/images/versions",
+                Some(Self::Image),
+                "galleryImageVersion",
+                "Gallery Image Version",
+                Family::Caps,
+            ),
+            Self::Disk => (
+                "Microsoft.Compute/disks",
+                GROUP,
+                "disk",
+                "Disk",
+                Family::Disk,
+            ),
+            Self::Snapshot => (
+                "Microsoft.Compute/snapshots",
+                GROUP,
+                "snapshot",
+                "Snapshot",
+                Family::Disk,
+            ),
+            Self::ManagedImage => (
+                "Microsoft.Compute/images",
+                GROUP,
+                "image",
+                "Image",
+                Family::Compute,
+            ),
+            Self::DiskEncryptionSet => (
+                "Microsoft.Compute/diskEncryptionSets",
+                GROUP,
+                "diskEncryptionSet",
+                "Disk Encryption Set",
+                Family::Disk,
+            ),
+            Self::StorageAccount => (
+                "Microsoft.Storage/storageAccounts",
+                GROUP,
+                "storageAccount",
+                "Storage Account",
+                Family::Compute,
+            ),
+        };
+        Facts {
+            type_name,
+            parent,
+            wire_name,
+            shown_name,
+            family,
+        }
+    }
+
     /// Returns the ARM type in its canonical case, as responses show it.
     pub const fn type_name(self) -> &'static str {
-        match self {
-            Self::ResourceGroup => "Microsoft.Resources/resourceGroups",
-            Self::Gallery => "Microsoft.Compute/galleries",
-            Self::Image => "Microsoft.Compute/galleries/images",
-            Self::ImageVersion => "Microsoft.Compute/galleries/images/versions",
-            Self::Disk => "Microsoft.Compute/disks",
-            Self::Snapshot => "Microsoft.Compute/snapshots",
-            Self::ManagedImage => "Microsoft.Compute/images",
-            Self::DiskEncryptionSet => "Microsoft.Compute/diskEncryptionSets",
-            Self::StorageAccount => "Microsoft.Storage/storageAccounts",
-        }
+        self.facts().type_name
     }
 
     /// Returns the kind of an ARM type, whatever its case.
@@ -63,31 +132,29 @@ impl Kind {
 
     /// Returns the kind that resources of this kind live in.
     pub const fn parent(self) -> Option<Self> {
-        match self {
-            Self::ResourceGroup => None,
-            Self::Gallery
-            | Self::Disk
-            | Self::Snapshot
-            | Self::ManagedImage
-            | Self::DiskEncryptionSet
-            | Self::StorageAccount => Some(Self::ResourceGroup),
-            Self::Image => Some(Self::Gallery),
-            Self::ImageVersion => Some(Self::Image),
-        }
+        self.facts().parent
     }
 
     /// Returns the name that the service gives the type in error targets, e.g. `galleryImage`.
     pub const fn wire_name(self) -> &'static str {
-        match self {
-            Self::ResourceGroup => "resourceGroup",
-            Self::Gallery => "gallery",
-            Self::Image => "galleryImage",
-            Self::ImageVersion => "galleryImageVersion",
-            Self::Disk => "disk",
-            Self::Snapshot => "snapshot",
-            Self::ManagedImage => "image",
-            Self::DiskEncryptionSet => "diskEncryptionSet",
-            Self::StorageAccount => "storageAccount",
-        }
+        self.facts().wire_name
     }
+
+    /// Returns the name that the service's sentences use, e.g. `Gallery Image`.
+    pub const fn shown_name(self) -> &'static str {
+        self.facts().shown_name
+    }
+
+    /// Returns the URL family that polls operations of the kind. Source: `API.md` 1.
+    pub const fn family(self) -> Family {
+        self.facts().family
+    }
+}
+
+struct Facts {
+    type_name: &'static str,
+    parent: Option<Kind>,
+    wire_name: &'static str,
+    shown_name: &'static str,
+    family: Family,
 }

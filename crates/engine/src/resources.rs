@@ -245,7 +245,7 @@ pub(crate) fn new_operation(
 ) -> Operation {
     Operation {
         id: Uuid::new_v4(),
-        family: family(kind),
+        family: kind.family(),
         work,
         resource: row.id.clone(),
         location: row.location.clone(),
@@ -258,16 +258,6 @@ pub(crate) fn new_operation(
         started_ms: now_ms,
         ended_ms: None,
         lease_generation: 0,
-    }
-}
-
-/// Returns the URL family that polls operations of a kind. Source: `API.md` 1.
-pub(crate) const fn family(kind: Kind) -> Family {
-    match kind {
-        Kind::Gallery | Kind::Image | Kind::ImageVersion => Family::Caps,
-        Kind::Disk | Kind::Snapshot | Kind::DiskEncryptionSet => Family::Disk,
-        Kind::ManagedImage | Kind::StorageAccount => Family::Compute,
-        Kind::ResourceGroup => Family::Group,
     }
 }
 
@@ -359,17 +349,7 @@ fn parent_not_found(parent: &ResourceId) -> Error {
 
 /// 409 for a write to a resource that is being deleted. Source: `API.md` 2.1.
 pub(crate) fn marked_for_deletion(kind: Kind, name: &str, verb: &str) -> Error {
-    let shown = match kind {
-        Kind::Gallery => "Gallery",
-        Kind::Image => "Gallery Image",
-        Kind::ImageVersion => "Gallery Image Version",
-        Kind::Disk => "Disk",
-        Kind::Snapshot => "Snapshot",
-        Kind::ManagedImage => "Image",
-        Kind::DiskEncryptionSet => "Disk Encryption Set",
-        Kind::StorageAccount => "Storage Account",
-        Kind::ResourceGroup => "Resource Group",
-    };
+    let shown = kind.shown_name();
     Error::conflict(
         "OperationNotAllowed",
         format!(
