@@ -18,7 +18,7 @@ struct Need {
 }
 
 /// Which package is needed for which tests. What `tiny` only unpacks is not here.
-const NEEDS: [Need; 9] = [
+const NEEDS: [Need; 13] = [
     Need {
         packages: &["qemu-utils"],
         group: Group::DiskTools,
@@ -33,6 +33,26 @@ const NEEDS: [Need; 9] = [
         packages: &["qemu-system-x86"],
         group: Group::Guest,
         is_there: || has(&["qemu-system-x86_64"]),
+    },
+    Need {
+        packages: &["ovmf"],
+        group: Group::Guest,
+        is_there: || std::path::Path::new("/usr/share/OVMF/OVMF_CODE_4M.ms.fd").is_file(),
+    },
+    Need {
+        packages: &["swtpm"],
+        group: Group::Guest,
+        is_there: || has(&["swtpm"]),
+    },
+    Need {
+        packages: &["mtools", "libdevmapper1.02.1"],
+        group: Group::Guest,
+        is_there: || has(&["mformat", "mcopy"]) && has_library("libdevmapper.so.1.02.1"),
+    },
+    Need {
+        packages: &["genisoimage"],
+        group: Group::DiskTools,
+        is_there: || has(&["isoinfo"]),
     },
     Need {
         packages: &["cpio"],
@@ -164,6 +184,13 @@ fn candidate(package: &str) -> anyhow::Result<String> {
 
 fn has(programs: &[&str]) -> bool {
     programs.iter().all(|name| find(name).is_some())
+}
+
+/// Whether a shared library of this machine is where Debian keeps them.
+fn has_library(name: &str) -> bool {
+    ["/lib", "/usr/lib"]
+        .iter()
+        .any(|dir| std::path::Path::new(dir).join("x86_64-linux-gnu").join(name).exists())
 }
 
 /// Returns the major version of `node`.

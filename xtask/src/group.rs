@@ -31,7 +31,7 @@ impl Group {
     /// a test yet: `xtask` is there to match, and taken out again.
     pub const fn filter(self) -> &'static str {
         match self {
-            Self::DiskTools => "test(/qemu|nbdinfo|nbdcopy/)",
+            Self::DiskTools => "test(/qemu|nbdinfo|nbdcopy|isoinfo/)",
             Self::Guest => "(binary(/^(guest|xtask$)/) - package(xtask))",
             Self::Python => "(binary(/^(clients_(az|python)|xtask$)/) - package(xtask))",
             Self::Node => "(binary(/^(clients_node|xtask$)/) - package(xtask))",

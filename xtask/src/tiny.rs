@@ -1,6 +1,7 @@
-//! The tiny guest: a kernel, an initrd and a 16 MiB disk that boot to a ready line in a second.
+//! The tiny guest: a kernel, an initrd and a 16 MiB disk that boot to a ready line in a second; and
+//! a disk that boots by itself, by BIOS or UEFI, to the same line.
 //!
-//! Kernel and busybox come out of Debian's packages, unpacked and never installed.
+//! Kernel, busybox and GRUB come out of Debian's packages, unpacked and never installed.
 
 use std::path::{Path, PathBuf};
 
@@ -11,14 +12,18 @@ use crate::stamp;
 
 const SCRIPT: &str = "tests/tiny/make-tiny.sh";
 const EXTRACT: &str = "tests/tiny/extract_vmlinux.py";
+const DISK_SCRIPT: &str = "tests/tiny/make-disk.sh";
+const JOIN: &str = "tests/tiny/join_disk.py";
 /// Depends on the newest kernel of the release.
 const KERNEL: &str = "linux-image-cloud-amd64";
 const BUSYBOX: &str = "busybox-static";
+/// The loader in both shapes, and the program that puts it together.
+const GRUB: [&str; 3] = ["grub-pc-bin", "grub-efi-amd64-bin", "grub-common"];
 
 /// Builds the guest unless it is there; returns its directory.
 pub fn ensure(home: &Path) -> anyhow::Result<PathBuf> {
     let dir = home.join("tiny");
-    let stamp = stamp::of(&[SCRIPT, EXTRACT])?;
+    let stamp = stamp::of(&[SCRIPT, EXTRACT, DISK_SCRIPT, JOIN])?;
     if stamp::is_at(&dir, &stamp) {
         eprintln!("tiny guest: all there");
         return Ok(dir);
@@ -34,6 +39,7 @@ pub fn ensure(home: &Path) -> anyhow::Result<PathBuf> {
     capture(
         program("apt-get")
             .args(["download", "-q", &kernel, BUSYBOX])
+            .args(GRUB)
             .current_dir(&dir),
     )?;
     for entry in std::fs::read_dir(&dir)? {
@@ -43,7 +49,9 @@ pub fn ensure(home: &Path) -> anyhow::Result<PathBuf> {
             std::fs::remove_file(&package)?;
         }
     }
-    run(program("sh").args([SCRIPT]).arg(&dir).arg(&unpacked))?;
+    for script in [SCRIPT, DISK_SCRIPT] {
+        run(program("sh").arg(script).arg(&dir).arg(&unpacked))?;
+    }
     std::fs::remove_dir_all(&unpacked)?;
     boot(&dir)?;
     stamp::put(&dir, &stamp)?;
