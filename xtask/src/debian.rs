@@ -188,9 +188,12 @@ fn has(programs: &[&str]) -> bool {
 
 /// Whether a shared library of this machine is where Debian keeps them.
 fn has_library(name: &str) -> bool {
-    ["/lib", "/usr/lib"]
-        .iter()
-        .any(|dir| std::path::Path::new(dir).join("x86_64-linux-gnu").join(name).exists())
+    ["/lib", "/usr/lib"].iter().any(|dir| {
+        std::path::Path::new(dir)
+            .join("x86_64-linux-gnu")
+            .join(name)
+            .exists()
+    })
 }
 
 /// Returns the major version of `node`.

@@ -3,11 +3,13 @@
 //! Paths are relative to the machine's `run` directory, which is the process's working directory:
 //! they fit into a socket's address, and its user needs no way through the directories above.
 
+use std::net::Ipv4Addr;
+
 use serde_json::{Value, json};
 
 use crate::accelerator::Accelerator;
 use crate::firmware::FirmwareFiles;
-use crate::spec::{Disk, Firmware, Nic, Place, Protocol, Spec};
+use crate::spec::{Disk, Firmware, Forward, Nic, Place, Protocol, Spec};
 
 /// The monitor's socket.
 pub(crate) const QMP_SOCKET: &str = "qmp.sock";
@@ -181,19 +183,24 @@ fn netdev(number: usize, nic: &Nic) -> String {
         if nic.is_restricted { "on" } else { "off" }
     );
     for forward in &nic.forwards {
-        let protocol = match forward.protocol {
-            Protocol::Tcp => "tcp",
-            Protocol::Udp => "udp",
-        };
-        text.push_str(&format!(
-            ",hostfwd={protocol}:{}:{}-{}:{}",
-            forward.host.ip(),
-            forward.host.port(),
-            network.guest,
-            forward.guest_port
-        ));
+        text.push_str(",hostfwd=");
+        text.push_str(&forward_words(forward, network.guest));
     }
     text
+}
+
+/// Returns what names a forwarded port's near end, as the network and the monitor take it.
+pub(crate) fn forward_host(forward: &Forward) -> String {
+    let protocol = match forward.protocol {
+        Protocol::Tcp => "tcp",
+        Protocol::Udp => "udp",
+    };
+    format!("{protocol}:{}:{}", forward.host.ip(), forward.host.port())
+}
+
+/// Returns a forwarded port, near end and far end.
+pub(crate) fn forward_words(forward: &Forward, guest: Ipv4Addr) -> String {
+    format!("{}-{guest}:{}", forward_host(forward), forward.guest_port)
 }
 
 /// Returns the name of a disk's node; its NBD node and its device are called after it.

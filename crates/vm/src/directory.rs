@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 
 use rustix::fs::{Mode, OFlags, open, openat};
 use serde::{Deserialize, Serialize};
-use tokio::net::{UnixListener, UnixStream};
+use tokio::net::UnixStream;
 
 use crate::accelerator::Accelerator;
 use crate::error::VmError;
@@ -41,11 +41,12 @@ pub struct Directory {
 /// A directory under a name short enough for the address of a socket.
 ///
 /// Such an address has at most 108 bytes, a data directory may have more.
+#[derive(Debug)]
 pub struct Reach(OwnedFd);
 
 impl Reach {
     /// Opens a directory; it must not be a link.
-    pub fn to(dir: &Path) -> io::Result<Self> {
+    fn to(dir: &Path) -> io::Result<Self> {
         let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
         Ok(Self(open(dir, flags, Mode::empty())?))
     }
@@ -155,18 +156,14 @@ impl Directory {
         Ok(bytes)
     }
 
-    /// Listens on a socket in `run` that the machine's emulator, and nobody else, can reach.
-    ///
-    /// What was there is replaced: clients that had it open find the new one by its name.
-    pub fn listen(&self, name: &str) -> io::Result<UnixListener> {
-        self.ensure()?;
-        let reach = Reach::to(&self.run())?;
-        let path = reach.path(name);
-        remove(&path)?;
-        let listener = UnixListener::bind(&path)?;
-        std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o600))?;
-        self.own(&path)?;
-        Ok(listener)
+    /// Opens the emulator's working directory under a name short enough for sockets.
+    pub fn reach(&self) -> io::Result<Reach> {
+        Reach::to(&self.run())
+    }
+
+    /// Gives a file or socket of `run` to the emulator's user: now it can be opened.
+    pub fn give(&self, name: &str) -> io::Result<()> {
+        self.own(&self.run().join(name))
     }
 
     /// Connects to a socket in `run`, and refuses what another process than `pid` listens on.
@@ -179,7 +176,7 @@ impl Directory {
             what: "connecting to the emulator",
             source,
         };
-        let reach = Reach::to(&self.run()).map_err(failed)?;
+        let reach = self.reach().map_err(failed)?;
         let stream = UnixStream::connect(reach.path(name))
             .await
             .map_err(failed)?;
@@ -229,6 +226,8 @@ pub(crate) fn remove(path: &Path) -> io::Result<()> {
 mod tests {
     use std::os::unix::fs::symlink;
 
+    use tokio::net::UnixListener;
+
     use super::Directory;
 
     #[test]
@@ -257,11 +256,13 @@ mod tests {
         let home = tempfile::tempdir().expect("a directory");
         let long = home.path().join("d".repeat(200)).join("vm");
         let directory = Directory::new(&long, None);
-        let _listener = directory.listen("nbd.sock").expect("listening");
-        let again = directory.listen("nbd.sock").expect("listening again");
+        directory.ensure().expect("made");
+        let reach = directory.reach().expect("open");
+        let listener = UnixListener::bind(reach.path("nbd.sock")).expect("listening");
+        directory.give("nbd.sock").expect("given");
         let me = std::process::id();
         directory.connect("nbd.sock", me).await.expect("connected");
-        again.accept().await.expect("accepted");
+        listener.accept().await.expect("accepted");
         let refused = directory.connect("nbd.sock", me + 1).await;
         assert!(refused.is_err(), "another process listens");
     }

@@ -7,7 +7,7 @@
 use std::io::{self, Read as _, Seek as _, SeekFrom};
 use std::path::Path;
 
-use crate::directory::{Directory, remove};
+use crate::directory::Directory;
 
 pub(crate) const LOG: &str = "serial.log";
 const OLDER: &str = "serial.1";
@@ -36,10 +36,13 @@ pub(crate) fn trim(directory: &Directory) -> io::Result<()> {
     file.set_len(0)
 }
 
-/// Begins a new log.
-pub(crate) fn clear(directory: &Directory) -> io::Result<()> {
-    remove(&directory.path().join(OLDER))?;
-    directory.put(LOG, b"")
+/// Makes sure that the emulator can append to a log; what earlier starts have said stays.
+pub(crate) fn ensure(directory: &Directory) -> io::Result<()> {
+    match directory.open_untrusted(LOG, false) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => directory.put(LOG, b""),
+        Err(error) => Err(error),
+        Ok(_) => trim(directory),
+    }
 }
 
 /// Returns the end of a machine's log, at most `bytes_max` bytes of what is kept.
@@ -99,7 +102,7 @@ fn is_direction(c: char) -> bool {
 mod tests {
     use std::io::Write as _;
 
-    use super::{LOG, LOG_BYTES_MAX, clear, printable, read, trim};
+    use super::{LOG, LOG_BYTES_MAX, ensure, printable, read, trim};
     use crate::directory::Directory;
 
     #[test]
@@ -140,7 +143,7 @@ mod tests {
         let home = tempfile::tempdir().expect("a directory");
         let directory = Directory::new(home.path(), None);
         directory.ensure().expect("made");
-        clear(&directory).expect("cleared");
+        ensure(&directory).expect("made");
         let mut log = std::fs::OpenOptions::new()
             .append(true)
             .open(directory.run().join(LOG))
@@ -161,7 +164,7 @@ mod tests {
         assert!(kept.len() as u64 > LOG_BYTES_MAX, "{}", kept.len());
         assert!(kept.ends_with(b"x\nthe end\n"));
         assert_eq!(read(home.path(), 8).expect("read"), b"the end\n");
-        clear(&directory).expect("cleared");
-        assert_eq!(read(home.path(), u64::MAX).expect("read"), b"");
+        ensure(&directory).expect("there");
+        assert_eq!(read(home.path(), 8).expect("read"), b"the end\n");
     }
 }

@@ -6,12 +6,16 @@
 
 mod common;
 
+use std::net::SocketAddrV4;
 use std::process::Command;
 use std::time::{Duration, Instant};
 
 use common::{Bench, GUEST, disk, is_alive, is_left, says, spec};
 use vm::seed::{Account, Provisioning};
-use vm::{Adopted, Firmware, Host, Kind, Machine, Place, Reason, Settings, Status};
+use vm::{
+    Adopted, Firmware, Forward, Host, Kind, Machine, Network, Nic, Place, Protocol, Reason,
+    Settings, Status,
+};
 
 const MIB: u64 = 1 << 20;
 
@@ -269,6 +273,77 @@ async fn uefi_boots_the_same_guest() {
         .await
         .expect("started");
     says(&machine, "TINY-READY tiny 1.0.0", 1).await;
+    machine.stop().await.expect("stopped");
+}
+
+fn nic(port: u16) -> Nic {
+    Nic {
+        mac: [0, 0x0d, 0x3a, 1, 2, 3],
+        network: Network {
+            address: [10, 1, 2, 0].into(),
+            prefix: 24,
+            gateway: [10, 1, 2, 1].into(),
+            dns: [10, 1, 2, 3].into(),
+            guest: [10, 1, 2, 4].into(),
+        },
+        is_restricted: true,
+        forwards: vec![forward(port)],
+    }
+}
+
+fn forward(port: u16) -> Forward {
+    Forward {
+        protocol: Protocol::Tcp,
+        host: SocketAddrV4::new([127, 77, 0, 9].into(), port),
+        guest_port: 22,
+    }
+}
+
+fn is_open(port: u16) -> bool {
+    std::net::TcpStream::connect(forward(port).host).is_ok()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn ports_are_forwarded_as_the_latest_call_says() {
+    let mut bench = Bench::new().await;
+    bench.empty("os", MIB);
+    bench.serve().await;
+    // Below 1024 where this process may: an unprivileged emulator listens there all the same.
+    let low = if rustix::process::geteuid().is_root() {
+        22
+    } else {
+        2022
+    };
+    let mut spec = spec(vec![disk(Place::Os, "os")]);
+    spec.nics.push(nic(low));
+    let machine = bench
+        .host
+        .start(spec, &bench.dir(), None)
+        .await
+        .expect("started");
+    assert!(is_open(low));
+    machine
+        .forward(vec![vec![forward(2023), forward(2024)]])
+        .await
+        .expect("forwarded");
+    assert_eq!([low, 2023, 2024].map(is_open), [false, true, true]);
+    machine
+        .forward(vec![vec![forward(2024), forward(low)]])
+        .await
+        .expect("forwarded");
+    assert_eq!([low, 2023, 2024].map(is_open), [true, false, true]);
+    let taken = std::net::TcpListener::bind(forward(2025).host).expect("free");
+    let error = machine
+        .forward(vec![vec![forward(2025)]])
+        .await
+        .expect_err("taken");
+    assert!(error.to_string().contains("hostfwd_add"), "{error}");
+    drop(taken);
+    machine
+        .forward(vec![vec![forward(2025)]])
+        .await
+        .expect("forwarded");
+    assert_eq!([low, 2024, 2025].map(is_open), [false, false, true]);
     machine.stop().await.expect("stopped");
 }
 

@@ -2,6 +2,7 @@
 
 mod adopt;
 mod disks;
+mod ports;
 mod start;
 mod watch;
 

@@ -31,7 +31,7 @@ impl Host {
     /// Starts a machine in `dir`, which is made; its disks' servers must listen already.
     ///
     /// `seed` is a provisioning disc. Firmware variables and the TPM's state of an earlier start in
-    /// the same directory are kept, logs are not. When this fails no process is left.
+    /// the same directory are kept, so is the console's log. When this fails no process is left.
     pub async fn start(
         &self,
         spec: Spec,
@@ -92,7 +92,8 @@ impl Host {
         let allowance = Allowance {
             user: self.user,
             memory_mib: spec.memory_mib,
-            has_low_ports: self.has_low_ports(spec),
+            // Also when no such port is forwarded yet: that may change while it runs.
+            has_low_ports: !spec.nics.is_empty(),
             has_kvm: self.accelerator() == Accelerator::Kvm,
         };
         wrap(
@@ -200,7 +201,7 @@ fn prepare(
     firmware: Option<&FirmwareFiles>,
     seed: Option<&[u8]>,
 ) -> std::io::Result<()> {
-    serial::clear(directory)?;
+    serial::ensure(directory)?;
     let run = directory.run();
     remove(&run.join(QMP_SOCKET))?;
     match seed {

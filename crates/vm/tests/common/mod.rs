@@ -11,6 +11,7 @@ use std::time::{Duration, Instant};
 use bytes::Bytes;
 use disk::nbd::{Answer, Export, ExportError, Exports, Piece, serve};
 use disk::{Extent, ExtentKind};
+use tokio::net::UnixListener;
 use tokio::task::JoinSet;
 use uuid::Uuid;
 use vm::{Choice, Directory, Disk, Firmware, Host, Machine, Place, Settings, Spec};
@@ -123,7 +124,12 @@ impl Bench {
             exports = exports.with(name, Arc::new(RawFile(file.expect("there"))));
         }
         let directory: Directory = self.host.directory(&self.dir());
-        let listener = directory.listen("nbd.sock").expect("listening");
+        directory.ensure().expect("made");
+        let reach = directory.reach().expect("open");
+        let path = reach.path("nbd.sock");
+        std::fs::remove_file(&path).ok();
+        let listener = UnixListener::bind(&path).expect("listening");
+        directory.give("nbd.sock").expect("given");
         self.server.spawn(async move {
             let mut connections = JoinSet::new();
             while let Ok((stream, _)) = listener.accept().await {
