@@ -17,6 +17,10 @@ pub enum Family {
     Compute,
     /// `/subscriptions/{s}/operationresults/{id}`: resource groups.
     Group,
+    /// `Microsoft.Network/locations/{loc}/operations/{id}`: networks.
+    Network,
+    /// `…/deployments/{name}/operationStatuses/{id}`: template deployments.
+    Deployment,
 }
 
 /// What the worker has to make true.
@@ -32,6 +36,8 @@ pub enum Work {
     EndAccess,
     /// Change who a gallery is shared with.
     Share,
+    /// Make true what a template says.
+    Deploy,
 }
 
 /// Where the operation is.

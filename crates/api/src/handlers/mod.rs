@@ -2,12 +2,15 @@
 
 pub(crate) mod activity;
 pub(crate) mod care;
+pub(crate) mod deployment;
+pub(crate) mod digest;
 pub(crate) mod disk_access;
 pub(crate) mod disk_encryption_set;
 pub(crate) mod gallery;
 pub(crate) mod group;
 pub(crate) mod health;
 pub(crate) mod lock;
+pub(crate) mod network;
 pub(crate) mod operation;
 pub(crate) mod provider;
 pub(crate) mod resource;
@@ -17,4 +20,5 @@ pub(crate) mod shared;
 pub(crate) mod storage_account;
 pub(crate) mod subscription;
 pub(crate) mod tags;
+pub(crate) mod usage;
 pub(crate) mod view;
