@@ -12,12 +12,21 @@ struct Served {
     is_regional: bool,
 }
 
-const SERVED: [Served; 31] = [
+const SERVED: [Served; 37] = [
     regional("Microsoft.Compute", "diskEncryptionSets"),
     regional("Microsoft.Compute", "disks"),
     regional("Microsoft.Compute", "galleries"),
+    regional("Microsoft.Compute", "galleries/applications"),
+    regional("Microsoft.Compute", "galleries/applications/versions"),
     regional("Microsoft.Compute", "galleries/images"),
     regional("Microsoft.Compute", "galleries/images/versions"),
+    regional("Microsoft.Compute", "galleries/inVMAccessControlProfiles"),
+    regional(
+        "Microsoft.Compute",
+        "galleries/inVMAccessControlProfiles/versions",
+    ),
+    regional("Microsoft.Compute", "galleries/scripts"),
+    regional("Microsoft.Compute", "galleries/scripts/versions"),
     regional("Microsoft.Compute", "images"),
     global("Microsoft.Compute", "locations"),
     regional("Microsoft.Compute", "locations/capsOperations"),

@@ -42,6 +42,18 @@ pub enum Shape {
     ResourceGroup,
     /// A network resource or a part of one; members are not checked.
     Network,
+    /// A VM application.
+    GalleryApplication,
+    /// A version of a VM application.
+    GalleryApplicationVersion,
+    /// A gallery script.
+    GalleryScript,
+    /// A version of a gallery script.
+    GalleryScriptVersion,
+    /// An in-VM access control profile.
+    AccessProfile,
+    /// A version of an in-VM access control profile.
+    AccessProfileVersion,
     /// The body of `POST …/share`.
     SharingUpdate,
     /// The body of `POST …/beginGetAccess`.
@@ -68,7 +80,7 @@ pub enum Shape {
 
 impl Shape {
     /// Every shape.
-    pub const ALL: [Self; 21] = [
+    pub const ALL: [Self; 27] = [
         Self::Gallery,
         Self::Image,
         Self::ImageVersion,
@@ -79,6 +91,12 @@ impl Shape {
         Self::StorageAccount,
         Self::ResourceGroup,
         Self::Network,
+        Self::GalleryApplication,
+        Self::GalleryApplicationVersion,
+        Self::GalleryScript,
+        Self::GalleryScriptVersion,
+        Self::AccessProfile,
+        Self::AccessProfileVersion,
         Self::SharingUpdate,
         Self::GrantAccess,
         Self::AccessUri,
@@ -105,6 +123,12 @@ impl Shape {
             Self::StorageAccount => "StorageAccount",
             Self::ResourceGroup => "ResourceGroup",
             Self::Network => "Network",
+            Self::GalleryApplication => "GalleryApplication",
+            Self::GalleryApplicationVersion => "GalleryApplicationVersion",
+            Self::GalleryScript => "GalleryScript",
+            Self::GalleryScriptVersion => "GalleryScriptVersion",
+            Self::AccessProfile => "GalleryInVMAccessControlProfile",
+            Self::AccessProfileVersion => "GalleryInVMAccessControlProfileVersion",
             Self::SharingUpdate => "SharingUpdate",
             Self::GrantAccess => "GrantAccessData",
             Self::AccessUri => "AccessUri",
@@ -147,6 +171,12 @@ impl From<Kind> for Shape {
             | Kind::PublicIpAddress
             | Kind::LoadBalancer
             | Kind::NetworkInterface => Self::Network,
+            Kind::GalleryApplication => Self::GalleryApplication,
+            Kind::GalleryApplicationVersion => Self::GalleryApplicationVersion,
+            Kind::GalleryScript => Self::GalleryScript,
+            Kind::GalleryScriptVersion => Self::GalleryScriptVersion,
+            Kind::AccessProfile => Self::AccessProfile,
+            Kind::AccessProfileVersion => Self::AccessProfileVersion,
         }
     }
 }

@@ -35,11 +35,23 @@ pub enum Kind {
     LoadBalancer,
     /// `Microsoft.Network/networkInterfaces`.
     NetworkInterface,
+    /// `Microsoft.Compute/galleries/applications`.
+    GalleryApplication,
+    /// `Microsoft.Compute/galleries/applications/versions`.
+    GalleryApplicationVersion,
+    /// `Microsoft.Compute/galleries/scripts`.
+    GalleryScript,
+    /// `Microsoft.Compute/galleries/scripts/versions`.
+    GalleryScriptVersion,
+    /// `Microsoft.Compute/galleries/inVMAccessControlProfiles`.
+    AccessProfile,
+    /// `Microsoft.Compute/galleries/inVMAccessControlProfiles/versions`.
+    AccessProfileVersion,
 }
 
 impl Kind {
     /// Every kind, parents before children, what is used before its users: groups are emptied from the end.
-    pub const ALL: [Self; 14] = [
+    pub const ALL: [Self; 20] = [
         Self::ResourceGroup,
         Self::Gallery,
         Self::Image,
@@ -54,6 +66,12 @@ impl Kind {
         Self::PublicIpAddress,
         Self::LoadBalancer,
         Self::NetworkInterface,
+        Self::GalleryApplication,
+        Self::GalleryApplicationVersion,
+        Self::GalleryScript,
+        Self::GalleryScriptVersion,
+        Self::AccessProfile,
+        Self::AccessProfileVersion,
     ];
 
     /// Returns what is fixed about the kind: the one place to extend for a new one.
@@ -128,6 +146,12 @@ impl Kind {
             | Self::PublicIpAddress
             | Self::LoadBalancer
             | Self::NetworkInterface => return self.network_facts(),
+            Self::GalleryApplication
+            | Self::GalleryApplicationVersion
+            | Self::GalleryScript
+            | Self::GalleryScriptVersion
+            | Self::AccessProfile
+            | Self::AccessProfileVersion => return self.artifact_facts(),
         };
         Facts {
             type_name,
@@ -136,6 +160,65 @@ impl Kind {
             shown_name,
             family,
         }
+    }
+
+    const fn artifact_facts(self) -> Facts {
+        let (type_name, parent, wire_name, shown_name) = match self {
+            Self::GalleryApplication => (
+                "Microsoft.Compute/galleries/applications",
+                Self::Gallery,
+                "galleryApplication",
+                "Gallery Application",
+            ),
+            Self::GalleryApplicationVersion => (
+                "Microsoft.Compute/galleries/applications/versions",
+                Self::GalleryApplication,
+                "galleryApplicationVersion",
+                "Gallery Application Version",
+            ),
+            Self::GalleryScript => (
+                "Microsoft.Compute/galleries/scripts",
+                Self::Gallery,
+                "galleryScript",
+                "Gallery Script",
+            ),
+            Self::GalleryScriptVersion => (
+                "Microsoft.Compute/galleries/scripts/versions",
+                Self::GalleryScript,
+                "galleryScriptVersion",
+                "Gallery Script Version",
+            ),
+            Self::AccessProfile => (
+                "Microsoft.Compute/galleries/inVMAccessControlProfiles",
+                Self::Gallery,
+                "galleryInVMAccessControlProfile",
+                "Gallery In VM Access Control Profile",
+            ),
+            _ => (
+                "Microsoft.Compute/galleries/inVMAccessControlProfiles/versions",
+                Self::AccessProfile,
+                "galleryInVMAccessControlProfileVersion",
+                "Gallery In VM Access Control Profile Version",
+            ),
+        };
+        Facts {
+            type_name,
+            parent: Some(parent),
+            wire_name,
+            shown_name,
+            family: Family::Caps,
+        }
+    }
+
+    /// Whether the kind is a version in a gallery: named by three numbers, in several regions.
+    pub const fn is_version(self) -> bool {
+        matches!(
+            self,
+            Self::ImageVersion
+                | Self::GalleryApplicationVersion
+                | Self::GalleryScriptVersion
+                | Self::AccessProfileVersion
+        )
     }
 
     const fn network_facts(self) -> Facts {

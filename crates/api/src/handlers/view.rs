@@ -31,7 +31,7 @@ fn hide_gallery_groups(row: &Resource, shown: &mut Value) {
 /// Adds what `$expand` and `$select` ask for.
 pub(crate) async fn expand(request: &Request, row: &Resource, shown: &mut Value) -> Result<()> {
     match row.kind {
-        Kind::ImageVersion if request.expands("ReplicationStatus") => {
+        kind if kind.is_version() && request.expands("ReplicationStatus") => {
             let status = request.engine.replication_status(row).await?;
             if let Some(properties) = shown.get_mut("properties").and_then(Value::as_object_mut) {
                 properties.insert("replicationStatus".to_owned(), status);

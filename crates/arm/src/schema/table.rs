@@ -47,13 +47,14 @@ pub(crate) struct Table {
     pub(crate) versions: Vec<&'static str>,
 }
 
-const FILES: [&str; 6] = [
+const FILES: [&str; 7] = [
     include_str!("../../data/gallery.tsv"),
     include_str!("../../data/disk.tsv"),
     include_str!("../../data/managed-image.tsv"),
     include_str!("../../data/additions.tsv"),
     include_str!("../../data/arm.tsv"),
     include_str!("../../data/network.tsv"),
+    include_str!("../../data/gallery-artifacts.tsv"),
 ];
 
 /// Tables that take members they do not list.

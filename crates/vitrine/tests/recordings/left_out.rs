@@ -13,7 +13,7 @@ pub struct LeftOut {
 }
 
 /// Every kind that is not replayed.
-pub const LEFT_OUT: [LeftOut; 7] = [
+pub const LEFT_OUT: [LeftOut; 6] = [
     LeftOut {
         name: "machines",
         types: &[
@@ -47,15 +47,13 @@ pub const LEFT_OUT: [LeftOut; 7] = [
             "locations/sharedGalleries/images/versions",
         ],
     },
-    LeftOut {
-        name: "applications",
-        types: &["galleries/applications", "galleries/applications/versions"],
-    },
 ];
 
 /// Types that are replayed.
-const REPLAYED: [&str; 7] = [
+const REPLAYED: [&str; 9] = [
     "galleries",
+    "galleries/applications",
+    "galleries/applications/versions",
     "galleries/share",
     "galleries/images",
     "galleries/images/versions",
