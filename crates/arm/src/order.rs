@@ -287,6 +287,34 @@ const ARTIFACT_VERSION: Orders = &[
             "enableHealthCheck",
             "customActions",
             "targetRegions",
+            "replicaCount",
+            "excludeFromLatest",
+            "publishedDate",
+            "endOfLifeDate",
+            "storageAccountType",
+            "storageAccountStrategy",
+            "replicationMode",
+        ],
+    ),
+    (
+        "publishingProfile.source",
+        &[
+            "mediaLink",
+            "defaultConfigurationLink",
+            "scriptLink",
+            "parameters",
+        ],
+    ),
+    (
+        "publishingProfile.manageActions",
+        &["install", "remove", "update"],
+    ),
+    (
+        "publishingProfile.settings",
+        &[
+            "packageFileName",
+            "configFileName",
+            "scriptBehaviorAfterReboot",
         ],
     ),
     (
