@@ -1,6 +1,7 @@
 //! The engine: what every use case and worker shares.
 
 use std::collections::{BTreeMap, HashMap};
+use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex};
 
 use blocks::{LayerId, Store, StoreOptions};
@@ -10,6 +11,8 @@ use tokio::sync::{Notify, OnceCell};
 
 use crate::blob::locks::BlobLocks;
 use crate::error::catalog as db;
+use crate::machine::driver::Driver;
+use crate::machine::settings::{self as machine_settings, MachineSettings};
 use crate::settings::RegionSettings;
 use crate::{Clock, Settings};
 
@@ -29,6 +32,14 @@ struct Inner {
     /// Layers that a sweep found without an owner, and when.
     ownerless: Mutex<HashMap<LayerId, i64>>,
     blob_locks: BlobLocks,
+    machines: Machines,
+}
+
+/// What runs machines on this node.
+struct Machines {
+    settings: MachineSettings,
+    driver: Option<Driver>,
+    directory: PathBuf,
 }
 
 /// A region's store; one that could not be opened is tried again when it is needed.
@@ -62,6 +73,11 @@ impl Engine {
             identity: crate::identity::State::default(),
             ownerless: Mutex::default(),
             blob_locks: BlobLocks::default(),
+            machines: Machines {
+                driver: machine_settings::driver(&settings.machines),
+                settings: settings.machines,
+                directory: settings.data.join("machines"),
+            },
         })))
     }
 
@@ -115,6 +131,22 @@ impl Engine {
     /// Returns who uses which blob now.
     pub(crate) fn blob_locks(&self) -> &BlobLocks {
         &self.0.blob_locks
+    }
+
+    /// Returns how machines run on this node.
+    pub fn machine_settings(&self) -> &MachineSettings {
+        &self.0.machines.settings
+    }
+
+    /// Returns what runs machines, or what to install.
+    pub(crate) fn driver(&self) -> Result<&Driver> {
+        let driver = self.0.machines.driver.as_ref();
+        driver.ok_or_else(machine_settings::no_driver)
+    }
+
+    /// Returns the directory in which each machine has its own.
+    pub(crate) fn machines_directory(&self) -> &Path {
+        &self.0.machines.directory
     }
 
     /// Returns the time in milliseconds since the epoch, UTC.

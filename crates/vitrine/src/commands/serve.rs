@@ -23,6 +23,9 @@ pub struct Args {
     /// Database instead of the one in the data directory: postgres://…
     #[arg(long, env = "VITRINE_DATABASE")]
     pub database: Option<String>,
+    /// What runs machines: auto, qemu, or simulated (states without a guest)
+    #[arg(long, env = "VITRINE_MACHINES", default_value = "auto")]
+    pub machines: engine::DriverChoice,
 }
 
 /// A prepared server: everything but serving.
@@ -49,8 +52,12 @@ pub async fn prepare(args: &Args) -> anyhow::Result<Prepared> {
     let (listener, address) = server::bind(&args.listen).await?;
     let endpoint = endpoint_of(address);
     tls::ensure(data.path())?;
+    let machines = engine::MachineSettings {
+        driver: args.machines,
+        ..engine::MachineSettings::default()
+    };
     let engine = data
-        .open_engine_with(&regions, args.database.as_deref())
+        .open_engine_with(&regions, args.database.as_deref(), machines)
         .await?;
     let is_first_start = bootstrap(&data, &engine, &endpoint).await?;
     std::fs::write(data.join("endpoint"), format!("{endpoint}\n"))?;
