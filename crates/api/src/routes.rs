@@ -4,6 +4,7 @@
 //! their five routes from [`Kind`]; the rest stand below by name.
 
 mod access;
+mod machines;
 
 use std::future::Future;
 use std::pin::Pin;
@@ -72,11 +73,13 @@ impl Routes {
             Kind::ManagedImage,
             Kind::DiskEncryptionSet,
             Kind::StorageAccount,
+            Kind::VirtualMachine,
         ] {
             routes.add_kind(kind);
         }
         routes.add_verbs();
         routes.add_operations();
+        routes.add_machines();
         routes.add_access();
         routes.add_shared();
         routes.add_activity();
@@ -333,7 +336,7 @@ impl Route {
 
 impl Segment {
     fn parse(text: &str) -> Self {
-        const NAMES: [&str; 20] = [
+        const NAMES: [&str; 21] = [
             "uniqueName",
             "publicName",
             "assignment",
@@ -354,6 +357,7 @@ impl Segment {
             "location",
             "artifactType",
             "artifact",
+            "machine",
         ];
         let name = text.strip_prefix('{').and_then(|t| t.strip_suffix('}'));
         match name.and_then(|name| NAMES.into_iter().find(|known| *known == name)) {
@@ -381,6 +385,9 @@ fn item_pattern(kind: Kind) -> String {
         }
         Kind::StorageAccount => {
             format!("{GROUP}/providers/Microsoft.Storage/storageAccounts/{{account}}")
+        }
+        Kind::VirtualMachine => {
+            format!("{GROUP}/providers/Microsoft.Compute/virtualMachines/{{machine}}")
         }
     }
 }

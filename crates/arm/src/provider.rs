@@ -12,7 +12,7 @@ struct Served {
     is_regional: bool,
 }
 
-const SERVED: [Served; 24] = [
+const SERVED: [Served; 27] = [
     regional("Microsoft.Compute", "diskEncryptionSets"),
     regional("Microsoft.Compute", "disks"),
     regional("Microsoft.Compute", "galleries"),
@@ -22,7 +22,10 @@ const SERVED: [Served; 24] = [
     global("Microsoft.Compute", "locations"),
     regional("Microsoft.Compute", "locations/capsOperations"),
     regional("Microsoft.Compute", "locations/DiskOperations"),
+    regional("Microsoft.Compute", "locations/operations"),
+    regional("Microsoft.Compute", "skus"),
     regional("Microsoft.Compute", "snapshots"),
+    regional("Microsoft.Compute", "virtualMachines"),
     global("Microsoft.Storage", "checkNameAvailability"),
     global("Microsoft.Storage", "operations"),
     regional("Microsoft.Storage", "storageAccounts"),

@@ -38,6 +38,8 @@ pub enum Shape {
     DiskEncryptionSet,
     /// A storage account; members are not checked.
     StorageAccount,
+    /// A machine.
+    VirtualMachine,
     /// A resource group; members are not checked.
     ResourceGroup,
     /// The body of `POST …/share`.
@@ -66,7 +68,7 @@ pub enum Shape {
 
 impl Shape {
     /// Every shape.
-    pub const ALL: [Self; 20] = [
+    pub const ALL: [Self; 21] = [
         Self::Gallery,
         Self::Image,
         Self::ImageVersion,
@@ -75,6 +77,7 @@ impl Shape {
         Self::ManagedImage,
         Self::DiskEncryptionSet,
         Self::StorageAccount,
+        Self::VirtualMachine,
         Self::ResourceGroup,
         Self::SharingUpdate,
         Self::GrantAccess,
@@ -100,6 +103,7 @@ impl Shape {
             Self::ManagedImage => "Image",
             Self::DiskEncryptionSet => "DiskEncryptionSet",
             Self::StorageAccount => "StorageAccount",
+            Self::VirtualMachine => "VirtualMachine",
             Self::ResourceGroup => "ResourceGroup",
             Self::SharingUpdate => "SharingUpdate",
             Self::GrantAccess => "GrantAccessData",
@@ -138,6 +142,7 @@ impl From<Kind> for Shape {
             Kind::ManagedImage => Self::ManagedImage,
             Kind::DiskEncryptionSet => Self::DiskEncryptionSet,
             Kind::StorageAccount => Self::StorageAccount,
+            Kind::VirtualMachine => Self::VirtualMachine,
         }
     }
 }

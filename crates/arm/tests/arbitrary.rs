@@ -76,6 +76,7 @@ fn decide(kind: Kind, api_version: &str, body: &Value) {
         Kind::ManagedImage => "/providers/Microsoft.Compute/images/i",
         Kind::DiskEncryptionSet => "/providers/Microsoft.Compute/diskEncryptionSets/e",
         Kind::StorageAccount => "/providers/Microsoft.Storage/storageAccounts/acc",
+        Kind::VirtualMachine => "/providers/Microsoft.Compute/virtualMachines/m",
     };
     let id =
         ResourceId::parse(&format!("/subscriptions/s/resourceGroups/rg{path}")).expect("an id");

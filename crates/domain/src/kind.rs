@@ -25,11 +25,13 @@ pub enum Kind {
     DiskEncryptionSet,
     /// `Microsoft.Storage/storageAccounts`.
     StorageAccount,
+    /// `Microsoft.Compute/virtualMachines`.
+    VirtualMachine,
 }
 
 impl Kind {
     /// Every kind, parents before children.
-    pub const ALL: [Self; 9] = [
+    pub const ALL: [Self; 10] = [
         Self::ResourceGroup,
         Self::Gallery,
         Self::Image,
@@ -39,6 +41,7 @@ impl Kind {
         Self::Snapshot,
         Self::ManagedImage,
         Self::StorageAccount,
+        Self::VirtualMachine,
     ];
 
     /// Returns what is fixed about the kind: the one place to extend for a new one.
@@ -106,6 +109,13 @@ impl Kind {
                 GROUP,
                 "storageAccount",
                 "Storage Account",
+                Family::Compute,
+            ),
+            Self::VirtualMachine => (
+                "Microsoft.Compute/virtualMachines",
+                GROUP,
+                "virtualMachine",
+                "Virtual Machine",
                 Family::Compute,
             ),
         };

@@ -32,6 +32,18 @@ pub enum Work {
     EndAccess,
     /// Change who a gallery is shared with.
     Share,
+    /// Start a machine.
+    Start,
+    /// Stop a machine that keeps its place.
+    PowerOff,
+    /// Stop a machine and give its place back.
+    Deallocate,
+    /// Boot a machine again.
+    Restart,
+    /// Start a machine anew, as on another host.
+    Redeploy,
+    /// Make a machine what its row says, once more.
+    Reapply,
 }
 
 /// Where the operation is.

@@ -11,7 +11,7 @@ use crate::resource::Document;
 use crate::{
     Error, ErrorKind, Kind, ProvisioningState, Regions, Resource, ResourceId, Result, disk,
     disk_encryption_set, gallery, image, image_version, managed_image, resource_group, snapshot,
-    storage_account,
+    storage_account, virtual_machine,
 };
 
 /// What a decision may look at besides the body and the stored row.
@@ -58,6 +58,7 @@ pub fn plan_put(
         Kind::ManagedImage => managed_image::plan_put(ctx, id, body, stored),
         Kind::DiskEncryptionSet => disk_encryption_set::plan_put(ctx, id, body, stored),
         Kind::StorageAccount => storage_account::plan_put(ctx, id, body, stored),
+        Kind::VirtualMachine => virtual_machine::plan_put(ctx, id, body, stored),
     }
 }
 

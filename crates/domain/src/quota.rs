@@ -18,6 +18,8 @@ pub const SNAPSHOTS_MAX: i64 = 75_000;
 pub const MANAGED_IMAGES_MAX: i64 = 50_000;
 /// Disk encryption sets per subscription and region.
 pub const DISK_ENCRYPTION_SETS_MAX: i64 = 5_000;
+/// Machines per subscription and region.
+pub const VIRTUAL_MACHINES_MAX: i64 = 25_000;
 /// Resource groups per subscription.
 pub const RESOURCE_GROUPS_MAX: i64 = 980;
 
@@ -33,6 +35,7 @@ pub const fn limit(kind: Kind) -> Option<i64> {
         Kind::ManagedImage => MANAGED_IMAGES_MAX,
         Kind::DiskEncryptionSet => DISK_ENCRYPTION_SETS_MAX,
         Kind::StorageAccount => STORAGE_ACCOUNTS_MAX,
+        Kind::VirtualMachine => VIRTUAL_MACHINES_MAX,
     })
 }
 

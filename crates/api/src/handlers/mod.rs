@@ -18,3 +18,4 @@ pub(crate) mod storage_account;
 pub(crate) mod subscription;
 pub(crate) mod tags;
 pub(crate) mod view;
+pub(crate) mod virtual_machine;
