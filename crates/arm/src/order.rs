@@ -324,6 +324,31 @@ const ARTIFACT_VERSION: Orders = &[
     ("replicationStatus", &["aggregatedState", "summary"]),
 ];
 
+const VIRTUAL_MACHINE: Orders = &[
+    (
+        "",
+        &[
+            "hardwareProfile",
+            "provisioningState",
+            "vmId",
+            "additionalCapabilities",
+            "storageProfile",
+            "osProfile",
+            "securityProfile",
+            "networkProfile",
+            "diagnosticsProfile",
+            "priority",
+            "evictionPolicy",
+            "billingProfile",
+            "licenseType",
+            "userData",
+            "instanceView",
+            "timeCreated",
+        ],
+    ),
+    ("storageProfile", &["imageReference", "osDisk", "dataDisks"]),
+];
+
 const fn orders(kind: Kind) -> Orders {
     match kind {
         Kind::Gallery => GALLERY,
@@ -336,6 +361,7 @@ const fn orders(kind: Kind) -> Orders {
         Kind::GalleryApplicationVersion
         | Kind::GalleryScriptVersion
         | Kind::AccessProfileVersion => ARTIFACT_VERSION,
+        Kind::VirtualMachine => VIRTUAL_MACHINE,
         // Networks have views of their own.
         _ => &[],
     }

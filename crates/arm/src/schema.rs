@@ -38,6 +38,8 @@ pub enum Shape {
     DiskEncryptionSet,
     /// A storage account; members are not checked.
     StorageAccount,
+    /// A machine.
+    VirtualMachine,
     /// A resource group; members are not checked.
     ResourceGroup,
     /// A network resource or a part of one; members are not checked.
@@ -80,7 +82,7 @@ pub enum Shape {
 
 impl Shape {
     /// Every shape.
-    pub const ALL: [Self; 27] = [
+    pub const ALL: &[Self] = &[
         Self::Gallery,
         Self::Image,
         Self::ImageVersion,
@@ -89,6 +91,7 @@ impl Shape {
         Self::ManagedImage,
         Self::DiskEncryptionSet,
         Self::StorageAccount,
+        Self::VirtualMachine,
         Self::ResourceGroup,
         Self::Network,
         Self::GalleryApplication,
@@ -121,6 +124,7 @@ impl Shape {
             Self::ManagedImage => "Image",
             Self::DiskEncryptionSet => "DiskEncryptionSet",
             Self::StorageAccount => "StorageAccount",
+            Self::VirtualMachine => "VirtualMachine",
             Self::ResourceGroup => "ResourceGroup",
             Self::Network => "Network",
             Self::GalleryApplication => "GalleryApplication",
@@ -177,6 +181,7 @@ impl From<Kind> for Shape {
             Kind::GalleryScriptVersion => Self::GalleryScriptVersion,
             Kind::AccessProfile => Self::AccessProfile,
             Kind::AccessProfileVersion => Self::AccessProfileVersion,
+            Kind::VirtualMachine => Self::VirtualMachine,
         }
     }
 }
@@ -187,6 +192,11 @@ impl From<Kind> for Shape {
 /// where the text is at hand.
 pub fn check_request(shape: impl Into<Shape>, api_version: &str, body: &Value) -> Result<Value> {
     check_request_bytes(shape, api_version, body.to_string().as_bytes())
+}
+
+/// Refuses text that is not JSON, members that are there twice and nesting beyond [`DEPTH_MAX`].
+pub fn check_syntax(raw: &[u8]) -> Result<()> {
+    reader::read(reader::text_of(raw)?).map(drop)
 }
 
 /// Checks a request's body as it came: also refuses text that is not JSON, members that are there

@@ -2,6 +2,8 @@
 
 pub(crate) mod activity;
 pub(crate) mod care;
+pub(crate) mod deployment;
+pub(crate) mod digest;
 pub(crate) mod disk_access;
 pub(crate) mod disk_encryption_set;
 pub(crate) mod gallery;
@@ -18,4 +20,6 @@ pub(crate) mod shared;
 pub(crate) mod storage_account;
 pub(crate) mod subscription;
 pub(crate) mod tags;
+pub(crate) mod usage;
 pub(crate) mod view;
+pub(crate) mod virtual_machine;

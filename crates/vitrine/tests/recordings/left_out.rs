@@ -13,7 +13,7 @@ pub struct LeftOut {
 }
 
 /// Every kind that is not replayed.
-pub const LEFT_OUT: [LeftOut; 6] = [
+pub const LEFT_OUT: [LeftOut; 5] = [
     LeftOut {
         name: "machines",
         types: &[
@@ -39,18 +39,10 @@ pub const LEFT_OUT: [LeftOut; 6] = [
         name: "images of machines",
         types: &["images"],
     },
-    LeftOut {
-        name: "shared galleries",
-        types: &[
-            "locations/sharedGalleries",
-            "locations/sharedGalleries/images",
-            "locations/sharedGalleries/images/versions",
-        ],
-    },
 ];
 
 /// Types that are replayed.
-const REPLAYED: [&str; 9] = [
+const REPLAYED: [&str; 12] = [
     "galleries",
     "galleries/applications",
     "galleries/applications/versions",
@@ -60,6 +52,9 @@ const REPLAYED: [&str; 9] = [
     "disks",
     "snapshots",
     "diskEncryptionSets",
+    "locations/sharedGalleries",
+    "locations/sharedGalleries/images",
+    "locations/sharedGalleries/images/versions",
 ];
 
 /// What has happened in a recording so far, as far as it decides what is left out.
