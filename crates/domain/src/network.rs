@@ -190,7 +190,7 @@ pub fn id_of<'a>(members: &'a Document, name: &str) -> Option<&'a str> {
 }
 
 /// Returns the ids in a list of `{id}`.
-pub(crate) fn ids_of<'a>(members: &'a Document, name: &str) -> impl Iterator<Item = &'a str> {
+pub fn ids_of<'a>(members: &'a Document, name: &str) -> impl Iterator<Item = &'a str> {
     let list = members.get(name).and_then(Value::as_array);
     list.into_iter()
         .flatten()

@@ -146,11 +146,11 @@ impl Engine {
             rules::reserve_quota(&mut tx, &planned.resource).await?;
             rules::claim_names(&mut tx, &planned.resource).await?;
         }
-        self.reserve_bytes(&mut tx, &planned.resource).await?;
         if kind.is_network() {
             network::give_address(&mut tx, &mut planned.resource).await?;
             network::hold_links(&mut tx, &mut planned.resource, stored.as_ref()).await?;
         }
+        self.reserve_bytes(&mut tx, &planned.resource).await?;
         let regions = self.regions();
         disk_encryption_set::hold_sets(&mut tx, regions, &planned.resource, stored.as_ref())
             .await?;

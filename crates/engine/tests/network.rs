@@ -3,6 +3,10 @@
 #![expect(clippy::unwrap_used, reason = "a test may panic")]
 
 #[path = "common/world.rs"]
+#[expect(
+    dead_code,
+    reason = "the world of all tests, networks need a part of it"
+)]
 mod world;
 
 use std::collections::HashSet;
