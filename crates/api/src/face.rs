@@ -5,7 +5,7 @@
 
 use axum::body::Body;
 use axum::extract::{ConnectInfo, State};
-use axum::http::{HeaderMap, HeaderName, HeaderValue, Method, Response, header};
+use axum::http::{Extensions, HeaderMap, HeaderName, HeaderValue, Method, Response, header};
 use bytes::Bytes;
 use domain::{Error, ErrorKind, Result};
 use engine::Ctx;
@@ -96,11 +96,7 @@ async fn handle(state: ApiState, request: axum::extract::Request, ids: &Ids) -> 
         api_version: api_version.to_string(),
         base_url: base_url(&parts.headers, &parts.uri),
         correlation_id: ids.correlation,
-        client: parts
-            .extensions
-            .get::<ConnectInfo<SocketAddr>>()
-            .map(|peer| peer.0.ip().to_canonical().to_string())
-            .unwrap_or_default(),
+        client: client_of(&parts.extensions),
     };
     let asked = Asked {
         action: action(type_name, &parts.method, &path),
@@ -127,6 +123,14 @@ async fn handle(state: ApiState, request: axum::extract::Request, ids: &Ids) -> 
             .await;
     }
     outcome
+}
+
+/// Returns the address that a request came from, as the connection says; headers are not asked.
+pub(crate) fn client_of(extensions: &Extensions) -> String {
+    extensions
+        .get::<ConnectInfo<SocketAddr>>()
+        .map(|peer| peer.0.ip().to_canonical().to_string())
+        .unwrap_or_default()
 }
 
 /// What was asked, for the audit.
@@ -158,6 +162,11 @@ fn action(type_name: &str, method: &Method, path: &str) -> String {
             format!("{last}/action")
         }
         _ => "write".to_owned(),
+    };
+    // Actions on groups name them as the subscription's.
+    let type_name = match type_name {
+        "Microsoft.Resources/resourceGroups" => "Microsoft.Resources/subscriptions/resourceGroups",
+        other => other,
     };
     format!("{type_name}/{verb}")
 }

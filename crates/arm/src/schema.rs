@@ -159,6 +159,11 @@ pub fn check_request(shape: impl Into<Shape>, api_version: &str, body: &Value) -
     check_request_bytes(shape, api_version, body.to_string().as_bytes())
 }
 
+/// Refuses text that is not JSON, members that are there twice and nesting beyond [`DEPTH_MAX`].
+pub fn check_syntax(raw: &[u8]) -> Result<()> {
+    reader::read(reader::text_of(raw)?).map(drop)
+}
+
 /// Checks a request's body as it came: also refuses text that is not JSON, members that are there
 /// twice and nesting beyond [`DEPTH_MAX`].
 pub fn check_request_bytes(

@@ -201,6 +201,31 @@ pub(crate) fn text<'a>(members: &'a Map<String, Value>, name: &str) -> Option<&'
     members.get(name).and_then(Value::as_str)
 }
 
+/// Refuses texts that portals show as links and that would run as a script there.
+///
+/// Browsers leave out blanks and control characters of a scheme, so this does too.
+pub(crate) fn refuse_scripts(sent: &Document, names: &[&str], target: &str) -> Result<()> {
+    const SCRIPTS: [&str; 3] = ["javascript:", "vbscript:", "data:"];
+    for name in names {
+        let shown: String = text(sent, name)
+            .unwrap_or_default()
+            .chars()
+            .filter(|c| !c.is_control() && !c.is_whitespace())
+            .take(16)
+            .collect();
+        let shown = shown.to_ascii_lowercase();
+        if SCRIPTS.iter().any(|scheme| shown.starts_with(scheme)) {
+            return Err(Error::invalid_parameter(
+                format!("{target}.{name}"),
+                format!(
+                    "The value of parameter {name} is invalid: use an http or https URL, or plain text."
+                ),
+            ));
+        }
+    }
+    Ok(())
+}
+
 /// Copies members that may change, when they were sent.
 pub(crate) fn take(row: &mut Document, sent: &Document, names: &[&str]) {
     for name in names {

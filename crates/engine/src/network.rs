@@ -300,12 +300,11 @@ pub(crate) async fn hold_links(
     let now = links::links(row);
     let before = stored.map(links::links).unwrap_or_default();
     let is_kept = |link: &Link| {
-        let same = |other: &&Link| {
+        now.iter().any(|other| {
             other.target == link.target
                 && other.place == link.place
                 && other.user.eq_ignore_ascii_case(&link.user)
-        };
-        now.iter().find(same).is_some()
+        })
     };
     let mut targets = Targets::default();
     for gone in before.iter().filter(|link| !is_kept(link)) {

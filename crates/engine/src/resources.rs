@@ -61,10 +61,10 @@ impl Engine {
         limit: usize,
     ) -> Result<Page<Resource>> {
         let scope = list_scope(filter);
-        let type_name = filter.kind.map_or(
-            "Microsoft.Resources/subscriptions/resources",
-            Kind::type_name,
-        );
+        let type_name = match filter.kind {
+            None => "Microsoft.Resources/subscriptions/resources",
+            Some(kind) => acting_type(kind),
+        };
         self.authorize(ctx, &format!("{type_name}/read"), &scope)
             .await?;
         let mut read = self.catalog().read().await.map_err(db)?;
@@ -269,10 +269,16 @@ pub(crate) fn new_operation(
 /// Returns the action of a verb on the type of `id`.
 pub(crate) fn action(id: &ResourceId, verb: &str) -> String {
     match id.kind() {
-        Some(Kind::ResourceGroup) => {
-            format!("Microsoft.Resources/subscriptions/resourceGroups/{verb}")
-        }
-        _ => format!("{}/{verb}", id.type_name()),
+        Some(kind) => format!("{}/{verb}", acting_type(kind)),
+        None => format!("{}/{verb}", id.type_name()),
+    }
+}
+
+/// Returns the type of a kind as actions name it.
+const fn acting_type(kind: Kind) -> &'static str {
+    match kind {
+        Kind::ResourceGroup => "Microsoft.Resources/subscriptions/resourceGroups",
+        other => other.type_name(),
     }
 }
 

@@ -9,6 +9,7 @@ use domain::{Error, Regions, Result};
 use tokio::sync::{Notify, OnceCell};
 use uuid::Uuid;
 
+use crate::blob::audit::Writers;
 use crate::blob::locks::BlobLocks;
 use crate::error::catalog as db;
 use crate::metering::Egress;
@@ -34,6 +35,7 @@ struct Inner {
     /// Layers that a sweep found without an owner, and when.
     ownerless: Mutex<HashMap<LayerId, i64>>,
     blob_locks: BlobLocks,
+    writers: Writers,
     /// The name of this process among the nodes of the catalog.
     node: String,
     access_key: [u8; 32],
@@ -73,6 +75,7 @@ impl Engine {
             identity: crate::identity::State::default(),
             ownerless: Mutex::default(),
             blob_locks: BlobLocks::default(),
+            writers: Writers::default(),
             node: Uuid::new_v4().to_string(),
             access_key,
             metrics: Metrics::default(),
@@ -163,6 +166,11 @@ impl Engine {
     /// Returns who uses which blob now.
     pub(crate) fn blob_locks(&self) -> &BlobLocks {
         &self.0.blob_locks
+    }
+
+    /// Returns whose writes to blobs were recorded last.
+    pub(crate) fn writers(&self) -> &Writers {
+        &self.0.writers
     }
 
     /// Returns the time in milliseconds since the epoch, UTC.

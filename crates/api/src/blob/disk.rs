@@ -24,7 +24,8 @@ pub(super) async fn serve(call: Call, body: Body) -> Result<BlobReply> {
     let access = call
         .engine
         .open_disk_access(call.container(), secret)
-        .await?;
+        .await?
+        .seen_from(&call.client);
     let comp = call.option("comp").unwrap_or_default().to_owned();
     match (&call.method, comp.as_str()) {
         (&Method::GET, "") => {

@@ -82,7 +82,7 @@ async fn serve(
     let started = std::time::Instant::now();
     let metrics = state.engine.metrics().clone();
     let (method, path) = (request.method().clone(), request.uri().path().to_owned());
-    let outcome = match Call::read(state, request, &account, &below) {
+    let outcome = match Call::read(state, request, &account, &below, ids.request) {
         Ok((call, body)) => dispatch(call, body).await,
         Err(error) => Err(error),
     };

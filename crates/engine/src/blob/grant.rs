@@ -40,9 +40,18 @@ pub struct DiskAccess {
     grant: Grant,
     size: u64,
     view: View,
+    /// The address that the request came from.
+    client: String,
 }
 
 impl DiskAccess {
+    /// Returns the access as one of a request that came from `client`.
+    #[must_use]
+    pub fn seen_from(mut self, client: &str) -> Self {
+        client.clone_into(&mut self.client);
+        self
+    }
+
     /// Returns the bytes of the VHD.
     pub fn view(&self) -> &View {
         &self.view
@@ -170,6 +179,7 @@ impl Engine {
             grant,
             size,
             view,
+            client: String::new(),
         })
     }
 
@@ -220,6 +230,8 @@ impl Engine {
             return Ok(());
         }
         let layer = self.disk_layer(&access.row).await?;
+        self.audit_disk_write(&access.row, &access.grant.token_hash, &access.client)
+            .await?;
         WRITES.fetch_add(1, Ordering::AcqRel);
         put_pages(&layer, start, length, pages).await?;
         WRITES.fetch_add(1, Ordering::AcqRel);

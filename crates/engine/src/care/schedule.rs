@@ -128,8 +128,7 @@ impl Engine {
 
     /// Returns the schedule, for the gallery's operators.
     pub async fn schedule(&self, ctx: &Ctx) -> Result<Schedule> {
-        self.authorize(ctx, "Vitrine.Gallery/stat/read", "/")
-            .await?;
+        self.authorize_operator(ctx).await?;
         self.schedule_now().await
     }
 

@@ -161,7 +161,10 @@ pub async fn sweep(args: SweepArgs) -> anyhow::Result<Value> {
     let grace_ms = if args.now { 0 } else { SWEEP_GRACE_MS };
     let summary = match args.dry_run {
         true => engine.sweep_plan(grace_ms).await?,
-        false => engine.sweep(grace_ms).await?,
+        false => {
+            engine.audit_command("Vitrine.Gallery/sweep/action").await?;
+            engine.sweep(grace_ms).await?
+        }
     };
     for put_off in &summary.put_off {
         eprintln!("{}: not swept: {}", put_off.region, put_off.reason);
