@@ -26,6 +26,7 @@ pub fn router(state: ApiState) -> Router {
     Router::new()
         .route("/healthz", get(|| async { "ok\n" }))
         .route("/readyz", get(handlers::health::ready))
+        .route("/metrics", get(handlers::care::metrics))
         .merge(metadata::router())
         .merge(token::router())
         .merge(graph::router())

@@ -4,7 +4,9 @@
 //! their five routes from [`Kind`]; the rest stand below by name.
 
 mod access;
+mod care;
 mod deployments;
+mod network;
 
 use std::future::Future;
 use std::pin::Pin;
@@ -13,8 +15,8 @@ use axum::http::Method;
 use domain::{Kind, Result};
 
 use crate::handlers::{
-    care, disk_access, disk_encryption_set, gallery, group, operation, provider, resource,
-    storage_account, subscription, tags,
+    care as care_handlers, disk_access, disk_encryption_set, gallery, group, operation, provider,
+    resource, storage_account, subscription, tags,
 };
 use crate::reply::Reply;
 use crate::request::Request;
@@ -73,15 +75,22 @@ impl Routes {
             Kind::ManagedImage,
             Kind::DiskEncryptionSet,
             Kind::StorageAccount,
+            Kind::VirtualNetwork,
+            Kind::NetworkInterface,
+            Kind::PublicIpAddress,
+            Kind::NetworkSecurityGroup,
+            Kind::LoadBalancer,
         ] {
             routes.add_kind(kind);
         }
         routes.add_verbs();
+        routes.add_networks();
         routes.add_operations();
         routes.add_access();
         routes.add_shared();
         routes.add_activity();
         routes.add_deployments();
+        routes.add_care();
         routes
     }
 
@@ -146,7 +155,7 @@ impl Routes {
             Method::GET,
             "/providers/Vitrine.Gallery/stat",
             "Vitrine.Gallery/stat",
-            |r| Box::pin(care::stat(r)),
+            |r| Box::pin(care_handlers::stat(r)),
         );
         self.add(Method::GET, "/providers", S, |r| {
             Box::pin(provider::list(r))
@@ -335,7 +344,7 @@ impl Route {
 
 impl Segment {
     fn parse(text: &str) -> Self {
-        const NAMES: [&str; 21] = [
+        const NAMES: [&str; 27] = [
             "deployment",
             "uniqueName",
             "publicName",
@@ -353,6 +362,12 @@ impl Segment {
             "managedImage",
             "encryptionSet",
             "account",
+            "virtualNetwork",
+            "networkInterface",
+            "publicIpAddress",
+            "networkSecurityGroup",
+            "loadBalancer",
+            "part",
             "operation",
             "location",
             "artifactType",
@@ -384,6 +399,14 @@ fn item_pattern(kind: Kind) -> String {
         }
         Kind::StorageAccount => {
             format!("{GROUP}/providers/Microsoft.Storage/storageAccounts/{{account}}")
+        }
+        Kind::VirtualNetwork
+        | Kind::NetworkInterface
+        | Kind::PublicIpAddress
+        | Kind::NetworkSecurityGroup
+        | Kind::LoadBalancer => {
+            let name = network::parameter(kind);
+            format!("{GROUP}/providers/{}/{{{name}}}", kind.type_name())
         }
     }
 }

@@ -67,6 +67,9 @@ pub fn poll_urls(base_url: &str, operation: &Operation, api_version: &str) -> Po
     let compute = format!(
         "{base}/subscriptions/{subscription}/providers/Microsoft.Compute/locations/{location}"
     );
+    let network = format!(
+        "{base}/subscriptions/{subscription}/providers/Microsoft.Network/locations/{location}"
+    );
     let (path, query) = match operation.family {
         Family::Caps => (format!("{compute}/capsOperations/{id}"), String::new()),
         Family::Disk => (format!("{compute}/DiskOperations/{id}"), format!("p={id}&")),
@@ -81,6 +84,7 @@ pub fn poll_urls(base_url: &str, operation: &Operation, api_version: &str) -> Po
                 result: format!("{path}?monitor=true&{query}"),
             };
         }
+        Family::Network => (format!("{network}/operations/{id}"), String::new()),
         Family::Group => {
             let result = format!(
                 "{base}/subscriptions/{subscription}/operationresults/{id}?api-version={api_version}"

@@ -253,7 +253,8 @@ const fn orders(kind: Kind) -> Orders {
         Kind::Disk | Kind::Snapshot => DISK,
         Kind::ManagedImage => MANAGED_IMAGE,
         Kind::DiskEncryptionSet => DISK_ENCRYPTION_SET,
-        Kind::ResourceGroup | Kind::StorageAccount => &[],
+        // Networks have views of their own.
+        _ => &[],
     }
 }
 

@@ -12,7 +12,7 @@ struct Served {
     is_regional: bool,
 }
 
-const SERVED: [Served; 26] = [
+const SERVED: [Served; 33] = [
     regional("Microsoft.Compute", "diskEncryptionSets"),
     regional("Microsoft.Compute", "disks"),
     regional("Microsoft.Compute", "galleries"),
@@ -23,6 +23,13 @@ const SERVED: [Served; 26] = [
     regional("Microsoft.Compute", "locations/capsOperations"),
     regional("Microsoft.Compute", "locations/DiskOperations"),
     regional("Microsoft.Compute", "snapshots"),
+    regional("Microsoft.Network", "loadBalancers"),
+    global("Microsoft.Network", "locations"),
+    regional("Microsoft.Network", "locations/operations"),
+    regional("Microsoft.Network", "networkInterfaces"),
+    regional("Microsoft.Network", "networkSecurityGroups"),
+    regional("Microsoft.Network", "publicIPAddresses"),
+    regional("Microsoft.Network", "virtualNetworks"),
     global("Microsoft.Storage", "checkNameAvailability"),
     global("Microsoft.Storage", "operations"),
     regional("Microsoft.Storage", "storageAccounts"),
@@ -58,9 +65,10 @@ const fn global(namespace: &'static str, name: &'static str) -> Served {
 }
 
 /// The namespaces that are served.
-pub const NAMESPACES: [&str; 4] = [
+pub const NAMESPACES: [&str; 5] = [
     "Microsoft.Authorization",
     "Microsoft.Compute",
+    "Microsoft.Network",
     "Microsoft.Resources",
     "Microsoft.Storage",
 ];

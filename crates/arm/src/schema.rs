@@ -40,6 +40,8 @@ pub enum Shape {
     StorageAccount,
     /// A resource group; members are not checked.
     ResourceGroup,
+    /// A network resource or a part of one; members are not checked.
+    Network,
     /// The body of `POST …/share`.
     SharingUpdate,
     /// The body of `POST …/beginGetAccess`.
@@ -66,7 +68,7 @@ pub enum Shape {
 
 impl Shape {
     /// Every shape.
-    pub const ALL: [Self; 20] = [
+    pub const ALL: [Self; 21] = [
         Self::Gallery,
         Self::Image,
         Self::ImageVersion,
@@ -76,6 +78,7 @@ impl Shape {
         Self::DiskEncryptionSet,
         Self::StorageAccount,
         Self::ResourceGroup,
+        Self::Network,
         Self::SharingUpdate,
         Self::GrantAccess,
         Self::AccessUri,
@@ -101,6 +104,7 @@ impl Shape {
             Self::DiskEncryptionSet => "DiskEncryptionSet",
             Self::StorageAccount => "StorageAccount",
             Self::ResourceGroup => "ResourceGroup",
+            Self::Network => "Network",
             Self::SharingUpdate => "SharingUpdate",
             Self::GrantAccess => "GrantAccessData",
             Self::AccessUri => "AccessUri",
@@ -138,6 +142,11 @@ impl From<Kind> for Shape {
             Kind::ManagedImage => Self::ManagedImage,
             Kind::DiskEncryptionSet => Self::DiskEncryptionSet,
             Kind::StorageAccount => Self::StorageAccount,
+            Kind::NetworkSecurityGroup
+            | Kind::VirtualNetwork
+            | Kind::PublicIpAddress
+            | Kind::LoadBalancer
+            | Kind::NetworkInterface => Self::Network,
         }
     }
 }
@@ -148,6 +157,11 @@ impl From<Kind> for Shape {
 /// where the text is at hand.
 pub fn check_request(shape: impl Into<Shape>, api_version: &str, body: &Value) -> Result<Value> {
     check_request_bytes(shape, api_version, body.to_string().as_bytes())
+}
+
+/// Refuses text that is not JSON, members that are there twice and nesting beyond [`DEPTH_MAX`].
+pub fn check_syntax(raw: &[u8]) -> Result<()> {
+    reader::read(reader::text_of(raw)?).map(drop)
 }
 
 /// Checks a request's body as it came: also refuses text that is not JSON, members that are there

@@ -25,11 +25,21 @@ pub enum Kind {
     DiskEncryptionSet,
     /// `Microsoft.Storage/storageAccounts`.
     StorageAccount,
+    /// `Microsoft.Network/networkSecurityGroups`.
+    NetworkSecurityGroup,
+    /// `Microsoft.Network/virtualNetworks`; subnets are part of it.
+    VirtualNetwork,
+    /// `Microsoft.Network/publicIPAddresses`.
+    PublicIpAddress,
+    /// `Microsoft.Network/loadBalancers`.
+    LoadBalancer,
+    /// `Microsoft.Network/networkInterfaces`.
+    NetworkInterface,
 }
 
 impl Kind {
-    /// Every kind, parents before children.
-    pub const ALL: [Self; 9] = [
+    /// Every kind, parents before children, what is used before its users: groups are emptied from the end.
+    pub const ALL: [Self; 14] = [
         Self::ResourceGroup,
         Self::Gallery,
         Self::Image,
@@ -39,6 +49,11 @@ impl Kind {
         Self::Snapshot,
         Self::ManagedImage,
         Self::StorageAccount,
+        Self::NetworkSecurityGroup,
+        Self::VirtualNetwork,
+        Self::PublicIpAddress,
+        Self::LoadBalancer,
+        Self::NetworkInterface,
     ];
 
     /// Returns what is fixed about the kind: the one place to extend for a new one.
@@ -108,6 +123,11 @@ impl Kind {
                 "Storage Account",
                 Family::Compute,
             ),
+            Self::NetworkSecurityGroup
+            | Self::VirtualNetwork
+            | Self::PublicIpAddress
+            | Self::LoadBalancer
+            | Self::NetworkInterface => return self.network_facts(),
         };
         Facts {
             type_name,
@@ -116,6 +136,48 @@ impl Kind {
             shown_name,
             family,
         }
+    }
+
+    const fn network_facts(self) -> Facts {
+        let (type_name, wire_name, shown_name) = match self {
+            Self::NetworkSecurityGroup => (
+                "Microsoft.Network/networkSecurityGroups",
+                "networkSecurityGroup",
+                "Network Security Group",
+            ),
+            Self::VirtualNetwork => (
+                "Microsoft.Network/virtualNetworks",
+                "virtualNetwork",
+                "Virtual Network",
+            ),
+            Self::PublicIpAddress => (
+                "Microsoft.Network/publicIPAddresses",
+                "publicIPAddress",
+                "Public IP Address",
+            ),
+            Self::LoadBalancer => (
+                "Microsoft.Network/loadBalancers",
+                "loadBalancer",
+                "Load Balancer",
+            ),
+            _ => (
+                "Microsoft.Network/networkInterfaces",
+                "networkInterface",
+                "Network Interface",
+            ),
+        };
+        Facts {
+            type_name,
+            parent: Some(Self::ResourceGroup),
+            wire_name,
+            shown_name,
+            family: Family::Network,
+        }
+    }
+
+    /// Whether the kind belongs to `Microsoft.Network`, whose bodies are open and whose parts are one row.
+    pub const fn is_network(self) -> bool {
+        matches!(self.family(), Family::Network)
     }
 
     /// Returns the ARM type in its canonical case, as responses show it.

@@ -17,6 +17,7 @@ pub mod kind;
 pub mod latest;
 pub mod lock;
 pub mod managed_image;
+pub mod network;
 pub mod operation;
 pub mod plan;
 pub mod quota;

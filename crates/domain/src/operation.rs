@@ -19,6 +19,8 @@ pub enum Family {
     Group,
     /// `…/deployments/{name}/operationStatuses/{id}`: template deployments.
     Deployment,
+    /// `Microsoft.Network/locations/{loc}/operations/{id}`: networks.
+    Network,
 }
 
 /// What the worker has to make true.

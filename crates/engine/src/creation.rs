@@ -104,6 +104,9 @@ impl Engine {
             let from = self.store(&source.location).await?;
             let progress = Progress::default();
             let copied = store.copy_from(from, frozen.manifest, &progress).await;
+            let moved = progress.done_bytes();
+            self.meter_copy(&row.id.key(), &source.location, &row.location, moved)
+                .await?;
             copied.map_err(store_error)?;
         }
         start(row, frozen.manifest, frozen.size_bytes)

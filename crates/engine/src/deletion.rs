@@ -11,7 +11,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::error::{blocks as store_error, catalog as db, is_stale};
 use crate::operations::Outcome;
-use crate::{Engine, rules};
+use crate::{Engine, network, rules};
 
 /// Rows looked at in one go while a group is emptied.
 const GROUP_PAGE_ITEMS: usize = 100;
@@ -99,6 +99,7 @@ impl Engine {
         check_lease(&mut tx, operation).await?;
         check_emptied(&mut tx, row).await?;
         tx.update(&mut row.clone()).await.map_err(db)?;
+        network::release_links(&mut tx, row).await?;
         if operation.is_none_or(|operation| operation.resource != row.id) {
             let now_ms = self.now_ms();
             tx.cancel_operations_of(&row.id, now_ms).await.map_err(db)?;
@@ -107,6 +108,7 @@ impl Engine {
         for hidden in tx.children(&row.id, usize::MAX, true).await.map_err(db)? {
             tx.delete_replicas(&hidden.key(), None).await.map_err(db)?;
             tx.delete_access_at(&hidden.key()).await.map_err(db)?;
+            tx.free_bytes(&hidden.key()).await.map_err(db)?;
             tx.release(&hidden).await.map_err(db)?;
             tx.delete(&hidden).await.map_err(db)?;
         }
@@ -115,6 +117,7 @@ impl Engine {
         tx.delete_grants_of(&row.id).await.map_err(db)?;
         tx.release(&row.id).await.map_err(db)?;
         tx.delete_access_at(&row.id.key()).await.map_err(db)?;
+        tx.free_bytes(&row.id.key()).await.map_err(db)?;
         tx.delete(&row.id).await.map_err(db)?;
         tx.commit().await.map_err(db)?;
         self.forget_principals();

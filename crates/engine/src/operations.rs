@@ -56,9 +56,11 @@ impl Engine {
             if operation.state == OperationState::Canceled {
                 operation.error.get_or_insert_with(preempted);
             }
-            let scope = operation.resource.to_string();
+            let part = operation.step.get("part").and_then(Value::as_str);
+            let scope = part.map_or_else(|| operation.resource.to_string(), str::to_owned);
             for action in poll_actions(&operation) {
                 if self.authorize(ctx, &action, &scope).await.is_ok() {
+                    self.unseal(&mut operation);
                     return Ok(operation);
                 }
             }
@@ -312,6 +314,9 @@ fn preempted() -> Error {
 
 /// Returns the actions any of which lets a caller poll an operation.
 fn poll_actions(operation: &Operation) -> Vec<String> {
+    if let Some(asked) = operation.step.get("action").and_then(Value::as_str) {
+        return vec![asked.to_owned(), action(&operation.resource, "read")];
+    }
     let on = |verb: &str| action(&operation.resource, verb);
     match operation.work {
         Work::Put => vec![on("write"), on("read")],

@@ -282,10 +282,14 @@ async fn check_pins(tx: &mut Tx, row: &Resource) -> Result<()> {
     ))
 }
 
-/// Refuses the deletion of a version that is protected until its end of life.
+/// Refuses the deletion of a version that is protected until its end of life, and of a network in use from
+/// elsewhere: a group's own users go before it.
 pub(crate) fn check_protected(row: &Resource, now_ms: i64) -> Result<()> {
     if row.kind == Kind::ImageVersion {
         domain::image_version::check_delete(row, now_ms)?;
+    }
+    if row.kind.is_network() {
+        domain::network::check_delete(row)?;
     }
     Ok(())
 }

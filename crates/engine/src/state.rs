@@ -3,17 +3,23 @@
 use std::collections::{BTreeMap, HashMap};
 use std::sync::{Arc, Mutex};
 
-use blocks::{LayerId, Store, StoreOptions};
+use blocks::{LayerId, Location, Store, StoreOptions};
 use catalog::Catalog;
 use domain::{Error, Regions, Result};
 use tokio::sync::{Notify, OnceCell};
+use uuid::Uuid;
 
+use crate::blob::audit::Writers;
 use crate::blob::locks::BlobLocks;
 use crate::error::catalog as db;
+use crate::metering::Egress;
+use crate::metrics::Metrics;
 use crate::settings::RegionSettings;
 use crate::{Clock, Settings};
 
 const STORE_KEY_SETTING: &str = "store-key";
+/// The key that secrets of disk URLs are made with.
+const ACCESS_KEY_SETTING: &str = "access-key";
 
 /// A running gallery; clones share it.
 #[derive(Clone)]
@@ -31,6 +37,12 @@ struct Inner {
     /// Layers that a sweep found without an owner, and when.
     ownerless: Mutex<HashMap<LayerId, i64>>,
     blob_locks: BlobLocks,
+    writers: Writers,
+    /// The name of this process among the nodes of the catalog.
+    node: String,
+    access_key: [u8; 32],
+    metrics: Metrics,
+    egress: Egress,
 }
 
 /// A region's store; one that could not be opened is tried again when it is needed.
@@ -43,7 +55,8 @@ impl Engine {
     /// Opens the catalog; stores are opened when they are needed, or by [`Engine::open_stores`].
     pub async fn open(settings: Settings, clock: Clock) -> Result<Self> {
         let catalog = Catalog::open(&settings.database).await.map_err(db)?;
-        let key = store_key(&catalog).await?;
+        let key = installation_key(&catalog, STORE_KEY_SETTING).await?;
+        let access_key = installation_key(&catalog, ACCESS_KEY_SETTING).await?;
         let mut stores = BTreeMap::new();
         let mut regions = Vec::new();
         for RegionSettings { region, store } in settings.regions {
@@ -65,6 +78,11 @@ impl Engine {
             identity: crate::identity::State::default(),
             ownerless: Mutex::default(),
             blob_locks: BlobLocks::default(),
+            writers: Writers::default(),
+            node: Uuid::new_v4().to_string(),
+            access_key,
+            metrics: Metrics::default(),
+            egress: Egress::default(),
         })))
     }
 
@@ -81,7 +99,7 @@ impl Engine {
     /// Returns the block store of a region, by its short name.
     pub async fn store(&self, region: &str) -> Result<&Store> {
         match self.0.stores.get(region) {
-            Some(held) => held.open().await,
+            Some(held) => self.open_store(region, held).await,
             None => Err(Error::bad_request(format!(
                 "The region '{region}' is not configured on this server."
             ))),
@@ -91,10 +109,43 @@ impl Engine {
     /// Opens every region's store, creating what is not there; one that is down does not stop the others.
     pub async fn open_stores(&self) {
         for (region, held) in &self.0.stores {
-            if let Err(error) = held.open().await {
+            if let Err(error) = self.open_store(region, held).await {
                 tracing::error!(region, %error, "the store of region {region} cannot be opened");
             }
         }
+    }
+
+    async fn open_store<'a>(&'a self, region: &str, held: &'a RegionStore) -> Result<&'a Store> {
+        if held.store.get().is_none() && self.is_shared(region) {
+            self.enter_store(region).await?;
+        }
+        held.open().await
+    }
+
+    /// Whether several nodes may work on a region's store at once: not on a directory, which has a lock.
+    pub(crate) fn is_shared(&self, region: &str) -> bool {
+        let held = self.0.stores.get(region);
+        held.is_some_and(|held| !matches!(held.options.location, Location::Directory(_)))
+    }
+
+    /// Returns the name of this process among the nodes of the catalog.
+    pub(crate) fn node(&self) -> &str {
+        &self.0.node
+    }
+
+    /// Returns the key that secrets of disk URLs are made with.
+    pub(crate) fn access_key(&self) -> &[u8; 32] {
+        &self.0.access_key
+    }
+
+    /// Returns what this process counts.
+    pub fn metrics(&self) -> &Metrics {
+        &self.0.metrics
+    }
+
+    /// Returns the bytes that were sent and are not in the catalog yet.
+    pub(crate) fn egress(&self) -> &Egress {
+        &self.0.egress
     }
 
     /// Returns every region's store that is open.
@@ -118,6 +169,11 @@ impl Engine {
     /// Returns who uses which blob now.
     pub(crate) fn blob_locks(&self) -> &BlobLocks {
         &self.0.blob_locks
+    }
+
+    /// Returns whose writes to blobs were recorded last.
+    pub(crate) fn writers(&self) -> &Writers {
+        &self.0.writers
     }
 
     /// Returns the time in milliseconds since the epoch, UTC.
@@ -157,32 +213,28 @@ impl RegionStore {
     }
 }
 
-/// Returns the key of this installation's block identities; made once, kept for ever.
+/// Returns a key of this installation; made once, kept for ever.
 ///
 /// Two nodes that start at once agree: the first insert wins and both read it back.
-async fn store_key(catalog: &Catalog) -> Result<[u8; 32]> {
+async fn installation_key(catalog: &Catalog, setting: &str) -> Result<[u8; 32]> {
     let mut fresh = [0_u8; 32];
     getrandom::fill(&mut fresh).map_err(|error| {
         tracing::error!(%error, "no randomness");
         Error::internal()
     })?;
     let mut tx = catalog.write().await.map_err(db)?;
-    tx.put_setting_if_absent(STORE_KEY_SETTING, &hex(&fresh))
+    tx.put_setting_if_absent(setting, &hex(&fresh))
         .await
         .map_err(db)?;
-    let kept = tx
-        .setting(STORE_KEY_SETTING)
-        .await
-        .map_err(db)?
-        .unwrap_or_default();
+    let kept = tx.setting(setting).await.map_err(db)?.unwrap_or_default();
     tx.commit().await.map_err(db)?;
     unhex(&kept).ok_or_else(|| {
-        tracing::error!("the stored block key cannot be read");
+        tracing::error!(setting, "a stored key cannot be read");
         Error::internal()
     })
 }
 
-fn hex(bytes: &[u8]) -> String {
+pub(crate) fn hex(bytes: &[u8]) -> String {
     use std::fmt::Write as _;
     bytes.iter().fold(String::new(), |mut out, byte| {
         // Writing into a String cannot fail.

@@ -30,6 +30,13 @@ fn hide_gallery_groups(row: &Resource, shown: &mut Value) {
 
 /// Adds what `$expand` and `$select` ask for.
 pub(crate) async fn expand(request: &Request, row: &Resource, shown: &mut Value) -> Result<()> {
+    if row.kind == Kind::ImageVersion && request.expands("ContentDigests") {
+        let digests = request.engine.content_digests(row).await?;
+        if let Some(properties) = shown.get_mut("properties").and_then(Value::as_object_mut) {
+            let digests = super::digest::member(&digests)?;
+            properties.insert("contentDigests".to_owned(), digests);
+        }
+    }
     match row.kind {
         Kind::ImageVersion if request.expands("ReplicationStatus") => {
             let status = request.engine.replication_status(row).await?;

@@ -6,6 +6,7 @@
 
 mod access;
 mod audit;
+mod care;
 mod coverage;
 mod database;
 mod deployments;
@@ -90,6 +91,13 @@ laws! {
         a_blob_is_changed_by_who_read_it_last,
         staged_blocks_wait_for_their_list,
         grants_end_with_their_resource;
+    care:
+        a_lease_has_one_owner_until_it_is_over,
+        periodic_work_keeps_its_last_run,
+        a_digest_is_asked_for_once_and_kept,
+        usage_is_kept_by_day_and_subscription,
+        bytes_are_held_until_they_are_freed,
+        a_copy_holds_what_was_committed_and_nothing_else;
     migrations:
         a_database_with_data_is_brought_up_to_date;
 }

@@ -179,6 +179,8 @@ impl Engine {
             return Err(super::interrupted());
         }
         row.internal.insert("images".to_owned(), json!(disks));
+        // The sizes of some sources are known only now.
+        self.reserve_bytes(&mut tx, &row).await?;
         show_sizes(&mut row, disks);
         tx.update(&mut row).await.map_err(db)?;
         for disk in disks {

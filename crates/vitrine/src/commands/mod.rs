@@ -1,6 +1,7 @@
 //! One file per verb.
 
 pub mod audit;
+pub mod backup;
 pub mod care;
 pub mod connect;
 pub mod doctor;
@@ -8,7 +9,9 @@ pub mod export;
 pub mod principal;
 pub mod publish;
 pub mod routes;
+pub mod schedule;
 pub mod serve;
 pub mod subscription;
 pub mod tenant;
 pub mod up;
+pub mod usage;

@@ -23,6 +23,9 @@ pub struct Args {
     /// Database instead of the one in the data directory: postgres://…
     #[arg(long, env = "VITRINE_DATABASE")]
     pub database: Option<String>,
+    /// Loopback addresses that public IP addresses come from, such as 127.44.0.0/16; kept from the last start that said it
+    #[arg(long, env = "VITRINE_PUBLIC_ADDRESSES")]
+    pub public_addresses: Option<String>,
 }
 
 /// A prepared server: everything but serving.
@@ -52,6 +55,9 @@ pub async fn prepare(args: &Args) -> anyhow::Result<Prepared> {
     let engine = data
         .open_engine_with(&regions, args.database.as_deref())
         .await?;
+    if let Some(range) = &args.public_addresses {
+        engine.set_public_addresses(range).await?;
+    }
     let is_first_start = bootstrap(&data, &engine, &endpoint).await?;
     std::fs::write(data.join("endpoint"), format!("{endpoint}\n"))?;
     Ok(Prepared {
