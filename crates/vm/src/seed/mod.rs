@@ -81,7 +81,7 @@ pub fn disc(provisioning: &Provisioning) -> Result<Vec<u8>, VmError> {
     iso9660::image(
         LABEL,
         &[
-            ("meta-data", &text(&meta(provisioning))),
+            ("meta-data", meta(provisioning).as_bytes()),
             ("network-config", &text(&network(&provisioning.interfaces))),
             ("ovf-env.xml", ovf_env::document(provisioning).as_bytes()),
             ("user-data", user_data),
@@ -123,13 +123,20 @@ fn check(provisioning: &Provisioning) -> Result<(), VmError> {
     }
 }
 
-/// JSON is YAML: no second writer, no quoting by hand.
-fn meta(provisioning: &Provisioning) -> Value {
-    json!({
-        "instance-id": provisioning.instance_id,
-        "local-hostname": provisioning.host_name,
-        "public-keys": provisioning.user.keys.iter().map(|key| key.trim()).collect::<Vec<_>>(),
-    })
+/// JSON is YAML: no quoting by hand. One member a line, for guests that read it without a parser.
+fn meta(provisioning: &Provisioning) -> String {
+    let keys: Vec<&str> = provisioning
+        .user
+        .keys
+        .iter()
+        .map(|key| key.trim())
+        .collect();
+    format!(
+        "instance-id: {}\nlocal-hostname: {}\npublic-keys: {}\n",
+        json!(provisioning.instance_id),
+        json!(provisioning.host_name),
+        json!(keys)
+    )
 }
 
 fn vendor(user: &Account) -> Value {

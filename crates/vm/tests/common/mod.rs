@@ -6,6 +6,7 @@ use std::io;
 use std::os::unix::fs::FileExt as _;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
@@ -20,7 +21,10 @@ use vm::{Choice, Directory, Disk, Firmware, Host, Machine, Place, Settings, Spec
 pub const GUEST: Duration = Duration::from_secs(180);
 
 /// A raw file that is read and written where it is asked for.
-struct RawFile(File);
+struct RawFile {
+    file: File,
+    reads: Arc<AtomicUsize>,
+}
 
 fn answer<T>(done: io::Result<T>) -> Answer<'static, T>
 where
@@ -31,7 +35,7 @@ where
 
 impl Export for RawFile {
     fn size_bytes(&self) -> u64 {
-        self.0.metadata().map_or(0, |found| found.len())
+        self.file.metadata().map_or(0, |found| found.len())
     }
 
     fn is_read_only(&self) -> bool {
@@ -40,17 +44,18 @@ impl Export for RawFile {
 
     fn read(&self, offset: u64, length: u32) -> Answer<'_, Vec<Piece>> {
         let mut bytes = vec![0; usize::try_from(length).expect("small")];
-        let read = self.0.read_exact_at(&mut bytes, offset);
+        self.reads.fetch_add(1, Ordering::Relaxed);
+        let read = self.file.read_exact_at(&mut bytes, offset);
         answer(read.map(|()| vec![Piece::Data(Bytes::from(bytes))]))
     }
 
     fn write(&self, offset: u64, data: Bytes) -> Answer<'_, ()> {
-        answer(self.0.write_all_at(&data, offset))
+        answer(self.file.write_all_at(&data, offset))
     }
 
     fn write_zeroes(&self, offset: u64, length: u32, _: bool) -> Answer<'_, ()> {
         let zeroes = vec![0; usize::try_from(length).expect("small")];
-        answer(self.0.write_all_at(&zeroes, offset))
+        answer(self.file.write_all_at(&zeroes, offset))
     }
 
     fn trim(&self, _: u64, _: u32) -> Answer<'_, ()> {
@@ -58,13 +63,17 @@ impl Export for RawFile {
     }
 
     fn flush(&self) -> Answer<'_, ()> {
-        answer(self.0.sync_data())
+        answer(self.file.sync_data())
     }
 
     fn extents(&self, offset: u64, _: u32) -> Answer<'_, Vec<Extent>> {
         let length = self.size_bytes() - offset;
         let kind = ExtentKind::Data;
-        answer(Ok(vec![Extent { length, kind }]))
+        answer(Ok(vec![Extent {
+            offset,
+            length,
+            kind,
+        }]))
     }
 }
 
@@ -72,7 +81,7 @@ impl Export for RawFile {
 pub struct Bench {
     pub host: Host,
     pub home: tempfile::TempDir,
-    exports: BTreeMap<String, PathBuf>,
+    exports: BTreeMap<String, (PathBuf, Arc<AtomicUsize>)>,
     server: JoinSet<()>,
 }
 
@@ -104,24 +113,25 @@ impl Bench {
         let path = self.home.path().join(name);
         let file = File::create(&path).expect("a file");
         file.set_len(bytes).expect("a size");
-        self.exports.insert(name.to_owned(), path);
+        self.exports.insert(name.to_owned(), (path, Arc::default()));
     }
 
     /// Adds a copy of the guest that boots by itself.
     pub fn bootable(&mut self, name: &str) {
         let tiny = std::env::var("VITRINE_TEST_TINY").expect("VITRINE_TEST_TINY is set");
         let path = self.home.path().join(name);
-        std::fs::copy(Path::new(&tiny).join("tiny.disk"), &path).expect("tiny.disk is there");
-        self.exports.insert(name.to_owned(), path);
+        std::fs::copy(Path::new(&tiny).join("machine.raw"), &path).expect("machine.raw is there");
+        self.exports.insert(name.to_owned(), (path, Arc::default()));
     }
 
     /// Serves every disk on the machine's socket, in place of an earlier server.
     pub async fn serve(&mut self) {
         self.stop_serving().await;
         let mut exports = Exports::default();
-        for (name, path) in &self.exports {
+        for (name, (path, reads)) in &self.exports {
             let file = File::options().read(true).write(true).open(path);
-            exports = exports.with(name, Arc::new(RawFile(file.expect("there"))));
+            let (file, reads) = (file.expect("there"), reads.clone());
+            exports = exports.with(name, Arc::new(RawFile { file, reads }));
         }
         let directory: Directory = self.host.directory(&self.dir());
         directory.ensure().expect("made");
@@ -137,6 +147,15 @@ impl Bench {
                 connections.spawn(async move { serve(stream, &exports).await.map_err(drop) });
             }
         });
+    }
+
+    /// Waits until a disk was read: a guest looks for partitions on one that appears.
+    pub async fn is_read(&self, name: &str) {
+        let begin = Instant::now();
+        while self.exports[name].1.load(Ordering::Relaxed) == 0 {
+            assert!(begin.elapsed() < GUEST, "nobody reads {name}");
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
     }
 
     /// Ends the server and all its connections.
