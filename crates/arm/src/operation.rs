@@ -75,6 +75,16 @@ pub fn poll_urls(base_url: &str, operation: &Operation, api_version: &str) -> Po
         Family::Disk => (format!("{compute}/DiskOperations/{id}"), format!("p={id}&")),
         Family::Compute => (format!("{compute}/operations/{id}"), format!("p={id}&")),
         Family::Network => (format!("{network}/operations/{id}"), String::new()),
+        Family::Deployment => {
+            let (path, query) = (
+                format!("{base}{}/operationStatuses/{id}", operation.resource),
+                format!("api-version={api_version}"),
+            );
+            return PollUrls {
+                status: Some(format!("{path}?{query}")),
+                result: format!("{path}?monitor=true&{query}"),
+            };
+        }
         Family::Group => {
             let result = format!(
                 "{base}/subscriptions/{subscription}/operationresults/{id}?api-version={api_version}"

@@ -64,7 +64,7 @@ impl Engine {
         Ok(Outcome::Recorded)
     }
 
-    async fn finish_gone(&self, operation: &Operation) -> Result<Outcome> {
+    pub(crate) async fn finish_gone(&self, operation: &Operation) -> Result<Outcome> {
         let mut tx = self.catalog().write().await.map_err(db)?;
         if !tx
             .finish(
@@ -89,8 +89,14 @@ impl Engine {
     /// Only the row that was read goes, and only while `operation` holds its lease: what was made
     /// under the same name since is another resource.
     pub(crate) async fn remove(&self, row: &Resource, operation: Option<&Operation>) -> Result<()> {
+        if row.kind == Kind::ResourceGroup {
+            self.delete_deployments_of(&row.id, operation).await?;
+        }
         if row.kind == Kind::StorageAccount {
             self.empty_storage_account(row, operation).await?;
+        }
+        if row.kind == Kind::VirtualMachine {
+            self.empty_machine(row, operation).await?;
         }
         let mut tx = self.catalog().write().await.map_err(db)?;
         check_lease(&mut tx, operation).await?;

@@ -1,6 +1,7 @@
 //! The engine: what every use case and worker shares.
 
 use std::collections::{BTreeMap, HashMap};
+use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex};
 
 use blocks::{LayerId, Location, Store, StoreOptions};
@@ -12,6 +13,8 @@ use uuid::Uuid;
 use crate::blob::audit::Writers;
 use crate::blob::locks::BlobLocks;
 use crate::error::catalog as db;
+use crate::machine::driver::Driver;
+use crate::machine::settings::{self as machine_settings, MachineSettings};
 use crate::metering::Egress;
 use crate::metrics::Metrics;
 use crate::settings::RegionSettings;
@@ -31,6 +34,8 @@ struct Inner {
     regions: Regions,
     clock: Clock,
     bell: Notify,
+    /// Rung when a deployment was recorded.
+    conductor: Notify,
     identity: crate::identity::State,
     /// Layers that a sweep found without an owner, and when.
     ownerless: Mutex<HashMap<LayerId, i64>>,
@@ -41,6 +46,14 @@ struct Inner {
     access_key: [u8; 32],
     metrics: Metrics,
     egress: Egress,
+    machines: Machines,
+}
+
+/// What runs machines on this node.
+struct Machines {
+    settings: MachineSettings,
+    driver: Option<Driver>,
+    directory: PathBuf,
 }
 
 /// A region's store; one that could not be opened is tried again when it is needed.
@@ -72,6 +85,7 @@ impl Engine {
             regions: Regions::new(regions),
             clock,
             bell: Notify::new(),
+            conductor: Notify::new(),
             identity: crate::identity::State::default(),
             ownerless: Mutex::default(),
             blob_locks: BlobLocks::default(),
@@ -80,6 +94,11 @@ impl Engine {
             access_key,
             metrics: Metrics::default(),
             egress: Egress::default(),
+            machines: Machines {
+                driver: machine_settings::driver(&settings.machines),
+                settings: settings.machines,
+                directory: settings.data.join("machines"),
+            },
         })))
     }
 
@@ -173,6 +192,22 @@ impl Engine {
         &self.0.writers
     }
 
+    /// Returns how machines run on this node.
+    pub fn machine_settings(&self) -> &MachineSettings {
+        &self.0.machines.settings
+    }
+
+    /// Returns what runs machines, or what to install.
+    pub(crate) fn driver(&self) -> Result<&Driver> {
+        let driver = self.0.machines.driver.as_ref();
+        driver.ok_or_else(machine_settings::no_driver)
+    }
+
+    /// Returns the directory in which each machine has its own.
+    pub(crate) fn machines_directory(&self) -> &Path {
+        &self.0.machines.directory
+    }
+
     /// Returns the time in milliseconds since the epoch, UTC.
     pub fn now_ms(&self) -> i64 {
         self.0.clock.now_ms()
@@ -181,6 +216,16 @@ impl Engine {
     /// Wakes a worker: an operation was recorded.
     pub fn ring(&self) {
         self.0.bell.notify_one();
+    }
+
+    /// Wakes who conducts deployments.
+    pub(crate) fn ring_conductor(&self) {
+        self.0.conductor.notify_one();
+    }
+
+    /// Returns when a deployment was recorded.
+    pub(crate) async fn conductor_rung(&self) {
+        self.0.conductor.notified().await;
     }
 
     /// Returns when the bell was rung.

@@ -2,6 +2,7 @@
 
 pub(crate) mod activity;
 pub(crate) mod care;
+pub(crate) mod deployment;
 pub(crate) mod digest;
 pub(crate) mod disk_access;
 pub(crate) mod disk_encryption_set;
@@ -21,3 +22,4 @@ pub(crate) mod subscription;
 pub(crate) mod tags;
 pub(crate) mod usage;
 pub(crate) mod view;
+pub(crate) mod virtual_machine;

@@ -9,6 +9,7 @@ mod audit;
 mod care;
 mod coverage;
 mod database;
+mod deployments;
 mod identity;
 mod migrations;
 mod operations;
@@ -73,6 +74,10 @@ laws! {
         members_are_found_from_both_sides,
         what_was_given_at_a_scope_goes_with_it,
         locks_are_found_by_scope_and_name;
+    deployments:
+        deployments_are_kept_by_group_newest_first,
+        steps_keep_the_order_in_which_they_were_begun,
+        deployments_and_other_work_are_claimed_apart;
     audit:
         entries_stand_in_their_order_and_are_read_from_both_ends;
     sign_in:
