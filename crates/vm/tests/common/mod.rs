@@ -69,7 +69,11 @@ impl Export for RawFile {
     fn extents(&self, offset: u64, _: u32) -> Answer<'_, Vec<Extent>> {
         let length = self.size_bytes() - offset;
         let kind = ExtentKind::Data;
-        answer(Ok(vec![Extent { length, kind }]))
+        answer(Ok(vec![Extent {
+            offset,
+            length,
+            kind,
+        }]))
     }
 }
 
