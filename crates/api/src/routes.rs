@@ -6,6 +6,7 @@
 mod access;
 mod care;
 mod deployments;
+mod machines;
 mod network;
 
 use std::future::Future;
@@ -80,12 +81,20 @@ impl Routes {
             Kind::PublicIpAddress,
             Kind::NetworkSecurityGroup,
             Kind::LoadBalancer,
+            Kind::GalleryApplication,
+            Kind::GalleryApplicationVersion,
+            Kind::GalleryScript,
+            Kind::GalleryScriptVersion,
+            Kind::AccessProfile,
+            Kind::AccessProfileVersion,
+            Kind::VirtualMachine,
         ] {
             routes.add_kind(kind);
         }
         routes.add_verbs();
         routes.add_networks();
         routes.add_operations();
+        routes.add_machines();
         routes.add_access();
         routes.add_shared();
         routes.add_activity();
@@ -368,10 +377,14 @@ impl Segment {
             "networkSecurityGroup",
             "loadBalancer",
             "part",
+            "application",
+            "script",
+            "profile",
             "operation",
             "location",
             "artifactType",
             "artifact",
+            "machine",
         ];
         let name = text.strip_prefix('{').and_then(|t| t.strip_suffix('}'));
         match name.and_then(|name| NAMES.iter().copied().find(|known| *known == name)) {
@@ -400,6 +413,27 @@ fn item_pattern(kind: Kind) -> String {
         Kind::StorageAccount => {
             format!("{GROUP}/providers/Microsoft.Storage/storageAccounts/{{account}}")
         }
+        Kind::GalleryApplication => {
+            format!(
+                "{}/applications/{{application}}",
+                item_pattern(Kind::Gallery)
+            )
+        }
+        Kind::GalleryScript => format!("{}/scripts/{{script}}", item_pattern(Kind::Gallery)),
+        Kind::AccessProfile => format!(
+            "{}/inVMAccessControlProfiles/{{profile}}",
+            item_pattern(Kind::Gallery)
+        ),
+        Kind::GalleryApplicationVersion => format!(
+            "{}/versions/{{version}}",
+            item_pattern(Kind::GalleryApplication)
+        ),
+        Kind::GalleryScriptVersion => {
+            format!("{}/versions/{{version}}", item_pattern(Kind::GalleryScript))
+        }
+        Kind::AccessProfileVersion => {
+            format!("{}/versions/{{version}}", item_pattern(Kind::AccessProfile))
+        }
         Kind::VirtualNetwork
         | Kind::NetworkInterface
         | Kind::PublicIpAddress
@@ -407,6 +441,9 @@ fn item_pattern(kind: Kind) -> String {
         | Kind::LoadBalancer => {
             let name = network::parameter(kind);
             format!("{GROUP}/providers/{}/{{{name}}}", kind.type_name())
+        }
+        Kind::VirtualMachine => {
+            format!("{GROUP}/providers/Microsoft.Compute/virtualMachines/{{machine}}")
         }
     }
 }

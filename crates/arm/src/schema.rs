@@ -38,10 +38,24 @@ pub enum Shape {
     DiskEncryptionSet,
     /// A storage account; members are not checked.
     StorageAccount,
+    /// A machine.
+    VirtualMachine,
     /// A resource group; members are not checked.
     ResourceGroup,
     /// A network resource or a part of one; members are not checked.
     Network,
+    /// A VM application.
+    GalleryApplication,
+    /// A version of a VM application.
+    GalleryApplicationVersion,
+    /// A gallery script.
+    GalleryScript,
+    /// A version of a gallery script.
+    GalleryScriptVersion,
+    /// An in-VM access control profile.
+    AccessProfile,
+    /// A version of an in-VM access control profile.
+    AccessProfileVersion,
     /// The body of `POST …/share`.
     SharingUpdate,
     /// The body of `POST …/beginGetAccess`.
@@ -68,7 +82,7 @@ pub enum Shape {
 
 impl Shape {
     /// Every shape.
-    pub const ALL: [Self; 21] = [
+    pub const ALL: &[Self] = &[
         Self::Gallery,
         Self::Image,
         Self::ImageVersion,
@@ -77,8 +91,15 @@ impl Shape {
         Self::ManagedImage,
         Self::DiskEncryptionSet,
         Self::StorageAccount,
+        Self::VirtualMachine,
         Self::ResourceGroup,
         Self::Network,
+        Self::GalleryApplication,
+        Self::GalleryApplicationVersion,
+        Self::GalleryScript,
+        Self::GalleryScriptVersion,
+        Self::AccessProfile,
+        Self::AccessProfileVersion,
         Self::SharingUpdate,
         Self::GrantAccess,
         Self::AccessUri,
@@ -103,8 +124,15 @@ impl Shape {
             Self::ManagedImage => "Image",
             Self::DiskEncryptionSet => "DiskEncryptionSet",
             Self::StorageAccount => "StorageAccount",
+            Self::VirtualMachine => "VirtualMachine",
             Self::ResourceGroup => "ResourceGroup",
             Self::Network => "Network",
+            Self::GalleryApplication => "GalleryApplication",
+            Self::GalleryApplicationVersion => "GalleryApplicationVersion",
+            Self::GalleryScript => "GalleryScript",
+            Self::GalleryScriptVersion => "GalleryScriptVersion",
+            Self::AccessProfile => "GalleryInVMAccessControlProfile",
+            Self::AccessProfileVersion => "GalleryInVMAccessControlProfileVersion",
             Self::SharingUpdate => "SharingUpdate",
             Self::GrantAccess => "GrantAccessData",
             Self::AccessUri => "AccessUri",
@@ -147,6 +175,13 @@ impl From<Kind> for Shape {
             | Kind::PublicIpAddress
             | Kind::LoadBalancer
             | Kind::NetworkInterface => Self::Network,
+            Kind::GalleryApplication => Self::GalleryApplication,
+            Kind::GalleryApplicationVersion => Self::GalleryApplicationVersion,
+            Kind::GalleryScript => Self::GalleryScript,
+            Kind::GalleryScriptVersion => Self::GalleryScriptVersion,
+            Kind::AccessProfile => Self::AccessProfile,
+            Kind::AccessProfileVersion => Self::AccessProfileVersion,
+            Kind::VirtualMachine => Self::VirtualMachine,
         }
     }
 }

@@ -4,6 +4,7 @@
 //! decisions go out as values or as an [`Error`] that a person can act on. Every other crate may
 //! import this one; this one imports none of them.
 
+pub mod artifact;
 pub mod audit;
 pub mod directory;
 pub mod disk;
@@ -33,6 +34,7 @@ pub mod shared_image;
 pub mod sharing;
 pub mod snapshot;
 pub mod storage_account;
+pub mod virtual_machine;
 
 pub use error::{Error, ErrorKind, Result};
 pub use kind::Kind;

@@ -38,6 +38,18 @@ pub enum Work {
     Share,
     /// Make true what a template says.
     Deploy,
+    /// Start a machine.
+    Start,
+    /// Stop a machine that keeps its place.
+    PowerOff,
+    /// Stop a machine and give its place back.
+    Deallocate,
+    /// Boot a machine again.
+    Restart,
+    /// Start a machine anew, as on another host.
+    Redeploy,
+    /// Make a machine what its row says, once more.
+    Reapply,
 }
 
 /// Where the operation is.

@@ -204,10 +204,18 @@ impl Engine {
         }
         let kind = operation.resource.kind().ok_or_else(Error::internal)?;
         match (kind, operation.work) {
-            (Kind::ImageVersion, Work::Put) => self.publish(operation, cancel).await,
+            (
+                Kind::ImageVersion | Kind::GalleryApplicationVersion | Kind::GalleryScriptVersion,
+                Work::Put,
+            ) => self.publish(operation, cancel).await,
             (Kind::Disk, Work::Put) => self.make_disk(operation).await,
             (Kind::Snapshot, Work::Put) => self.make_snapshot(operation).await,
             (Kind::ManagedImage, Work::Put) => self.make_managed_image(operation).await,
+            (Kind::VirtualMachine, Work::Put | Work::Reapply) => self.make_machine(operation).await,
+            (
+                Kind::VirtualMachine,
+                Work::Start | Work::PowerOff | Work::Deallocate | Work::Restart | Work::Redeploy,
+            ) => self.power_machine(operation).await,
             (Kind::ResourceGroup, Work::Delete) => self.delete_group(operation, cancel).await,
             (_, Work::Delete) => self.delete_one(operation).await,
             (Kind::Disk | Kind::Snapshot, Work::BeginAccess) => {
@@ -325,6 +333,10 @@ fn poll_actions(operation: &Operation) -> Vec<String> {
         Work::EndAccess => vec![on("endGetAccess/action"), on("read")],
         Work::Share => vec![on("share/action"), on("read")],
         Work::Deploy => vec![on("write"), on("read"), on("whatIf/action")],
+        work => {
+            let verb = domain::virtual_machine::verb(work);
+            vec![on(&format!("{verb}/action")), on("read")]
+        }
     }
 }
 

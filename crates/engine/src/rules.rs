@@ -9,7 +9,7 @@ use uuid::Uuid;
 
 use crate::error::catalog as db;
 use crate::resources::Verb;
-use crate::{Ctx, Engine, disk_encryption_set, image_choice, managed_image};
+use crate::{Ctx, Engine, disk_encryption_set, image_choice, machine, managed_image};
 
 /// The most nested ids that a refused delete names.
 const NESTED_SHOWN_MAX: usize = 5;
@@ -60,7 +60,7 @@ pub(crate) async fn plan(
         None => None,
     };
     let gallery = match (&parent, id.kind()) {
-        (Some(definition), Some(Kind::ImageVersion)) => {
+        (Some(definition), Some(kind)) if kind.is_version() => {
             let gallery = definition.id.parent().ok_or_else(Error::internal)?;
             tx.load(&gallery).await.map_err(db)?
         }
@@ -92,7 +92,10 @@ pub(crate) async fn plan(
     if kind == Kind::DiskEncryptionSet {
         domain::disk_encryption_set::set_tenant(&mut resource, &ctx.caller.tenant.to_string());
     }
-    let is_synchronous = matches!(kind, Kind::ResourceGroup | Kind::StorageAccount);
+    let is_synchronous = matches!(
+        kind,
+        Kind::ResourceGroup | Kind::StorageAccount | Kind::GalleryApplication
+    );
     Ok(Planned {
         resource,
         is_synchronous,
@@ -138,6 +141,11 @@ pub(crate) async fn check_links(engine: &Engine, tx: &mut Tx, row: &mut Resource
         }
         Kind::Snapshot => take_copy_source(tx, row).await,
         Kind::ManagedImage => managed_image::check_sources(tx, row).await,
+        Kind::VirtualMachine => {
+            engine.driver()?;
+            domain::virtual_machine::check_cap(row, engine.machine_cap())?;
+            machine::boot::choose_boot(engine, tx, row).await
+        }
         _ => Ok(()),
     }
 }
@@ -152,7 +160,7 @@ async fn check_version_sources(tx: &mut Tx, row: &Resource) -> Result<()> {
 }
 
 /// What is copied must be there; its words go over to the copy.
-async fn take_copy_source(tx: &mut Tx, row: &mut Resource) -> Result<()> {
+pub(crate) async fn take_copy_source(tx: &mut Tx, row: &mut Resource) -> Result<()> {
     let Some(id) = domain::disk::copy_source(row) else {
         return Ok(());
     };

@@ -109,6 +109,12 @@ impl Estate {
             "tags": { "owner": MARK },
             "properties": { "activeKey": { "keyUrl": "https://vault/keys/k/1" } },
         });
+        let tool = json!({ "location": "eastus", "tags": { "owner": MARK }, "properties": { "supportedOSType": "Linux" } });
+        let profile = json!({
+            "location": "eastus",
+            "tags": { "owner": MARK },
+            "properties": { "osType": "Linux", "applicableHostEndpoint": "IMDS" },
+        });
         let account =
             json!({ "location": "eastus", "sku": { "name": "Standard_LRS" }, "kind": "StorageV2" });
         for (pattern, version, body) in [
@@ -118,6 +124,21 @@ impl Estate {
                 &format!("{GROUP}{GALLERY}/images/{{image}}"),
                 GALLERY_VERSION,
                 &definition,
+            ),
+            (
+                &format!("{GROUP}{GALLERY}/applications/{{application}}"),
+                "2026-03-03",
+                &tool,
+            ),
+            (
+                &format!("{GROUP}{GALLERY}/scripts/{{script}}"),
+                "2026-03-03",
+                &tool,
+            ),
+            (
+                &format!("{GROUP}{GALLERY}/inVMAccessControlProfiles/{{profile}}"),
+                "2026-03-03",
+                &profile,
             ),
             (
                 &format!("{GROUP}/providers/Microsoft.Storage/storageAccounts/{{account}}"),
@@ -154,6 +175,7 @@ impl Estate {
         }
         estate.connect().await;
         estate.publish().await;
+        estate.boot().await;
         estate
     }
 
@@ -230,6 +252,24 @@ impl Estate {
             .as_str()
             .expect("an operation has a name")
             .clone_into(&mut self.operation);
+    }
+
+    /// Makes a machine of the version.
+    async fn boot(&self) {
+        let image = self.fill(&format!("{GROUP}{GALLERY}/images/{{image}}"));
+        let body = json!({
+            "location": "eastus",
+            "tags": { "owner": MARK },
+            "properties": {
+                "hardwareProfile": { "vmSize": "Standard_B1s" },
+                "storageProfile": { "imageReference": { "id": image } },
+                "osProfile": { "computerName": MARK, "adminUsername": MARK, "adminPassword": "Passw0rd!" },
+            },
+        });
+        let machine = format!("{GROUP}/providers/Microsoft.Compute/virtualMachines/{{machine}}");
+        self.owner
+            .done("PUT", &self.fill(&machine), "2024-07-01", Some(&body))
+            .await;
     }
 
     /// Returns a route's path with names of the first tenant in it.
