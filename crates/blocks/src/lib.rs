@@ -43,6 +43,8 @@ mod remote;
 mod repair;
 mod scrub;
 mod segment;
+#[cfg(any(test, feature = "simulation"))]
+pub mod simulation;
 mod store;
 mod sweep;
 mod tree_hash;
