@@ -76,7 +76,7 @@ fn az_publishes_applications() {
     assert_eq!(count(&run("sig gallery-application list -r sig")), 1);
     let version = run(&format!(
         "sig gallery-application version create -r sig --application-name app -n 1.0.0 --package-file-link {link} \
-         --install-command ./install --remove-command ./remove --target-regions eastus westus2 --package-file-name app.tar.gz"
+         --install-command ./install --remove-command ./remove --target-regions [{{name:eastus}},{{name:westus2}}] --package-file-name app.tar.gz"
     ));
     assert_eq!(member(&version, "/provisioningState"), "Succeeded");
     assert_eq!(count(&version["publishingProfile"]["targetRegions"]), 2);
@@ -84,7 +84,7 @@ fn az_publishes_applications() {
     run("storage account delete -n packages1 --yes");
     let more = run(&format!(
         "sig gallery-application version update -r sig --application-name app -n 1.0.0 --package-file-link {link} \
-         --target-regions eastus westus2 westeurope --tags a=b"
+         --target-regions [{{name:eastus}},{{name:westus2}},{{name:westeurope}}] --tags a=b"
     ));
     assert_eq!(member(&more, "/provisioningState"), "Succeeded");
     let shown = run(
@@ -166,7 +166,7 @@ fn az_keeps_access_control_profiles() {
         "Deny",
         "--rules",
         &rules,
-        "--target-locations",
+        "--target-regions",
         r#"[{"name":"eastus"},{"name":"westus2"}]"#,
     ]);
     assert_eq!(
