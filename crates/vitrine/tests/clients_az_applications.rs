@@ -167,7 +167,8 @@ fn az_keeps_access_control_profiles() {
         "--rules",
         &rules,
         "--target-regions",
-        r#"[{"name":"eastus"},{"name":"westus2"}]"#,
+        "eastus",
+        "westus2",
     ]);
     assert_eq!(
         member(&version, "/properties/provisioningState"),
