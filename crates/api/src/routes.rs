@@ -80,6 +80,9 @@ impl Routes {
         routes.add_access();
         routes.add_shared();
         routes.add_activity();
+        routes.add_invites();
+        routes.add_allowed_images();
+        routes.add_moves();
         routes
     }
 
@@ -333,7 +336,8 @@ impl Route {
 
 impl Segment {
     fn parse(text: &str) -> Self {
-        const NAMES: [&str; 20] = [
+        const NAMES: [&str; 21] = [
+            "owner",
             "uniqueName",
             "publicName",
             "assignment",

@@ -19,6 +19,7 @@ mod settings;
 mod sign_in;
 mod storage;
 mod store;
+mod trust;
 
 pub use audit::AuditFilter;
 pub use blob_writes::CommittedBlock;
@@ -30,3 +31,4 @@ pub use resources::{ListFilter, Page};
 pub use sign_in::{DeviceCode, PrincipalKey, RefreshToken};
 pub use storage::{Blob, BlobKind, Container, Grant, StagedBlock};
 pub use store::{Catalog, Read, Tx};
+pub use trust::{ExternalSubject, ShareAnswer, VerifiedPublisher};

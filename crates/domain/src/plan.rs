@@ -10,8 +10,8 @@ use uuid::Uuid;
 use crate::resource::Document;
 use crate::{
     Error, ErrorKind, Kind, ProvisioningState, Regions, Resource, ResourceId, Result, disk,
-    disk_encryption_set, gallery, image, image_version, managed_image, resource_group, snapshot,
-    storage_account,
+    disk_encryption_set, gallery, gallery_kind, image, image_version, managed_image,
+    resource_group, snapshot, storage_account,
 };
 
 /// What a decision may look at besides the body and the stored row.
@@ -48,6 +48,11 @@ pub fn plan_put(
     body: &Value,
     stored: Option<&Resource>,
 ) -> Result<Resource> {
+    if let Some(gallery) = ctx.parent.filter(|parent| parent.kind == Kind::Gallery)
+        && stored.is_none()
+    {
+        gallery_kind::check_type(gallery, kind.type_name())?;
+    }
     match kind {
         Kind::ResourceGroup => resource_group::plan_put(ctx, id, body, stored),
         Kind::Gallery => gallery::plan_put(ctx, id, body, stored),

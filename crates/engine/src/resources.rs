@@ -140,7 +140,7 @@ impl Engine {
             _ => false,
         };
         if is_created || is_empty {
-            rules::check_links(self, &mut tx, &mut planned.resource).await?;
+            rules::check_links(self, &mut tx, ctx, &mut planned.resource).await?;
         }
         if is_created {
             rules::reserve_quota(&mut tx, &planned.resource).await?;

@@ -10,6 +10,7 @@ use tokio::sync::{Notify, OnceCell};
 
 use crate::blob::locks::BlobLocks;
 use crate::error::catalog as db;
+use crate::refusals::Refusals;
 use crate::settings::RegionSettings;
 use crate::{Clock, Settings};
 
@@ -29,6 +30,7 @@ struct Inner {
     /// Layers that a sweep found without an owner, and when.
     ownerless: Mutex<HashMap<LayerId, i64>>,
     blob_locks: BlobLocks,
+    refusals: Refusals,
 }
 
 /// A region's store; one that could not be opened is tried again when it is needed.
@@ -62,6 +64,7 @@ impl Engine {
             identity: crate::identity::State::default(),
             ownerless: Mutex::default(),
             blob_locks: BlobLocks::default(),
+            refusals: Refusals::default(),
         })))
     }
 
@@ -115,6 +118,11 @@ impl Engine {
     /// Returns who uses which blob now.
     pub(crate) fn blob_locks(&self) -> &BlobLocks {
         &self.0.blob_locks
+    }
+
+    /// Returns the refusals that were counted and not recorded yet.
+    pub(crate) fn refusals(&self) -> &Refusals {
+        &self.0.refusals
     }
 
     /// Returns the time in milliseconds since the epoch, UTC.

@@ -5,9 +5,12 @@
 
 mod client;
 mod commands;
+mod config;
+mod connections;
 mod credentials;
 mod data_dir;
 mod names;
+mod outbound;
 mod output;
 mod server;
 mod tls;
@@ -18,8 +21,8 @@ use std::process::ExitCode;
 use clap::{Parser, Subcommand};
 
 use commands::{
-    audit, care, connect, doctor, export, principal, publish, routes, serve, subscription, tenant,
-    up,
+    audit, care, connect, doctor, export, principal, publish, publisher, routes, serve,
+    subscription, tenant, up,
 };
 
 /// A compute gallery that anyone can run
@@ -61,6 +64,8 @@ enum Command {
     Subscription(subscription::SubscriptionArgs),
     /// Manage users and service principals
     Principal(principal::PrincipalArgs),
+    /// Manage verified publishers
+    Publisher(publisher::PublisherArgs),
     /// Check the audit
     Audit(audit::AuditArgs),
     /// Print every route of the server
@@ -111,6 +116,10 @@ async fn run(command: Command, format: output::Format) -> anyhow::Result<()> {
         Command::Principal(args) => {
             let engine = data_dir::DataDir::from(&args.data).open_engine().await?;
             output::print(format, &principal::run(args, &engine).await?)
+        }
+        Command::Publisher(args) => {
+            let engine = data_dir::DataDir::from(&args.data).open_engine().await?;
+            output::print(format, &publisher::run(args, &engine).await?)
         }
         Command::Audit(args) => {
             let engine = data_dir::DataDir::from(&args.data).open_engine().await?;
