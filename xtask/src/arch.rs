@@ -9,7 +9,8 @@ use crate::command::{capture, cargo};
 use crate::sizes;
 
 /// Which crates of the workspace a crate may use.
-const EDGES: [(&str, &[&str]); 10] = [
+const EDGES: [(&str, &[&str]); 11] = [
+    ("template", &["domain"]),
     ("domain", &[]),
     ("arm", &["domain"]),
     ("disk", &[]),
@@ -18,7 +19,9 @@ const EDGES: [(&str, &[&str]); 10] = [
     ("vm", &["disk"]),
     (
         "engine",
-        &["domain", "arm", "catalog", "blocks", "vm", "disk"],
+        &[
+            "domain", "arm", "catalog", "blocks", "vm", "disk", "template",
+        ],
     ),
     ("api", &["engine", "arm", "domain"]),
     ("vitrine", &["api", "engine", "arm", "domain", "disk"]),

@@ -5,7 +5,7 @@
 
 use axum::body::Body;
 use axum::extract::{ConnectInfo, State};
-use axum::http::{HeaderMap, HeaderName, HeaderValue, Method, Response, header};
+use axum::http::{Extensions, HeaderMap, HeaderName, HeaderValue, Method, Response, header};
 use bytes::Bytes;
 use domain::{Error, ErrorKind, Result};
 use engine::Ctx;
@@ -45,6 +45,7 @@ pub(crate) async fn serve(
 ) -> Response<Body> {
     let ids = Ids::of(request.headers());
     let started = std::time::Instant::now();
+    let metrics = state.engine.metrics().clone();
     let method = request.method().clone();
     let path = request.uri().path().to_owned();
     let limit = Duration::from_secs(REQUEST_SECONDS_MAX);
@@ -61,6 +62,12 @@ pub(crate) async fn serve(
         Ok(reply) => respond(reply, &ids, is_head),
         Err(error) => respond(error_reply(&error), &ids, is_head),
     };
+    metrics.count_request(
+        engine::metrics::Plane::Arm,
+        method.as_str(),
+        response.status().as_u16(),
+        started.elapsed(),
+    );
     tracing::info!(
         http.method = %method, http.path = %path, http.status = response.status().as_u16(),
         duration_us = u64::try_from(started.elapsed().as_micros()).unwrap_or(u64::MAX),
@@ -102,16 +109,12 @@ async fn handle(state: ApiState, request: axum::extract::Request, ids: &Ids) -> 
     let api_version = arm::versions::check(type_name, sent)?;
     let body = read_body(body).await?;
     let ctx = Ctx {
-        auxiliary: auxiliary,
         caller,
+        auxiliary,
         api_version: api_version.to_string(),
         base_url: base_url(&parts.headers, &parts.uri),
         correlation_id: ids.correlation,
-        client: parts
-            .extensions
-            .get::<ConnectInfo<SocketAddr>>()
-            .map(|peer| peer.0.ip().to_canonical().to_string())
-            .unwrap_or_default(),
+        client: client_of(&parts.extensions),
     };
     let asked = Asked {
         action: action(type_name, &parts.method, &path),
@@ -138,6 +141,14 @@ async fn handle(state: ApiState, request: axum::extract::Request, ids: &Ids) -> 
             .await;
     }
     outcome
+}
+
+/// Returns the address that a request came from, as the connection says; headers are not asked.
+pub(crate) fn client_of(extensions: &Extensions) -> String {
+    extensions
+        .get::<ConnectInfo<SocketAddr>>()
+        .map(|peer| peer.0.ip().to_canonical().to_string())
+        .unwrap_or_default()
 }
 
 /// What was asked, for the audit.
@@ -169,6 +180,11 @@ fn action(type_name: &str, method: &Method, path: &str) -> String {
             format!("{last}/action")
         }
         _ => "write".to_owned(),
+    };
+    // Actions on groups name them as the subscription's.
+    let type_name = match type_name {
+        "Microsoft.Resources/resourceGroups" => "Microsoft.Resources/subscriptions/resourceGroups",
+        other => other,
     };
     format!("{type_name}/{verb}")
 }

@@ -71,6 +71,7 @@ pub fn supported_type(type_name: &str) -> &'static [&'static str] {
         ("microsoft.compute", "galleries") => Shape::Gallery,
         ("microsoft.compute", "snapshots") => Shape::Snapshot,
         ("microsoft.compute", "images") => Shape::ManagedImage,
+        ("microsoft.compute", "virtualmachines") => Shape::VirtualMachine,
         ("microsoft.compute", "diskencryptionsets") => Shape::DiskEncryptionSet,
         ("microsoft.compute", "locations") if local.ends_with("sharedgallerysubscriptions") => {
             return &INVITES;
@@ -79,6 +80,7 @@ pub fn supported_type(type_name: &str) -> &'static [&'static str] {
         // Disks go back furthest: polls and lists of locations carry versions of every family.
         ("microsoft.compute", _) => Shape::Disk,
         ("microsoft.storage", _) => Shape::StorageAccount,
+        ("microsoft.network", _) => Shape::Network,
         ("microsoft.resources", _) => Shape::ResourceGroup,
         ("microsoft.authorization", _) => return &AUTHORIZATION,
         ("microsoft.resourcegraph", _) => return &RESOURCE_GRAPH,

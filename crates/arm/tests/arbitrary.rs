@@ -66,6 +66,7 @@ fn any_json() -> impl Strategy<Value = Value> {
 
 /// Decides a checked body as a create and, where that works, as a change of what it made.
 fn decide(kind: Kind, api_version: &str, body: &Value) {
+    let network = format!("/providers/{}/n", kind.type_name());
     let path = match kind {
         Kind::ResourceGroup => "",
         Kind::Gallery => "/providers/Microsoft.Compute/galleries/g",
@@ -76,6 +77,8 @@ fn decide(kind: Kind, api_version: &str, body: &Value) {
         Kind::ManagedImage => "/providers/Microsoft.Compute/images/i",
         Kind::DiskEncryptionSet => "/providers/Microsoft.Compute/diskEncryptionSets/e",
         Kind::StorageAccount => "/providers/Microsoft.Storage/storageAccounts/acc",
+        Kind::VirtualMachine => "/providers/Microsoft.Compute/virtualMachines/m",
+        _ => &network,
     };
     let id =
         ResourceId::parse(&format!("/subscriptions/s/resourceGroups/rg{path}")).expect("an id");

@@ -7,10 +7,11 @@ use std::fs::{self, File, OpenOptions, TryLockError};
 use std::io;
 use std::os::unix::fs::FileExt as _;
 use std::path::Path;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
 
 use rustix::fs::{FallocateFlags, fallocate};
+use rustix::io::{Errno, ReadWriteFlags};
 use uuid::Uuid;
 
 /// Files and their names.
@@ -29,6 +30,8 @@ pub(crate) trait Files: Send + Sync {
     fn list(&self, path: &Path) -> io::Result<Vec<(String, u64)>>;
     /// Makes the names in a directory durable.
     fn sync_directory(&self, path: &Path) -> io::Result<()>;
+    /// Names the run of the machine: what was written in it and not synced is there while it lasts.
+    fn boot(&self) -> [u8; 16];
     /// Takes a lock for as long as the answer lives; `WouldBlock` while another has it.
     fn lock(&self, path: &Path) -> io::Result<Box<dyn Send + Sync>>;
 }
@@ -39,6 +42,10 @@ pub(crate) trait OpenFile: Send + Sync {
     fn length(&self) -> io::Result<u64>;
     /// Reads up to the buffer's length; 0 at the end of the file.
     fn read_at(&self, buffer: &mut [u8], offset: u64) -> io::Result<usize>;
+    /// Fills the buffer if that needs no wait for a device; whether it did.
+    fn read_at_hand(&self, _buffer: &mut [u8], _offset: u64) -> io::Result<bool> {
+        Ok(false)
+    }
     /// Writes all bytes.
     fn write_at(&self, bytes: &[u8], offset: u64) -> io::Result<()>;
     /// Gives the space of a range back; it reads as zero afterwards.
@@ -229,6 +236,17 @@ impl Files for RealFiles {
         File::open(path)?.sync_all()
     }
 
+    fn boot(&self) -> [u8; 16] {
+        static BOOT: OnceLock<Uuid> = OnceLock::new();
+        // Where the kernel does not say, every process is a run of its own.
+        let boot = BOOT.get_or_init(|| {
+            let text = fs::read_to_string("/proc/sys/kernel/random/boot_id");
+            let known = text.ok().and_then(|text| text.trim().parse().ok());
+            known.unwrap_or_else(Uuid::new_v4)
+        });
+        boot.into_bytes()
+    }
+
     fn lock(&self, path: &Path) -> io::Result<Box<dyn Send + Sync>> {
         let mut options = OpenOptions::new();
         let file = options
@@ -257,6 +275,17 @@ impl OpenFile for File {
 
     fn read_at(&self, buffer: &mut [u8], offset: u64) -> io::Result<usize> {
         std::os::unix::fs::FileExt::read_at(self, buffer, offset)
+    }
+
+    fn read_at_hand(&self, buffer: &mut [u8], offset: u64) -> io::Result<bool> {
+        let length = buffer.len();
+        let mut buffers = [io::IoSliceMut::new(buffer)];
+        match rustix::io::preadv2(self, &mut buffers, offset, ReadWriteFlags::NOWAIT) {
+            Ok(read) => Ok(read == length),
+            // Not in the page cache, or a file system that cannot tell.
+            Err(Errno::AGAIN | Errno::OPNOTSUPP | Errno::NOSYS | Errno::INVAL) => Ok(false),
+            Err(error) => Err(error.into()),
+        }
     }
 
     fn write_at(&self, bytes: &[u8], offset: u64) -> io::Result<()> {

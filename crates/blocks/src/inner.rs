@@ -6,13 +6,13 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use uuid::Uuid;
 
-use crate::cache::Cache;
+use crate::cache::FrameCache;
 use crate::error::{BlocksError, Result};
 use crate::files::{self, Files};
 use crate::frame::{self, FrameId};
 use crate::gate::Gate;
 use crate::index::{Index, Place};
-use crate::layer::LayerId;
+use crate::layer::{LayerId, Pending};
 use crate::location::StoreOptions;
 use crate::manifest::{self, Manifest, ManifestId};
 use crate::objects::{self, Objects, Room, pack_of};
@@ -37,7 +37,7 @@ pub(crate) struct Inner {
     pub left_out: Mutex<BTreeMap<Uuid, String>>,
     decoded: Mutex<Decoded>,
     pins: Arc<Mutex<BTreeMap<ManifestId, usize>>>,
-    cache: Cache,
+    pub cache: FrameCache,
 }
 
 /// The files of this node alone.
@@ -73,7 +73,10 @@ impl Inner {
             left_out: Mutex::default(),
             decoded: Mutex::default(),
             pins: Arc::default(),
-            cache: Cache::new(options.cache_bytes_max),
+            cache: options
+                .cache
+                .clone()
+                .unwrap_or_else(|| FrameCache::new(options.cache_bytes_max)),
         };
         for (name, size) in inner.objects.list(Room::Packs)? {
             let Some(id) = pack_of(&name) else { continue };
@@ -223,12 +226,6 @@ impl Inner {
         }
     }
 
-    /// Returns a frame's blocks, checked, from the cache or from the storage.
-    pub fn frame(&self, id: FrameId) -> Result<Arc<Vec<u8>>> {
-        self.cache
-            .get(id, || self.read_frame(id).map(|(raw, _)| raw))
-    }
-
     /// Reads a frame from the first of its places that gives the right bytes; returns them and its
     /// stored form.
     pub fn read_frame(&self, id: FrameId) -> Result<(Vec<u8>, StoredAt)> {
@@ -281,7 +278,10 @@ impl Local {
     fn clear_orphans(&self) -> Result<()> {
         let known = self.layers()?;
         for (name, _) in self.files.list(&self.directory)? {
-            let id = name.split_once(".data.").map(|(id, _)| Uuid::parse_str(id));
+            let data_of = name.split_once(".data.").map(|(id, _)| id);
+            let id = data_of
+                .or_else(|| Pending::layer_of(&name))
+                .map(Uuid::parse_str);
             if let Some(Ok(id)) = id
                 && known.binary_search(&LayerId(id)).is_err()
             {

@@ -3,6 +3,7 @@
 use std::fmt;
 use std::path::PathBuf;
 
+use crate::cache::FrameCache;
 use crate::remote::MemoryLocation;
 
 /// Decompressed frames kept in memory by default.
@@ -48,8 +49,10 @@ pub struct StoreOptions {
     pub local: PathBuf,
     /// The installation's key: block identities mean nothing outside.
     pub key: [u8; 32],
-    /// Bytes of decompressed frames kept in memory.
+    /// Bytes of decompressed frames kept in memory, when there is no `cache`.
     pub cache_bytes_max: usize,
+    /// A cache of frames that stores of one installation share.
+    pub cache: Option<FrameCache>,
     /// Bytes of the deduplication index kept in memory.
     pub index_bytes_max: usize,
     /// zstd level of new frames.
@@ -64,6 +67,7 @@ impl StoreOptions {
             local,
             key,
             cache_bytes_max: CACHE_BYTES,
+            cache: None,
             index_bytes_max: INDEX_BYTES,
             level: LEVEL,
         }

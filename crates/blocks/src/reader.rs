@@ -2,12 +2,17 @@
 
 use std::sync::Arc;
 
+use bytes::Bytes;
+use disk::nbd::Piece;
 use disk::{DiskError, Extent, ExtentKind, Source};
 
 use crate::BLOCK_BYTES;
 use crate::error::{BlocksError, Result};
+use crate::frame::FrameId;
 use crate::inner::{Inner, Pin};
 use crate::manifest::Manifest;
+use crate::parts::{self, Part, Parts};
+use crate::read_ahead::ReadAhead;
 use crate::store::{Store, blocking};
 
 const BLOCK: u64 = BLOCK_BYTES as u64;
@@ -17,6 +22,7 @@ const BLOCK: u64 = BLOCK_BYTES as u64;
 pub struct Reader {
     pub(crate) store: Store,
     pub(crate) manifest: Arc<Manifest>,
+    pub(crate) ahead: Arc<ReadAhead>,
     _pin: Arc<Pin>,
 }
 
@@ -25,6 +31,7 @@ impl Reader {
         Self {
             store,
             manifest,
+            ahead: Arc::default(),
             _pin: Arc::new(pin),
         }
     }
@@ -41,6 +48,8 @@ impl Reader {
 
     /// Returns `length` bytes at `offset`, checked against their digests.
     pub async fn read(&self, offset: u64, length: usize) -> Result<Vec<u8>> {
+        self.ahead
+            .note(&self.store.0, &self.manifest, offset, length as u64);
         let reader = self.clone();
         blocking(move || {
             let mut buffer = vec![0_u8; length];
@@ -120,35 +129,46 @@ pub(crate) fn read_manifest(
     offset: u64,
     buffer: &mut [u8],
 ) -> Result<()> {
+    store.bring(&parts::frames(manifest, offset, buffer.len() as u64));
     let mut done = 0;
-    while done < buffer.len() {
-        let at = offset + done as u64;
-        let (block, within) = (at / BLOCK, usize::try_from(at % BLOCK).unwrap_or(0));
-        let rest = buffer.len() - done;
-        let run = manifest.run_at(block);
-        let Some(run) = run.filter(|run| run.block <= block) else {
-            // A hole up to the next run, or to the end.
-            let hole = run.map_or(u64::MAX, |next| next.block * BLOCK - at);
-            let length = usize::try_from(hole).unwrap_or(usize::MAX).min(rest);
-            buffer[done..done + length].fill(0);
-            done += length;
-            continue;
-        };
-        let (frame, first) = manifest.place(run, block);
-        let raw = store.frame(frame)?;
-        let in_frame = raw.len() / BLOCK_BYTES - first.min(raw.len() / BLOCK_BYTES);
-        let in_run = usize::try_from(run.block + run.count - block).unwrap_or(usize::MAX);
-        let blocks = in_frame.min(in_run);
-        if blocks == 0 {
-            return Err(BlocksError::damaged(
-                format!("frame {}:{}", frame.origin, frame.number),
-                "it is shorter than a manifest needs",
-            ));
+    for part in Parts::new(manifest, offset, buffer.len() as u64) {
+        match part {
+            Part::Hole(length) => {
+                let end = done + usize::try_from(length).unwrap_or(usize::MAX);
+                buffer[done..end].fill(0);
+                done = end;
+            }
+            Part::Frame { id, from, length } => {
+                let raw = store.frame(id)?;
+                let range = parts::range_in(id, raw.len(), from, length)?;
+                buffer[done..done + length].copy_from_slice(&raw[range]);
+                done += length;
+            }
         }
-        let from = first * BLOCK_BYTES + within;
-        let length = (blocks * BLOCK_BYTES - within).min(rest);
-        buffer[done..done + length].copy_from_slice(&raw[from..from + length]);
-        done += length;
     }
     Ok(())
+}
+
+/// Returns a range of a manifest without copying it, as slices of frames; `frame` gives those, and
+/// `None` from it ends the walk.
+pub(crate) fn pieces(
+    manifest: &Manifest,
+    offset: u64,
+    length: u64,
+    out: &mut Vec<Piece>,
+    mut frame: impl FnMut(FrameId) -> Result<Option<Bytes>>,
+) -> Result<bool> {
+    for part in Parts::new(manifest, offset, length) {
+        match part {
+            Part::Hole(length) => out.push(Piece::Zero(length)),
+            Part::Frame { id, from, length } => {
+                let Some(raw) = frame(id)? else {
+                    return Ok(false);
+                };
+                let range = parts::range_in(id, raw.len(), from, length)?;
+                out.push(Piece::Data(raw.slice(range)));
+            }
+        }
+    }
+    Ok(true)
 }

@@ -231,6 +231,7 @@ fn plan_community(
     let is_new = old.is_none();
     let mut info = old.unwrap_or_default();
     let old_prefix = text(&info, "publicNamePrefix").map(str::to_owned);
+    crate::plan::refuse_scripts(sent, &INFO, TARGET)?;
     take(&mut info, sent, &INFO);
     for name in INFO {
         if text(&info, name).is_none_or(str::is_empty) {

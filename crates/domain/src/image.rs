@@ -4,7 +4,8 @@ use serde_json::{Value, json};
 
 use crate::plan::{
     Claim, PutContext, canonical, check_end_of_life, drop_nothing, invalid_entity_name,
-    is_entity_name, is_nothing, properties, same, since, start, take, take_once, text, word,
+    is_entity_name, is_nothing, properties, refuse_scripts, same, since, start, take, take_once,
+    text, word,
 };
 use crate::resource::Document;
 use crate::{Error, Kind, Resource, ResourceId, Result, disk, features, gallery, gallery_kind};
@@ -12,6 +13,8 @@ use crate::{Error, Kind, Resource, ResourceId, Result, disk, features, gallery, 
 const WIRE: &str = "galleryImage";
 /// From this api-version on a definition is generation 2 and supports Trusted Launch unless it says otherwise.
 const NEW_DEFAULTS: &str = "2025-03-03";
+/// What a portal shows as a link.
+const LINKS: [&str; 3] = ["releaseNoteUri", "eula", "privacyStatementUri"];
 const MUTABLE: [&str; 6] = [
     "description",
     "releaseNoteUri",
@@ -95,6 +98,7 @@ pub fn plan_put(
         check_end_of_life(&sent, ctx.now_ms, "galleryImage.properties.endOfLifeDate")?;
     }
     check_recommended(&sent)?;
+    refuse_scripts(&sent, &LINKS, "galleryImage.properties")?;
     take(&mut row.properties, &sent, &MUTABLE);
     plan_disallowed(&mut row, &sent)?;
     Ok(row)

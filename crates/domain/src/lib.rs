@@ -21,6 +21,7 @@ pub mod latest;
 pub mod linked;
 pub mod lock;
 pub mod managed_image;
+pub mod network;
 pub mod operation;
 pub mod outbound;
 pub mod plan;
@@ -38,6 +39,7 @@ pub mod shared_image;
 pub mod sharing;
 pub mod snapshot;
 pub mod storage_account;
+pub mod virtual_machine;
 
 pub use error::{Error, ErrorKind, Result};
 pub use kind::Kind;

@@ -18,7 +18,7 @@ const LINKS_MAX: usize = 1000;
 
 impl Engine {
     /// Refuses unless a role of the caller allows `action` at `scope` or above it.
-    pub(crate) async fn authorize(&self, ctx: &Ctx, action: &str, scope: &str) -> Result<()> {
+    pub async fn authorize(&self, ctx: &Ctx, action: &str, scope: &str) -> Result<()> {
         if let Some(id) = subscription_in(scope) {
             let known = self.known_subscription(id).await?;
             let own = known
@@ -32,15 +32,19 @@ impl Engine {
             return Ok(());
         }
         tracing::info!(principal.id = %ctx.caller.object_id, action, scope, "refused");
-        Err(Error::new(
-            ErrorKind::Forbidden,
-            "AuthorizationFailed",
-            format!(
-                "The client '{}' with object id '{}' does not have authorization to perform action '{action}' over \
-                 scope '{scope}' or the scope is invalid. If access was recently granted, please refresh your credentials.",
-                ctx.caller.name, ctx.caller.object_id
-            ),
-        ))
+        Err(not_authorized(ctx, action, scope))
+    }
+
+    /// Refuses all but readers of the whole first tenant: what the installation holds is theirs to know.
+    ///
+    /// Another tenant, even as its owner, would learn from stored bytes what the others keep.
+    pub(crate) async fn authorize_operator(&self, ctx: &Ctx) -> Result<()> {
+        const ACTION: &str = "Vitrine.Gallery/stat/read";
+        self.authorize(ctx, ACTION, "/").await?;
+        if self.find_tenant_or_first(None).await?.id == ctx.caller.tenant {
+            return Ok(());
+        }
+        Err(not_authorized(ctx, ACTION, "/"))
     }
 
     /// Refuses a body that refers to resources or blobs that the caller may not read.
@@ -152,12 +156,21 @@ impl Engine {
             return Ok(false);
         };
         let scope = scope.to_ascii_lowercase();
-        Ok(standing
-            .roles
-            .iter()
-            .filter(|held| covers(&held.scope, &scope))
-            .any(|held| allows(&held.role)))
+        Ok(standing.roles.any_at(&scope, allows))
     }
+}
+
+/// 403 `AuthorizationFailed`.
+fn not_authorized(ctx: &Ctx, action: &str, scope: &str) -> Error {
+    Error::new(
+        ErrorKind::Forbidden,
+        "AuthorizationFailed",
+        format!(
+            "The client '{}' with object id '{}' does not have authorization to perform action '{action}' over \
+             scope '{scope}' or the scope is invalid. If access was recently granted, please refresh your credentials.",
+            ctx.caller.name, ctx.caller.object_id
+        ),
+    )
 }
 
 fn is_read(action: &str) -> bool {

@@ -9,7 +9,10 @@ use domain::{Error, Resource, Result};
 
 use crate::Engine;
 use crate::error::catalog as db;
+use crate::identity::Change;
 
+const WRITE: &str = "Vitrine.Gallery/publishers/write";
+const DELETE: &str = "Vitrine.Gallery/publishers/delete";
 /// Bytes of the name of a publisher.
 const NAME_BYTES_MAX: usize = 128;
 
@@ -70,6 +73,12 @@ impl Engine {
             name: name.to_owned(),
             verified_ms: self.now_ms(),
         };
+        let held = others
+            .iter()
+            .find(|other| other.subscription == publisher.subscription);
+        let before = held.map(|held| held.name.as_str());
+        let change = Change::badge(&known, before, Some(&publisher.name));
+        self.audit_operator(&mut tx, WRITE, change).await?;
         tx.put_verified_publisher(&publisher).await.map_err(db)?;
         tx.commit().await.map_err(db)?;
         Ok(publisher)
@@ -78,13 +87,18 @@ impl Engine {
     /// Takes the badge of a subscription; images that were made from its galleries stay.
     pub async fn unverify_publisher(&self, subscription: &str) -> Result<()> {
         let mut tx = self.catalog().write().await.map_err(db)?;
-        let had = tx
-            .delete_verified_publisher(subscription)
-            .await
-            .map_err(db)?;
-        tx.commit().await.map_err(db)?;
-        if had {
-            return Ok(());
+        let all = tx.list_verified_publishers().await.map_err(db)?;
+        let held = all
+            .iter()
+            .find(|held| held.subscription.eq_ignore_ascii_case(subscription));
+        let known = tx.load_subscription(subscription).await.map_err(db)?;
+        if let (Some(held), Some(known)) = (held, known) {
+            let change = Change::badge(&known, Some(&held.name), None);
+            self.audit_operator(&mut tx, DELETE, change).await?;
+            tx.delete_verified_publisher(subscription)
+                .await
+                .map_err(db)?;
+            return tx.commit().await.map_err(db);
         }
         Err(Error::not_found(
             "PublisherNotFound",

@@ -11,7 +11,7 @@ use uuid::Uuid;
 
 use crate::audit::{self, Deed};
 use crate::error::catalog as db;
-use crate::{Ctx, Engine, disk_encryption_set, lock, rules};
+use crate::{Ctx, Engine, disk_encryption_set, lock, machine, network, rules};
 
 /// The most items that one page of a list holds.
 pub const PAGE_ITEMS_MAX: usize = 200;
@@ -61,10 +61,10 @@ impl Engine {
         limit: usize,
     ) -> Result<Page<Resource>> {
         let scope = list_scope(filter);
-        let type_name = filter.kind.map_or(
-            "Microsoft.Resources/subscriptions/resources",
-            Kind::type_name,
-        );
+        let type_name = match filter.kind {
+            None => "Microsoft.Resources/subscriptions/resources",
+            Some(kind) => acting_type(kind),
+        };
         self.authorize(ctx, &format!("{type_name}/read"), &scope)
             .await?;
         let mut read = self.catalog().read().await.map_err(db)?;
@@ -89,6 +89,7 @@ impl Engine {
         self.authorize(ctx, &action(id, "write"), &id.to_string())
             .await?;
         self.authorize_links(ctx, id, body).await?;
+        self.authorize_machine(ctx, id, body).await?;
         self.write(ctx, id, body, Verb::Put).await
     }
 
@@ -97,6 +98,7 @@ impl Engine {
         self.authorize(ctx, &action(id, "write"), &id.to_string())
             .await?;
         self.authorize_links(ctx, id, body).await?;
+        self.authorize_machine(ctx, id, body).await?;
         self.write(ctx, id, body, Verb::Patch).await
     }
 
@@ -145,6 +147,14 @@ impl Engine {
         if is_created {
             rules::reserve_quota(&mut tx, &planned.resource).await?;
             rules::claim_names(&mut tx, &planned.resource).await?;
+        }
+        if kind.is_network() {
+            network::give_address(&mut tx, &mut planned.resource).await?;
+            network::hold_links(&mut tx, &mut planned.resource, stored.as_ref()).await?;
+        }
+        self.reserve_bytes(&mut tx, &planned.resource).await?;
+        if kind == Kind::VirtualMachine {
+            machine::hold::hold_disks(self, &mut tx, ctx, &mut planned.resource, now_ms).await?;
         }
         let regions = self.regions();
         disk_encryption_set::hold_sets(&mut tx, regions, &planned.resource, stored.as_ref())
@@ -264,10 +274,16 @@ pub(crate) fn new_operation(
 /// Returns the action of a verb on the type of `id`.
 pub(crate) fn action(id: &ResourceId, verb: &str) -> String {
     match id.kind() {
-        Some(Kind::ResourceGroup) => {
-            format!("Microsoft.Resources/subscriptions/resourceGroups/{verb}")
-        }
-        _ => format!("{}/{verb}", id.type_name()),
+        Some(kind) => format!("{}/{verb}", acting_type(kind)),
+        None => format!("{}/{verb}", id.type_name()),
+    }
+}
+
+/// Returns the type of a kind as actions name it.
+const fn acting_type(kind: Kind) -> &'static str {
+    match kind {
+        Kind::ResourceGroup => "Microsoft.Resources/subscriptions/resourceGroups",
+        other => other.type_name(),
     }
 }
 
@@ -279,7 +295,7 @@ fn list_scope(filter: &ListFilter) -> String {
     }
 }
 
-async fn check_parents(tx: &mut Tx, id: &ResourceId) -> Result<()> {
+pub(crate) async fn check_parents(tx: &mut Tx, id: &ResourceId) -> Result<()> {
     if id.kind() == Some(Kind::ResourceGroup) {
         return Ok(());
     }

@@ -11,7 +11,7 @@ use uuid::Uuid;
 use crate::error::catalog as db;
 use crate::image_choice::{self, Chosen, For, Named};
 use crate::resources::Verb;
-use crate::{Ctx, Engine, allowed_images, disk_encryption_set, managed_image};
+use crate::{Ctx, Engine, allowed_images, disk_encryption_set, machine, managed_image};
 
 /// The most nested ids that a refused delete names.
 const NESTED_SHOWN_MAX: usize = 5;
@@ -172,6 +172,11 @@ pub(crate) async fn check_links(
         }
         Kind::Snapshot => take_copy_source(tx, row).await,
         Kind::ManagedImage => managed_image::check_sources(tx, row).await,
+        Kind::VirtualMachine => {
+            engine.driver()?;
+            domain::virtual_machine::check_cap(row, engine.machine_cap())?;
+            machine::boot::choose_boot(engine, tx, ctx, row).await
+        }
         _ => Ok(()),
     }
 }
@@ -233,7 +238,7 @@ pub(crate) async fn source_of_others(
 }
 
 /// What is copied must be there; its words go over to the copy.
-async fn take_copy_source(tx: &mut Tx, row: &mut Resource) -> Result<()> {
+pub(crate) async fn take_copy_source(tx: &mut Tx, row: &mut Resource) -> Result<()> {
     let Some(id) = domain::disk::copy_source(row) else {
         return Ok(());
     };
@@ -360,10 +365,14 @@ async fn check_pins(tx: &mut Tx, row: &Resource) -> Result<()> {
     ))
 }
 
-/// Refuses the deletion of a version that is protected until its end of life.
+/// Refuses the deletion of a version that is protected until its end of life, and of a network in use from
+/// elsewhere: a group's own users go before it.
 pub(crate) fn check_protected(row: &Resource, now_ms: i64) -> Result<()> {
     if row.kind == Kind::ImageVersion {
         domain::image_version::check_delete(row, now_ms)?;
+    }
+    if row.kind.is_network() {
+        domain::network::check_delete(row)?;
     }
     Ok(())
 }

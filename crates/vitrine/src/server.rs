@@ -63,6 +63,10 @@ pub async fn serve(
         let (engine, stop) = (engine.clone(), stop.clone());
         async move { engine.run_maintenance(stop).await }
     });
+    let care = tokio::task::spawn({
+        let (engine, stop) = (engine.clone(), stop.clone());
+        async move { engine.run_care(stop).await }
+    });
     let handle = Handle::new();
     let stopping = tokio::task::spawn({
         let (handle, stop) = (handle.clone(), stop.clone());
@@ -99,6 +103,7 @@ pub async fn serve(
     stopping.abort();
     workers.await?;
     maintenance.await?;
+    care.await?;
     Ok(())
 }
 

@@ -14,6 +14,13 @@ pub(crate) fn view(row: &Resource, ctx: &Ctx) -> Value {
     if row.kind == Kind::StorageAccount {
         return engine::storage_account_view(row, &ctx.base_url);
     }
+    if row.kind == Kind::VirtualMachine {
+        let shown_row = domain::virtual_machine::shown(row);
+        let mut shown = arm::envelope::resource(&shown_row);
+        shown["etag"] = domain::virtual_machine::etag(row).into();
+        arm::schema::project(row.kind, &ctx.api_version, &mut shown);
+        return shown;
+    }
     let mut shown = arm::envelope::resource(row);
     hide_gallery_groups(row, &mut shown);
     arm::schema::project(row.kind, &ctx.api_version, &mut shown);
@@ -33,6 +40,13 @@ fn hide_gallery_groups(row: &Resource, shown: &mut Value) {
 
 /// Adds what `$expand` and `$select` ask for.
 pub(crate) async fn expand(request: &Request, row: &Resource, shown: &mut Value) -> Result<()> {
+    if row.kind == Kind::ImageVersion && request.expands("ContentDigests") {
+        let digests = request.engine.content_digests(row).await?;
+        if let Some(properties) = shown.get_mut("properties").and_then(Value::as_object_mut) {
+            let digests = super::digest::member(&digests)?;
+            properties.insert("contentDigests".to_owned(), digests);
+        }
+    }
     match row.kind {
         Kind::ImageVersion if request.expands("ReplicationStatus") => {
             let status = request.engine.replication_status(row).await?;
@@ -53,6 +67,7 @@ pub(crate) async fn expand(request: &Request, row: &Resource, shown: &mut Value)
             }
             show_sharing_status(request, row, shown).await?;
         }
+        Kind::VirtualMachine => expand_machine(request, row, shown).await?,
         _ => {}
     }
     Ok(())
@@ -69,6 +84,28 @@ async fn show_sharing_status(request: &Request, row: &Resource, shown: &mut Valu
     if let Some(properties) = shown.get_mut("properties").and_then(Value::as_object_mut) {
         properties.insert("sharingStatus".to_owned(), status);
     }
+    Ok(())
+}
+
+async fn expand_machine(request: &Request, row: &Resource, shown: &mut Value) -> Result<()> {
+    let mut added = Vec::new();
+    if request.expands("instanceView") {
+        added.push(("instanceView", request.engine.instance_view(row).await?));
+    }
+    if request.expands("userData")
+        && let Some(data) = domain::virtual_machine::user_data(row)
+    {
+        added.push(("userData", data.clone()));
+    }
+    let Some(properties) = shown.get_mut("properties").and_then(Value::as_object_mut) else {
+        return Ok(());
+    };
+    // What is asked for stands before the time of creation, as recorded.
+    let made = properties.shift_remove("timeCreated");
+    for (name, value) in added {
+        properties.insert(name.to_owned(), value);
+    }
+    properties.extend(made.map(|made| ("timeCreated".to_owned(), made)));
     Ok(())
 }
 

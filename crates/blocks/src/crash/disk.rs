@@ -39,6 +39,8 @@ struct State {
     pending: Vec<(PathBuf, Option<usize>)>,
     directories: BTreeSet<PathBuf>,
     locks: BTreeSet<PathBuf>,
+    /// Which run of the machine this is.
+    boot: u8,
     step: u64,
     fails_at: Option<(u64, Failure)>,
     has_failed: bool,
@@ -80,6 +82,7 @@ impl CrashDisk {
             pending: Vec::new(),
             directories: BTreeSet::new(),
             locks: BTreeSet::new(),
+            boot: 1,
             step: 0,
             fails_at: None,
             has_failed: false,
@@ -119,6 +122,7 @@ impl CrashDisk {
         {
             let mut state = lock(&after.0);
             let state = &mut *state;
+            state.boot += 1;
             let random = &mut state.random;
             let mut names = state.durable.clone();
             let count = if keeps {
@@ -287,6 +291,10 @@ impl Files for CrashDisk {
             };
         }
         is_lost.map_or(Ok(()), Err)
+    }
+
+    fn boot(&self) -> [u8; 16] {
+        [lock(&self.0).boot; 16]
     }
 
     fn lock(&self, path: &Path) -> io::Result<Box<dyn Send + Sync>> {

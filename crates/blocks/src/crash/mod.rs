@@ -48,7 +48,9 @@ async fn for_each_step_failing(
         world.run(&disk, seed).await;
         let has_failed = disk.stop_failing();
         let context = format!("seed {seed}, {failure:?} at step {step}, keeps {keeps}");
-        if failure != Failure::Stop {
+        if failure == Failure::Stop {
+            world.check_after_kill(&disk.copy(step), &context).await;
+        } else {
             world.check_without_crash(&disk, &context).await;
         }
         let after = disk.crash(seed.wrapping_mul(31) ^ step, keeps);

@@ -21,6 +21,9 @@ pub struct World {
     layer: Option<Vec<Vec<u8>>>,
     /// A sync failed: what it should have kept is never certain again.
     is_uncertain: bool,
+    /// What the layer holds for the next process: what was acknowledged last, or, once a change
+    /// failed, that or the change.
+    exact: Vec<Vec<u8>>,
 }
 
 impl World {
@@ -88,6 +91,7 @@ impl World {
         bytes.resize(bytes.len() + 5000, 0);
         let size = bytes.len() as u64;
         if store.create_layer(LAYER, Some(*base), size).await.is_ok() {
+            self.exact = vec![bytes.clone()];
             self.layer = Some(vec![bytes]);
         } else {
             drop(store.delete_layer(LAYER).await);
@@ -104,6 +108,12 @@ impl World {
         let Some(history) = &mut self.layer else {
             return;
         };
+        if is_done && !self.is_uncertain {
+            self.exact.clear();
+        }
+        if !self.is_uncertain {
+            self.exact.push(wanted.clone());
+        }
         history.push(wanted);
         if !is_done {
             // After a change that failed nobody knows what is there, flushed or not.
@@ -200,7 +210,34 @@ impl World {
     }
 
     fn check_layer(&self, found: &[u8], context: &str) {
-        let history = self.layer.as_ref().unwrap();
+        Self::check_sectors(self.layer.as_ref().unwrap(), found, context);
+    }
+
+    /// Checks what the next process finds when this one was killed: all that was acknowledged.
+    pub async fn check_after_kill(&self, disk: &CrashDisk, context: &str) {
+        self.check_content(disk, context).await;
+        if self.layer.is_none() {
+            return;
+        }
+        let store = open(disk, "a").unwrap();
+        let layer = store.open_layer(LAYER).await.unwrap();
+        let size = usize::try_from(layer.size_bytes()).unwrap();
+        let found = layer.read(0, size).await.unwrap();
+        Self::check_sectors(&self.exact, &found, &format!("{context}, killed"));
+        // It goes on from there: a flush makes it durable.
+        layer.flush().await.unwrap();
+        drop((layer, store));
+        let after = disk.crash(1, false);
+        let store = open(&after, "a").unwrap();
+        let layer = store.open_layer(LAYER).await.unwrap();
+        let durable = layer.read(0, size).await.unwrap();
+        assert!(
+            durable == found,
+            "{context}, killed, flushed, then without power"
+        );
+    }
+
+    fn check_sectors(history: &[Vec<u8>], found: &[u8], context: &str) {
         let is_known = history.iter().any(|bytes| bytes.len() == found.len());
         assert!(
             is_known,

@@ -39,6 +39,14 @@ impl DataFiles {
         }
     }
 
+    /// Opens what is there, so that a sync covers what another process wrote.
+    pub fn open_all(&self, size: u64) -> Result<()> {
+        for number in 0..size.div_ceil(FILE_BYTES) {
+            self.file(number, false)?;
+        }
+        Ok(())
+    }
+
     /// Fills `buffer` with bytes that were written: that they are not there is damage.
     pub fn read_at(&self, offset: u64, buffer: &mut [u8]) -> Result<()> {
         for (number, within, from, to) in pieces(offset, buffer.len()) {
@@ -50,6 +58,23 @@ impl DataFiles {
             }
         }
         Ok(())
+    }
+
+    /// Fills `buffer` if that needs no wait for the storage; whether it did.
+    pub fn read_at_hand(&self, offset: u64, buffer: &mut [u8]) -> Result<bool> {
+        for (number, within, from, to) in pieces(offset, buffer.len()) {
+            let Ok(state) = self.state.try_lock() else {
+                return Ok(false);
+            };
+            let Some(file) = state.open.get(&number).cloned() else {
+                return Ok(false);
+            };
+            drop(state);
+            if !file.read_at_hand(&mut buffer[from..to], within)? {
+                return Ok(false);
+            }
+        }
+        Ok(true)
     }
 
     /// Writes bytes.

@@ -20,7 +20,7 @@ use crate::error::{BlocksError, Result};
 use crate::files::{self, OpenFile, Temporary};
 use crate::inner::Local;
 use crate::layer::LayerId;
-use crate::layer::map::{Change, Map};
+use crate::layer::map::{Change, Map, RECORD_BYTES};
 use crate::manifest::ManifestId;
 
 pub(crate) const SECTOR: usize = 512;
@@ -30,7 +30,6 @@ const MAGIC: &[u8; 4] = b"VTLY";
 const VERSION: u32 = 2;
 const HEADERS: u64 = 2;
 const BATCH_HEADER_BYTES: usize = 20;
-const RECORD_BYTES: usize = 17;
 const RECORDS_MAX: usize = (BODY - BATCH_HEADER_BYTES) / RECORD_BYTES;
 /// Sectors that are made ready at once.
 const GROWTH: u64 = 128;
@@ -307,14 +306,7 @@ fn batch(sequence: u64, changes: &[Change]) -> Vec<Sector> {
             let count = u32::try_from(some.len()).unwrap_or(0);
             out.extend_from_slice(&count.to_le_bytes());
             for change in some {
-                let (kind, start, end) = match *change {
-                    Change::Data(start, end) => (1_u8, start, end),
-                    Change::Zero(start, end) => (2, start, end),
-                    Change::Size(size) => (3, size, 0),
-                };
-                out.push(kind);
-                out.extend_from_slice(&start.to_le_bytes());
-                out.extend_from_slice(&end.to_le_bytes());
+                out.extend_from_slice(&change.encode());
             }
             seal(&out)
         })
@@ -343,15 +335,7 @@ fn parse_part(body: &[u8]) -> Option<Part> {
     let count = u32::from_le_bytes(fields.array()?);
     let mut changes = Vec::new();
     for _ in 0..count {
-        let [kind] = fields.array()?;
-        let start = u64::from_le_bytes(fields.array()?);
-        let end = u64::from_le_bytes(fields.array()?);
-        changes.push(match kind {
-            1 if start < end => Change::Data(start, end),
-            2 if start < end => Change::Zero(start, end),
-            3 => Change::Size(start),
-            _ => return None,
-        });
+        changes.push(Change::decode(fields.array()?)?);
     }
     Some(Part {
         sequence,

@@ -25,6 +25,36 @@ pub(crate) enum Change {
     Size(u64),
 }
 
+/// Bytes of a change in a file: `kind:u8 start:u64 end:u64`.
+pub(crate) const RECORD_BYTES: usize = 17;
+
+impl Change {
+    pub fn encode(self) -> [u8; RECORD_BYTES] {
+        let (kind, start, end) = match self {
+            Self::Data(start, end) => (1, start, end),
+            Self::Zero(start, end) => (2, start, end),
+            Self::Size(size) => (3, size, 0),
+        };
+        let mut out = [kind; RECORD_BYTES];
+        out[1..9].copy_from_slice(&start.to_le_bytes());
+        out[9..].copy_from_slice(&end.to_le_bytes());
+        out
+    }
+
+    pub fn decode(record: [u8; RECORD_BYTES]) -> Option<Self> {
+        let mut fields = crate::segment::Fields { bytes: &record };
+        let [kind] = fields.array()?;
+        let start = u64::from_le_bytes(fields.array()?);
+        let end = u64::from_le_bytes(fields.array()?);
+        match kind {
+            1 if start < end => Some(Self::Data(start, end)),
+            2 if start < end => Some(Self::Zero(start, end)),
+            3 => Some(Self::Size(start)),
+            _ => None,
+        }
+    }
+}
+
 pub(crate) type Runs = BTreeMap<u64, (u64, State)>;
 
 /// The map.

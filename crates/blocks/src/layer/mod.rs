@@ -1,13 +1,16 @@
 //! Writable layers: what was written over a manifest, in sparse files, with a journal of what is where.
 //!
 //! Data before map: `flush` syncs the data, then appends the changed runs to the journal and syncs
-//! it. What was flushed survives; what was not is old or new, sector by sector. When a sync fails
-//! nobody knows what the disk holds: the layer closes, and who opens it again gets what is durable.
+//! it. What was flushed survives; what was not is old or new, sector by sector. What was acknowledged
+//! survives the process in any case. When a sync fails nobody knows what the disk holds: the layer
+//! closes, and who opens it again gets what is durable.
 
+mod at_hand;
 mod data;
 mod frozen;
 mod journal;
 mod map;
+mod pending;
 mod shared;
 
 use std::collections::BTreeMap;
@@ -17,6 +20,7 @@ use std::sync::{Arc, Mutex, Weak};
 use disk::Extent;
 use uuid::Uuid;
 
+pub(crate) use self::pending::Pending;
 use self::shared::Shared;
 pub(crate) use self::shared::base_of;
 use crate::DISK_BYTES_MAX;
@@ -24,6 +28,7 @@ use crate::error::{BlocksError, Result};
 use crate::ingest::Ingested;
 use crate::inner::lock;
 use crate::manifest::ManifestId;
+use crate::read_ahead::ReadAhead;
 use crate::store::{Store, blocking};
 
 /// The name of a layer.
@@ -51,8 +56,9 @@ impl fmt::Display for LayerId {
 /// A writable disk; clones share it.
 #[derive(Clone)]
 pub struct Layer {
-    shared: Arc<Shared>,
+    pub(crate) shared: Arc<Shared>,
     registry: Weak<Registry>,
+    ahead: Arc<ReadAhead>,
 }
 
 /// The layers of a store that are in use.
@@ -92,7 +98,12 @@ impl Layer {
             }
         };
         let registry = Arc::downgrade(registry);
-        Ok(Self { shared, registry })
+        let ahead = Arc::default();
+        Ok(Self {
+            shared,
+            registry,
+            ahead,
+        })
     }
 
     pub(crate) fn delete(store: &Store, id: LayerId) -> Result<()> {
@@ -106,7 +117,7 @@ impl Layer {
     }
 
     /// Does something that may leave unflushed writes, or flush them.
-    async fn change(
+    pub(crate) async fn change(
         &self,
         change: impl FnOnce(&Shared) -> Result<()> + Send + 'static,
     ) -> Result<()> {
@@ -117,6 +128,13 @@ impl Layer {
             changed
         })
         .await
+    }
+
+    /// Reads the base ahead of who reads one piece after another.
+    pub(crate) fn read_ahead(&self, offset: u64, length: u64) {
+        if let Some((store, manifest)) = self.shared.below() {
+            self.ahead.note(store, manifest, offset, length);
+        }
     }
 
     fn keep_while_unflushed(&self) {
@@ -155,6 +173,7 @@ impl Layer {
 
     /// Returns `length` bytes at `offset`.
     pub async fn read(&self, offset: u64, length: usize) -> Result<Vec<u8>> {
+        self.read_ahead(offset, length as u64);
         let shared = self.shared.clone();
         blocking(move || {
             let mut buffer = vec![0_u8; length];

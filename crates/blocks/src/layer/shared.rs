@@ -16,6 +16,7 @@ use crate::layer::data::DataFiles;
 use crate::layer::frozen::{CHANGED_MAX, Frozen, Moment};
 use crate::layer::journal::{self, Journal};
 use crate::layer::map::{Change, Map, State};
+use crate::layer::pending::Pending;
 use crate::manifest::{Manifest, ManifestId};
 use crate::progress::Progress;
 use crate::reader::{self, check_range};
@@ -28,7 +29,7 @@ pub(crate) struct Shared {
     store: Arc<Inner>,
     base: Option<Base>,
     pub data: DataFiles,
-    state: RwLock<Changing>,
+    pub state: RwLock<Changing>,
     journal: Mutex<Journal>,
     written: AtomicU64,
     flushed: AtomicU64,
@@ -49,6 +50,8 @@ pub(crate) struct Changing {
     pub map: Map,
     /// Not in the journal yet.
     changes: Vec<Change>,
+    /// The same, for the next process.
+    pending: Pending,
     /// The moment that a freeze is reading.
     moment: Option<Arc<Moment>>,
 }
@@ -80,6 +83,7 @@ pub(super) fn create(
             reason: format!("layer {id} is there already"),
         });
     }
+    Pending::clear(&store.local, id)?;
     DataFiles::new(&store.local, id).remove()?;
     match Journal::write(&store.local, &path, base, &Map::new(size)) {
         Ok(_) => Ok(()),
@@ -95,6 +99,7 @@ pub(super) fn remove(store: &Inner, id: LayerId) -> Result<()> {
     let local = &store.local;
     files::remove_if_there(local.files.as_ref(), &map_path(store, id))?;
     local.files.sync_directory(&local.directory)?;
+    Pending::clear(local, id)?;
     DataFiles::new(local, id).remove()?;
     Ok(local.files.sync_directory(&local.directory)?)
 }
@@ -108,7 +113,11 @@ pub(crate) fn base_of(store: &Inner, id: LayerId) -> Result<Option<ManifestId>> 
 
 impl Shared {
     pub fn load(store: &Arc<Inner>, id: LayerId) -> Result<Self> {
-        let (journal, map) = Journal::load(&store.local, &map_path(store, id), id)?;
+        let (journal, mut map) = Journal::load(&store.local, &map_path(store, id), id)?;
+        let (pending, changes) = Pending::load(&store.local, id)?;
+        changes.iter().for_each(|change| map.apply(*change));
+        let data = DataFiles::new(&store.local, id);
+        data.open_all(map.size)?;
         let base = match base_of(store, id)? {
             Some(base) => {
                 let (manifest, pin) = store.pin(base)?;
@@ -124,14 +133,16 @@ impl Shared {
             id,
             store: store.clone(),
             base,
-            data: DataFiles::new(&store.local, id),
+            data,
             state: RwLock::new(Changing {
                 map,
-                changes: Vec::new(),
+                changes,
+                pending,
                 moment: None,
             }),
             journal: Mutex::new(journal),
-            written: AtomicU64::new(0),
+            // The process before may have written without a flush: the first one here syncs.
+            written: AtomicU64::new(1),
             flushed: AtomicU64::new(0),
             is_closed: AtomicBool::new(false),
             freezing: Mutex::default(),
@@ -140,6 +151,12 @@ impl Shared {
 
     pub fn base_id(&self) -> Option<ManifestId> {
         self.base.as_ref().map(|base| base.id)
+    }
+
+    /// Returns the manifest below and the store it lies in.
+    pub fn below(&self) -> Option<(&Arc<Inner>, &Arc<Manifest>)> {
+        let base = self.base.as_ref()?;
+        Some((&self.store, &base.manifest))
     }
 
     pub fn map_read(&self) -> RwLockReadGuard<'_, Changing> {
@@ -254,16 +271,18 @@ impl Shared {
         }
         self.data.write_at(offset, bytes)?;
         if !state.map.is_data(first, last) {
-            self.record(state, Change::Data(first, last));
+            self.record(state, Change::Data(first, last))?;
         }
         self.written.fetch_add(1, Ordering::Release);
         Ok(())
     }
 
-    fn record(&self, state: &mut Changing, change: Change) {
+    fn record(&self, state: &mut Changing, change: Change) -> Result<()> {
+        state.pending.append(change)?;
         state.map.apply(change);
         state.changes.push(change);
         self.written.fetch_add(1, Ordering::Release);
+        Ok(())
     }
 
     pub fn zero(&self, offset: u64, length: u64) -> Result<()> {
@@ -282,8 +301,7 @@ impl Shared {
             moment.keep(self, first, last)?;
         }
         self.data.discard(first * BLOCK, (last - first) * BLOCK)?;
-        self.record(&mut state, Change::Zero(first, last));
-        Ok(())
+        self.record(&mut state, Change::Zero(first, last))
     }
 
     pub fn resize(&self, size: u64) -> Result<()> {
@@ -301,7 +319,7 @@ impl Shared {
                 state.map.size = old;
                 wiped?;
             }
-            self.record(&mut state, Change::Size(size));
+            self.record(&mut state, Change::Size(size))?;
             (old, size.next_multiple_of(BLOCK))
         };
         self.flush()?;
@@ -324,15 +342,16 @@ impl Shared {
             return Ok(());
         }
         self.check_open()?;
-        let (changes, map, upto) = {
+        let (changes, map, upto, cut) = {
             let mut state = self.map_write();
             let is_long = journal.is_long(&state.map);
             let map = is_long.then(|| state.map.clone());
             let changes = std::mem::take(&mut state.changes);
-            (changes, map, self.written.load(Ordering::Acquire))
+            let cut = (!changes.is_empty()).then(|| state.pending.cut());
+            (changes, map, self.written.load(Ordering::Acquire), cut)
         };
         if let Err(error) = self.data.sync() {
-            self.close();
+            self.distrust();
             return Err(error);
         }
         let kept = self.keep(&mut journal, &changes, map.as_ref());
@@ -344,7 +363,16 @@ impl Shared {
             return Err(error);
         }
         self.flushed.store(upto, Ordering::Release);
+        if let Some(cut) = cut {
+            self.map_write().pending.forget(cut);
+        }
         Ok(())
+    }
+
+    /// Ends the layer because nobody knows what the storage holds: only what is durable counts.
+    fn distrust(&self) {
+        self.close();
+        self.map_write().pending.remove_all();
     }
 
     /// Appends changes to the journal, or writes it anew from the map after them.
@@ -357,7 +385,7 @@ impl Shared {
                     return Ok(());
                 }
                 Err((error, true)) => {
-                    self.close();
+                    self.distrust();
                     return Err(error.into());
                 }
                 // The old one is in place: it grows a little more.
@@ -369,7 +397,7 @@ impl Shared {
         }
         let appended = journal.append(changes);
         if journal.is_broken {
-            self.close();
+            self.distrust();
         }
         Ok(appended?)
     }

@@ -126,6 +126,11 @@ impl Exports {
         self
     }
 
+    /// Takes a disk away; those who are connected to it stay so.
+    pub fn remove(&mut self, name: &str) -> Option<Arc<dyn Export>> {
+        self.by_name.remove(name)
+    }
+
     /// Returns a disk by its name; the empty name is the default.
     pub fn get(&self, name: &str) -> Option<Arc<dyn Export>> {
         match (name, &self.default) {

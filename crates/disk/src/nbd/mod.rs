@@ -23,6 +23,7 @@ use std::time::Duration;
 use tokio::io::{AsyncRead, AsyncWrite};
 
 pub use export::{Answer, Export, ExportError, Exports, Piece};
+pub use negotiate::Session;
 
 /// Largest READ and WRITE.
 pub const REQUEST_BYTES_MAX: u32 = 32 << 20;
@@ -61,30 +62,52 @@ pub async fn serve<S>(mut stream: S, exports: &Exports) -> Result<(), NbdError>
 where
     S: AsyncRead + AsyncWrite + Unpin,
 {
-    let negotiated = in_time(async {
-        let has_no_zeroes = negotiate::greet(&mut stream).await?;
-        negotiate::negotiate(&mut stream, exports, has_no_zeroes, false).await
-    });
-    match negotiated.await? {
-        Some(session) => transmit::transmit(stream, session).await,
+    match negotiate(&mut stream, exports).await? {
+        Some(session) => session.serve(stream, std::future::pending()).await,
         None => Ok(()),
     }
 }
 
 /// Serves one connection that must become encrypted first: until `STARTTLS` nothing else is
 /// answered, then `upgrade` makes the encrypted stream.
-pub async fn serve_tls<S, T, U, F>(
-    mut stream: S,
-    exports: &Exports,
-    upgrade: U,
-) -> Result<(), NbdError>
+pub async fn serve_tls<S, T, U, F>(stream: S, exports: &Exports, upgrade: U) -> Result<(), NbdError>
 where
     S: AsyncRead + AsyncWrite + Unpin,
     T: AsyncRead + AsyncWrite + Unpin,
     U: FnOnce(S) -> F,
     F: Future<Output = io::Result<T>>,
 {
-    let negotiated = in_time(async {
+    match negotiate_tls(stream, exports, upgrade).await? {
+        Some((stream, session)) => session.serve(stream, std::future::pending()).await,
+        None => Ok(()),
+    }
+}
+
+/// Negotiates on a stream that stays as it is; `None` when the client leaves without an export.
+pub async fn negotiate<S>(stream: &mut S, exports: &Exports) -> Result<Option<Session>, NbdError>
+where
+    S: AsyncRead + AsyncWrite + Unpin,
+{
+    in_time(async {
+        let has_no_zeroes = negotiate::greet(stream).await?;
+        negotiate::negotiate(stream, exports, has_no_zeroes, false).await
+    })
+    .await
+}
+
+/// Negotiates on a stream that `upgrade` encrypts when the client says `STARTTLS`, as it must.
+pub async fn negotiate_tls<S, T, U, F>(
+    mut stream: S,
+    exports: &Exports,
+    upgrade: U,
+) -> Result<Option<(T, Session)>, NbdError>
+where
+    S: AsyncRead + AsyncWrite + Unpin,
+    T: AsyncRead + AsyncWrite + Unpin,
+    U: FnOnce(S) -> F,
+    F: Future<Output = io::Result<T>>,
+{
+    in_time(async {
         let has_no_zeroes = negotiate::greet(&mut stream).await?;
         if !negotiate::wait_for_starttls(&mut stream).await? {
             return Ok(None);
@@ -92,10 +115,18 @@ where
         let mut stream = upgrade(stream).await?;
         let session = negotiate::negotiate(&mut stream, exports, has_no_zeroes, true).await?;
         Ok(session.map(|session| (stream, session)))
-    });
-    match negotiated.await? {
-        Some((stream, session)) => transmit::transmit(stream, session).await,
-        None => Ok(()),
+    })
+    .await
+}
+
+impl Session {
+    /// Serves requests until the client leaves, or until `stop`: then what runs is finished and
+    /// answered, nothing more is taken, and the stream is closed.
+    pub async fn serve<S>(self, stream: S, stop: impl Future<Output = ()>) -> Result<(), NbdError>
+    where
+        S: AsyncRead + AsyncWrite + Unpin,
+    {
+        transmit::transmit(stream, self, stop).await
     }
 }
 

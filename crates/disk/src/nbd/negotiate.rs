@@ -18,12 +18,25 @@ use crate::bytes::index;
 const BLOCK_MIN: u32 = 1;
 const BLOCK_PREFERRED: u32 = 4096;
 
-/// What was agreed on.
-pub(super) struct Session {
+/// A connection whose client has chosen an export.
+pub struct Session {
+    pub(super) name: String,
     pub(super) export: Arc<dyn Export>,
     pub(super) is_structured: bool,
     /// `BLOCK_STATUS` may be sent, about `base:allocation`.
     pub(super) has_allocation: bool,
+}
+
+impl Session {
+    /// Returns the name that the client asked for.
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// Returns the export that it got.
+    pub fn export(&self) -> &Arc<dyn Export> {
+        &self.export
+    }
 }
 
 /// Sends the greeting and reads the client's flags; tells whether it knows `NO_ZEROES`.
@@ -222,6 +235,7 @@ impl State<'_> {
 
     fn session(&self, name: &str, export: Arc<dyn Export>) -> Session {
         Session {
+            name: name.to_owned(),
             export,
             is_structured: self.is_structured,
             has_allocation: self.allocation_of.as_deref() == Some(name),

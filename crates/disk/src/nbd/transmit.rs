@@ -28,11 +28,16 @@ const OUTPUT_BYTES_HIGH: usize = 1 << 20;
 
 type Running = Pin<Box<dyn Future<Output = Reply> + Send>>;
 
-/// Serves requests until the client disconnects.
-pub(super) async fn transmit<S>(stream: S, session: Session) -> Result<(), NbdError>
+/// Serves requests until the client disconnects or `stop` ends.
+pub(super) async fn transmit<S>(
+    stream: S,
+    session: Session,
+    stop: impl Future<Output = ()>,
+) -> Result<(), NbdError>
 where
     S: AsyncRead + AsyncWrite + Unpin,
 {
+    let mut stop = std::pin::pin!(stop);
     let (mut reader, mut writer) = tokio::io::split(stream);
     let mut connection = Connection::new(session);
     loop {
@@ -44,10 +49,12 @@ where
             running,
             output,
             input,
+            is_leaving,
             ..
         } = &mut connection;
         tokio::select! {
             biased;
+            () = &mut stop, if !*is_leaving => *is_leaving = true,
             Some(reply) = running.next(), if !running.is_empty() => {
                 connection.finish(reply);
                 while let Some(Some(reply)) = connection.running.next().now_or_never() {

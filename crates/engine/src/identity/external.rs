@@ -23,6 +23,7 @@ use serde_json::Value;
 use sha2::{Digest as _, Sha256};
 
 use super::authenticate::Standing;
+use super::operator::Change;
 use super::tokens::{SKEW_SECONDS, invalid_token, unauthenticated};
 use super::{PRINCIPAL_FRESH_MS, is_fresh, lock, remember};
 use crate::Engine;
@@ -36,6 +37,8 @@ pub const KEYS_KEPT_MS: i64 = 24 * 60 * 60 * 1000;
 pub const REFETCH_MS: i64 = 30_000;
 /// Keys of one set.
 const KEYS_MAX: usize = 100;
+const LINK: &str = "Vitrine.Gallery/principals/subjects/write";
+const UNLINK: &str = "Vitrine.Gallery/principals/subjects/delete";
 /// Bytes of a subject.
 const SUBJECT_BYTES_MAX: usize = 512;
 /// Algorithms that a provider may be allowed; no symmetric one, not `none`.
@@ -209,6 +212,8 @@ impl Engine {
                 ),
             ));
         }
+        let change = Change::subject(&link, &found.tenant, true);
+        self.audit_operator(&mut tx, LINK, change).await?;
         tx.commit().await.map_err(db)?;
         lock(&self.identity().external.subjects).clear();
         Ok(link)
@@ -217,10 +222,17 @@ impl Engine {
     /// Ends what a subject of another token service stands for.
     pub async fn unlink_subject(&self, issuer: &str, subject: &str) -> Result<()> {
         let mut tx = self.catalog().write().await.map_err(db)?;
-        let was_there = tx
-            .delete_external_subject(issuer, subject)
-            .await
-            .map_err(db)?;
+        let link = tx.external_subject(issuer, subject).await.map_err(db)?;
+        let was_there = link.is_some();
+        if let Some(link) = link {
+            tx.delete_external_subject(issuer, subject)
+                .await
+                .map_err(db)?;
+            let of = tx.load_principal(&link.principal).await.map_err(db)?;
+            let tenant = of.map(|principal| principal.tenant).unwrap_or_default();
+            let change = Change::subject(&link, &tenant, false);
+            self.audit_operator(&mut tx, UNLINK, change).await?;
+        }
         tx.commit().await.map_err(db)?;
         lock(&self.identity().external.subjects).clear();
         if was_there {

@@ -16,8 +16,10 @@ mod error;
 mod external;
 mod grants;
 mod groups;
+mod held_roles;
 mod keys;
 mod local;
+mod operator;
 mod principals;
 mod refresh;
 mod secrets;
@@ -43,6 +45,7 @@ pub use error::{SignInError, SignInResult};
 pub use external::{Fetch, Fetched, KEYS_FRESH_MS, KEYS_KEPT_MS, Provider, REFETCH_MS};
 pub use grants::{Grant, Issued, TokenRequest};
 pub use local::{LocalIdentity, LocalRequest};
+pub(crate) use operator::Change;
 pub use principals::{Created, NewPrincipal};
 pub use secrecy::SecretString;
 

@@ -721,3 +721,30 @@ async fn a_token_of_another_tenant_lets_a_body_name_what_its_account_may_read() 
     }
     panic!("the role never counted");
 }
+
+#[tokio::test]
+async fn the_owner_sees_in_which_regions_others_see_a_gallery() {
+    let market = Market::new().await;
+    let owner = &market.world.owner;
+    let status = async |expand: &str, version: &str| {
+        let path = format!("{}?{expand}", market.scene.gallery);
+        let shown = owner.done("GET", &path, version, None).await;
+        shown["properties"]["sharingStatus"].clone()
+    };
+    const ALL: &str = "$expand=sharingProfile%2FGroups";
+    assert_eq!(status(ALL, GALLERY_VERSION).await, Value::Null, "private");
+    share(&market).await;
+    let expected = json!({ "aggregatedState": "Succeeded", "summary": [{ "region": "East US", "state": "Succeeded" }] });
+    assert_eq!(status(ALL, GALLERY_VERSION).await, expected);
+    for (expand, version) in [
+        ("", GALLERY_VERSION),
+        ("$select=Permissions", GALLERY_VERSION),
+        (ALL, "2020-09-30"),
+    ] {
+        assert_eq!(
+            status(expand, version).await,
+            Value::Null,
+            "{expand} {version}"
+        );
+    }
+}

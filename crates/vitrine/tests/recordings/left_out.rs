@@ -13,7 +13,7 @@ pub struct LeftOut {
 }
 
 /// Every kind that is not replayed.
-pub const LEFT_OUT: [LeftOut; 7] = [
+pub const LEFT_OUT: [LeftOut; 6] = [
     LeftOut {
         name: "machines",
         types: &[
@@ -40,21 +40,13 @@ pub const LEFT_OUT: [LeftOut; 7] = [
         types: &["images"],
     },
     LeftOut {
-        name: "shared galleries",
-        types: &[
-            "locations/sharedGalleries",
-            "locations/sharedGalleries/images",
-            "locations/sharedGalleries/images/versions",
-        ],
-    },
-    LeftOut {
         name: "applications",
         types: &["galleries/applications", "galleries/applications/versions"],
     },
 ];
 
 /// Types that are replayed.
-const REPLAYED: [&str; 7] = [
+const REPLAYED: [&str; 10] = [
     "galleries",
     "galleries/share",
     "galleries/images",
@@ -62,6 +54,9 @@ const REPLAYED: [&str; 7] = [
     "disks",
     "snapshots",
     "diskEncryptionSets",
+    "locations/sharedGalleries",
+    "locations/sharedGalleries/images",
+    "locations/sharedGalleries/images/versions",
 ];
 
 /// What has happened in a recording so far, as far as it decides what is left out.
