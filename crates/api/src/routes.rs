@@ -81,6 +81,12 @@ impl Routes {
             Kind::PublicIpAddress,
             Kind::NetworkSecurityGroup,
             Kind::LoadBalancer,
+            Kind::GalleryApplication,
+            Kind::GalleryApplicationVersion,
+            Kind::GalleryScript,
+            Kind::GalleryScriptVersion,
+            Kind::AccessProfile,
+            Kind::AccessProfileVersion,
             Kind::VirtualMachine,
         ] {
             routes.add_kind(kind);
@@ -375,6 +381,9 @@ impl Segment {
             "networkSecurityGroup",
             "loadBalancer",
             "part",
+            "application",
+            "script",
+            "profile",
             "operation",
             "location",
             "artifactType",
@@ -407,6 +416,27 @@ fn item_pattern(kind: Kind) -> String {
         }
         Kind::StorageAccount => {
             format!("{GROUP}/providers/Microsoft.Storage/storageAccounts/{{account}}")
+        }
+        Kind::GalleryApplication => {
+            format!(
+                "{}/applications/{{application}}",
+                item_pattern(Kind::Gallery)
+            )
+        }
+        Kind::GalleryScript => format!("{}/scripts/{{script}}", item_pattern(Kind::Gallery)),
+        Kind::AccessProfile => format!(
+            "{}/inVMAccessControlProfiles/{{profile}}",
+            item_pattern(Kind::Gallery)
+        ),
+        Kind::GalleryApplicationVersion => format!(
+            "{}/versions/{{version}}",
+            item_pattern(Kind::GalleryApplication)
+        ),
+        Kind::GalleryScriptVersion => {
+            format!("{}/versions/{{version}}", item_pattern(Kind::GalleryScript))
+        }
+        Kind::AccessProfileVersion => {
+            format!("{}/versions/{{version}}", item_pattern(Kind::AccessProfile))
         }
         Kind::VirtualNetwork
         | Kind::NetworkInterface

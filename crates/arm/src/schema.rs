@@ -44,6 +44,18 @@ pub enum Shape {
     ResourceGroup,
     /// A network resource or a part of one; members are not checked.
     Network,
+    /// A VM application.
+    GalleryApplication,
+    /// A version of a VM application.
+    GalleryApplicationVersion,
+    /// A gallery script.
+    GalleryScript,
+    /// A version of a gallery script.
+    GalleryScriptVersion,
+    /// An in-VM access control profile.
+    AccessProfile,
+    /// A version of an in-VM access control profile.
+    AccessProfileVersion,
     /// The body of `POST …/share`.
     SharingUpdate,
     /// The body of `POST …/beginGetAccess`.
@@ -82,6 +94,12 @@ impl Shape {
         Self::VirtualMachine,
         Self::ResourceGroup,
         Self::Network,
+        Self::GalleryApplication,
+        Self::GalleryApplicationVersion,
+        Self::GalleryScript,
+        Self::GalleryScriptVersion,
+        Self::AccessProfile,
+        Self::AccessProfileVersion,
         Self::SharingUpdate,
         Self::GrantAccess,
         Self::AccessUri,
@@ -109,6 +127,12 @@ impl Shape {
             Self::VirtualMachine => "VirtualMachine",
             Self::ResourceGroup => "ResourceGroup",
             Self::Network => "Network",
+            Self::GalleryApplication => "GalleryApplication",
+            Self::GalleryApplicationVersion => "GalleryApplicationVersion",
+            Self::GalleryScript => "GalleryScript",
+            Self::GalleryScriptVersion => "GalleryScriptVersion",
+            Self::AccessProfile => "GalleryInVMAccessControlProfile",
+            Self::AccessProfileVersion => "GalleryInVMAccessControlProfileVersion",
             Self::SharingUpdate => "SharingUpdate",
             Self::GrantAccess => "GrantAccessData",
             Self::AccessUri => "AccessUri",
@@ -151,6 +175,12 @@ impl From<Kind> for Shape {
             | Kind::PublicIpAddress
             | Kind::LoadBalancer
             | Kind::NetworkInterface => Self::Network,
+            Kind::GalleryApplication => Self::GalleryApplication,
+            Kind::GalleryApplicationVersion => Self::GalleryApplicationVersion,
+            Kind::GalleryScript => Self::GalleryScript,
+            Kind::GalleryScriptVersion => Self::GalleryScriptVersion,
+            Kind::AccessProfile => Self::AccessProfile,
+            Kind::AccessProfileVersion => Self::AccessProfileVersion,
             Kind::VirtualMachine => Self::VirtualMachine,
         }
     }

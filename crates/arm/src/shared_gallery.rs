@@ -94,11 +94,13 @@ fn community_metadata(row: &Resource, worth: &Worth) -> Value {
 pub fn image(door: Door, row: &Resource, gallery: &str, region: &str) -> Value {
     let mut properties = Map::new();
     for name in IMAGE {
-        if let Some(value) = row.properties.get(name) {
-            properties.insert(name.to_owned(), value.clone());
+        let value = row.properties.get(name).cloned();
+        // Shown even when the owner recommends nothing.
+        let value = value.or_else(|| (name == "recommended").then(|| json!({})));
+        if let Some(value) = value {
+            properties.insert(name.to_owned(), value);
         }
     }
-    properties.entry("recommended").or_insert_with(|| json!({}));
     if door == Door::Community {
         properties.insert(
             "identifier".to_owned(),

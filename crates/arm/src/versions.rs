@@ -67,7 +67,13 @@ pub fn supported_type(type_name: &str) -> &'static [&'static str] {
         return &[];
     };
     let first = local.split('/').next().unwrap_or_default();
+    let second = local.split('/').nth(1).unwrap_or_default();
     let shape = match (namespace, first) {
+        ("microsoft.compute", "galleries") if second == "applications" => Shape::GalleryApplication,
+        ("microsoft.compute", "galleries") if second == "scripts" => Shape::GalleryScript,
+        ("microsoft.compute", "galleries") if second == "invmaccesscontrolprofiles" => {
+            Shape::AccessProfile
+        }
         ("microsoft.compute", "galleries") => Shape::Gallery,
         ("microsoft.compute", "snapshots") => Shape::Snapshot,
         ("microsoft.compute", "images") => Shape::ManagedImage,

@@ -66,7 +66,17 @@ fn any_json() -> impl Strategy<Value = Value> {
 
 /// Decides a checked body as a create and, where that works, as a change of what it made.
 fn decide(kind: Kind, api_version: &str, body: &Value) {
-    let network = format!("/providers/{}/n", kind.type_name());
+    let network = match (kind.is_version(), kind.type_name().rsplit_once('/')) {
+        (true, Some((parent, _))) => format!(
+            "/providers/{}",
+            parent.replacen("galleries/", "galleries/g/", 1) + "/a/versions/1.0.0"
+        ),
+        _ if kind.parent() == Some(Kind::Gallery) => format!(
+            "/providers/{}/a",
+            kind.type_name().replacen("galleries/", "galleries/g/", 1)
+        ),
+        _ => format!("/providers/{}/n", kind.type_name()),
+    };
     let path = match kind {
         Kind::ResourceGroup => "",
         Kind::Gallery => "/providers/Microsoft.Compute/galleries/g",

@@ -103,6 +103,16 @@ pub fn plan_put(
     Ok(row)
 }
 
+/// Plans the publishing profile of a version of any kind; errors name an image version.
+pub(crate) fn plan_publishing(
+    ctx: &PutContext<'_>,
+    row: &mut Resource,
+    sent: &Document,
+    is_new: bool,
+) -> Result<()> {
+    profile::plan(ctx, row, sent, is_new)
+}
+
 /// A gallery that others see keeps its versions at home and readable. Source: `API.md` 3.3, 4.
 fn check_gallery(
     ctx: &PutContext<'_>,

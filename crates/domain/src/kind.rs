@@ -35,13 +35,25 @@ pub enum Kind {
     LoadBalancer,
     /// `Microsoft.Network/networkInterfaces`.
     NetworkInterface,
+    /// `Microsoft.Compute/galleries/applications`.
+    GalleryApplication,
+    /// `Microsoft.Compute/galleries/applications/versions`.
+    GalleryApplicationVersion,
+    /// `Microsoft.Compute/galleries/scripts`.
+    GalleryScript,
+    /// `Microsoft.Compute/galleries/scripts/versions`.
+    GalleryScriptVersion,
+    /// `Microsoft.Compute/galleries/inVMAccessControlProfiles`.
+    AccessProfile,
+    /// `Microsoft.Compute/galleries/inVMAccessControlProfiles/versions`.
+    AccessProfileVersion,
     /// `Microsoft.Compute/virtualMachines`.
     VirtualMachine,
 }
 
 impl Kind {
     /// Every kind, parents before children, what is used before its users: groups are emptied from the end.
-    pub const ALL: [Self; 15] = [
+    pub const ALL: [Self; 21] = [
         Self::ResourceGroup,
         Self::Gallery,
         Self::Image,
@@ -56,6 +68,12 @@ impl Kind {
         Self::PublicIpAddress,
         Self::LoadBalancer,
         Self::NetworkInterface,
+        Self::GalleryApplication,
+        Self::GalleryApplicationVersion,
+        Self::GalleryScript,
+        Self::GalleryScriptVersion,
+        Self::AccessProfile,
+        Self::AccessProfileVersion,
         Self::VirtualMachine,
     ];
 
@@ -66,6 +84,17 @@ impl Kind {
     /// Whether the kind belongs to `Microsoft.Network`, whose bodies are open and whose parts are one row.
     pub const fn is_network(self) -> bool {
         matches!(self.family(), Family::Network)
+    }
+
+    /// Whether the kind is a version in a gallery: named by three numbers, in several regions.
+    pub const fn is_version(self) -> bool {
+        matches!(
+            self,
+            Self::ImageVersion
+                | Self::GalleryApplicationVersion
+                | Self::GalleryScriptVersion
+                | Self::AccessProfileVersion
+        )
     }
 
     /// Returns the ARM type in its canonical case, as responses show it.
@@ -243,6 +272,54 @@ const FACTS: [Facts; Kind::ALL.len()] = [
         "networkInterface",
         "Network Interface",
         Family::Network,
+    ),
+    row(
+        Kind::GalleryApplication,
+        "Microsoft.Compute/galleries/applications",
+        Some(Kind::Gallery),
+        "galleryApplication",
+        "Gallery Application",
+        Family::Caps,
+    ),
+    row(
+        Kind::GalleryApplicationVersion,
+        "Microsoft.Compute/galleries/applications/versions",
+        Some(Kind::GalleryApplication),
+        "galleryApplicationVersion",
+        "Gallery Application Version",
+        Family::Caps,
+    ),
+    row(
+        Kind::GalleryScript,
+        "Microsoft.Compute/galleries/scripts",
+        Some(Kind::Gallery),
+        "galleryScript",
+        "Gallery Script",
+        Family::Caps,
+    ),
+    row(
+        Kind::GalleryScriptVersion,
+        "Microsoft.Compute/galleries/scripts/versions",
+        Some(Kind::GalleryScript),
+        "galleryScriptVersion",
+        "Gallery Script Version",
+        Family::Caps,
+    ),
+    row(
+        Kind::AccessProfile,
+        "Microsoft.Compute/galleries/inVMAccessControlProfiles",
+        Some(Kind::Gallery),
+        "galleryInVMAccessControlProfile",
+        "Gallery In VM Access Control Profile",
+        Family::Caps,
+    ),
+    row(
+        Kind::AccessProfileVersion,
+        "Microsoft.Compute/galleries/inVMAccessControlProfiles/versions",
+        Some(Kind::AccessProfile),
+        "galleryInVMAccessControlProfileVersion",
+        "Gallery In VM Access Control Profile Version",
+        Family::Caps,
     ),
     row(
         Kind::VirtualMachine,

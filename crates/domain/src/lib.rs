@@ -5,6 +5,7 @@
 //! import this one; this one imports none of them.
 
 pub mod allowed_images;
+pub mod artifact;
 pub mod audit;
 pub mod confusable;
 pub mod directory;

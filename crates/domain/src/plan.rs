@@ -9,8 +9,8 @@ use uuid::Uuid;
 
 use crate::resource::Document;
 use crate::{
-    Error, ErrorKind, Kind, ProvisioningState, Regions, Resource, ResourceId, Result, disk,
-    disk_encryption_set, gallery, gallery_kind, image, image_version, managed_image, network,
+    Error, ErrorKind, Kind, ProvisioningState, Regions, Resource, ResourceId, Result, artifact,
+    disk, disk_encryption_set, gallery, gallery_kind, image, image_version, managed_image, network,
     resource_group, snapshot, storage_account, virtual_machine,
 };
 
@@ -68,6 +68,12 @@ pub fn plan_put(
         | Kind::PublicIpAddress
         | Kind::NetworkSecurityGroup
         | Kind::LoadBalancer => network::plan_put(kind, ctx, id, body, stored),
+        Kind::GalleryApplication
+        | Kind::GalleryApplicationVersion
+        | Kind::GalleryScript
+        | Kind::GalleryScriptVersion
+        | Kind::AccessProfile
+        | Kind::AccessProfileVersion => artifact::plan_put(kind, ctx, id, body, stored),
         Kind::VirtualMachine => virtual_machine::plan_put(ctx, id, body, stored),
     }
 }

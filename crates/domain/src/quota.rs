@@ -18,6 +18,10 @@ pub const SNAPSHOTS_MAX: i64 = 75_000;
 pub const MANAGED_IMAGES_MAX: i64 = 50_000;
 /// Disk encryption sets per subscription and region.
 pub const DISK_ENCRYPTION_SETS_MAX: i64 = 5_000;
+/// Applications, scripts or profiles per subscription and region.
+pub const ARTIFACTS_MAX: i64 = 200;
+/// Versions of them per subscription and region.
+pub const ARTIFACT_VERSIONS_MAX: i64 = 10_000;
 /// Resources of each kind of network per subscription and region.
 pub const NETWORKS_MAX: i64 = 1_000;
 /// Network interfaces per subscription and region.
@@ -40,6 +44,10 @@ pub const fn limit(kind: Kind) -> Option<i64> {
         Kind::DiskEncryptionSet => DISK_ENCRYPTION_SETS_MAX,
         Kind::StorageAccount => STORAGE_ACCOUNTS_MAX,
         Kind::NetworkInterface => NETWORK_INTERFACES_MAX,
+        Kind::GalleryApplication | Kind::GalleryScript | Kind::AccessProfile => ARTIFACTS_MAX,
+        Kind::GalleryApplicationVersion
+        | Kind::GalleryScriptVersion
+        | Kind::AccessProfileVersion => ARTIFACT_VERSIONS_MAX,
         Kind::VirtualNetwork
         | Kind::PublicIpAddress
         | Kind::NetworkSecurityGroup

@@ -33,6 +33,16 @@ fn id(kind: Kind) -> String {
         Kind::ManagedImage => format!("{COMPUTE}/images/i"),
         Kind::DiskEncryptionSet => format!("{COMPUTE}/diskEncryptionSets/e"),
         Kind::StorageAccount => format!("{GROUP}/providers/Microsoft.Storage/storageAccounts/acc"),
+        Kind::GalleryApplication => format!("{COMPUTE}/galleries/g/applications/a"),
+        Kind::GalleryApplicationVersion => {
+            format!("{COMPUTE}/galleries/g/applications/a/versions/1.0.0")
+        }
+        Kind::GalleryScript => format!("{COMPUTE}/galleries/g/scripts/s"),
+        Kind::GalleryScriptVersion => format!("{COMPUTE}/galleries/g/scripts/s/versions/1.0.0"),
+        Kind::AccessProfile => format!("{COMPUTE}/galleries/g/inVMAccessControlProfiles/p"),
+        Kind::AccessProfileVersion => {
+            format!("{COMPUTE}/galleries/g/inVMAccessControlProfiles/p/versions/1.0.0")
+        }
         kind => format!("{GROUP}/providers/{}/n", kind.type_name()),
     }
 }
@@ -52,6 +62,14 @@ fn least(kind: Kind) -> Value {
         Kind::ManagedImage => json!({ "hyperVGeneration": "V1", "storageProfile": {
             "osDisk": { "osType": "Linux", "osState": "Generalized", "blobUri": "https://a/os.vhd" } } }),
         Kind::DiskEncryptionSet => json!({ "activeKey": { "keyUrl": "https://v/keys/k/1" } }),
+        Kind::GalleryApplication | Kind::GalleryScript => json!({ "supportedOSType": "Linux" }),
+        Kind::GalleryApplicationVersion => json!({ "publishingProfile": {
+            "source": { "mediaLink": "https://a/p.zip?sig=1" }, "manageActions": { "install": "i", "remove": "r" } } }),
+        Kind::GalleryScriptVersion => {
+            json!({ "publishingProfile": { "source": { "scriptLink": "https://a/s.sh" } } })
+        }
+        Kind::AccessProfile => json!({ "osType": "Linux", "applicableHostEndpoint": "IMDS" }),
+        Kind::AccessProfileVersion => json!({ "mode": "Audit", "defaultAccess": "Allow" }),
         Kind::VirtualNetwork => json!({ "addressSpace": { "addressPrefixes": ["10.0.0.0/16"] } }),
         Kind::NetworkInterface => {
             json!({ "ipConfigurations": [{ "name": "c", "properties": { "subnet": { "id": SUBNET } } }] })
@@ -168,6 +186,43 @@ fn members(kind: Kind) -> Vec<(&'static str, Value)> {
             ("/properties/encryptionType", json!("EncryptionAtRestWithPlatformAndCustomerKeys")),
             ("/properties/rotationToLatestKeyVersionEnabled", json!(true)),
         ],
+        Kind::GalleryApplication => vec![
+            ("/properties/supportedOSType", json!("windows")),
+            ("/properties/description", json!("d")),
+            ("/properties/endOfLifeDate", json!("2030-01-01T00:00:00+00:00")),
+            ("/properties/customActions", json!([{ "name": "a", "script": "s", "parameters": [{ "name": "p", "type": "string" }] }])),
+        ],
+        Kind::GalleryApplicationVersion => vec![
+            ("/properties/publishingProfile/source/defaultConfigurationLink", json!("https://a/c")),
+            ("/properties/publishingProfile/source/mediaLink", json!("https://a/other.zip")),
+            ("/properties/publishingProfile/manageActions/install", json!("other")),
+            ("/properties/publishingProfile/settings", json!({ "packageFileName": "p", "scriptBehaviorAfterReboot": "rerun" })),
+            ("/properties/publishingProfile/enableHealthCheck", json!(true)),
+            ("/properties/publishingProfile/advancedSettings", json!({ "a": "b" })),
+            ("/properties/publishingProfile/targetRegions", json!([{ "name": "westus2", "regionalReplicaCount": 2 }, { "name": "East US" }])),
+            ("/properties/publishingProfile/replicaCount", json!(3)),
+            ("/properties/publishingProfile/customActions", json!([{ "name": "a", "script": "s" }])),
+            ("/properties/safetyProfile", json!({ "allowDeletionOfReplicatedLocations": true })),
+        ],
+        Kind::GalleryScript => vec![
+            ("/properties/supportedOSType", json!("Windows")),
+            ("/properties/eula", json!("e")),
+        ],
+        Kind::GalleryScriptVersion => vec![
+            ("/properties/publishingProfile/source/parameters", json!([{ "name": "p", "type": "enum", "enumValues": ["a"] }])),
+            ("/properties/publishingProfile/targetRegions", json!([{ "name": "eastus" }, { "name": "lab1" }])),
+            ("/properties/publishingProfile/excludeFromLatest", json!(true)),
+        ],
+        Kind::AccessProfile => vec![
+            ("/properties/description", json!("d")),
+            ("/properties/applicableHostEndpoint", json!("wireserver")),
+        ],
+        Kind::AccessProfileVersion => vec![
+            ("/properties/mode", json!("enforce")),
+            ("/properties/targetLocations", json!([{ "name": "westus2" }, { "name": "eastus", "regionalReplicaCount": 2 }])),
+            ("/properties/excludeFromLatest", json!(true)),
+            ("/properties/rules", json!({ "privileges": [{ "name": "p", "path": "/x" }], "roles": [{ "name": "r", "privileges": ["p"] }] })),
+        ],
         Kind::VirtualNetwork => vec![
             ("/properties/addressSpace/addressPrefixes", json!(["10.0.0.0/16", "fd00::/48"])),
             ("/properties/subnets", json!([{ "name": "a", "properties": { "addressPrefix": "10.0.1.0/24" } }])),
@@ -281,6 +336,15 @@ fn immutables(kind: Kind) -> &'static [&'static str] {
             "/priority",
         ],
         Kind::DiskEncryptionSet => &["/encryptionType"],
+        Kind::GalleryApplication | Kind::GalleryScript => &["/supportedOSType"],
+        Kind::GalleryApplicationVersion | Kind::GalleryScriptVersion => &[
+            "/publishingProfile/source",
+            "/publishingProfile/manageActions",
+            "/publishingProfile/settings",
+            "/publishingProfile/publishedDate",
+        ],
+        Kind::AccessProfile => &["/osType", "/applicableHostEndpoint"],
+        Kind::AccessProfileVersion => &["/publishedDate"],
         Kind::Snapshot => &[
             "/creationData",
             "/uniqueId",

@@ -152,7 +152,9 @@ impl Engine {
         scope: &str,
         allows: impl Fn(&domain::role::Role) -> bool + Send,
     ) -> Result<bool> {
-        let Some(standing) = self.standing(&caller.object_id).await? else {
+        // Work that goes on for somebody ends with his access.
+        let standing = self.standing(&caller.object_id).await?;
+        let Some(standing) = standing.filter(|standing| standing.principal.enabled) else {
             return Ok(false);
         };
         let scope = scope.to_ascii_lowercase();

@@ -204,7 +204,10 @@ impl Engine {
         }
         let kind = operation.resource.kind().ok_or_else(Error::internal)?;
         match (kind, operation.work) {
-            (Kind::ImageVersion, Work::Put) => self.publish(operation, cancel).await,
+            (
+                Kind::ImageVersion | Kind::GalleryApplicationVersion | Kind::GalleryScriptVersion,
+                Work::Put,
+            ) => self.publish(operation, cancel).await,
             (Kind::Disk, Work::Put) => self.make_disk(operation).await,
             (Kind::Snapshot, Work::Put) => self.make_snapshot(operation).await,
             (Kind::ManagedImage, Work::Put) => self.make_managed_image(operation).await,

@@ -133,15 +133,7 @@ impl Engine {
         let mut planned = rules::plan(self, &mut tx, ctx, &wanted).await?;
         crate::storage_account::complete(&mut planned.resource)?;
         let is_created = stored.is_none() && !planned.is_restored;
-        // A version or image that has captured nothing may have been given another source.
-        let is_empty = match kind {
-            Kind::ImageVersion => {
-                !planned.is_restored && !planned.resource.internal.contains_key("images")
-            }
-            Kind::ManagedImage => !domain::managed_image::has_content(&planned.resource),
-            _ => false,
-        };
-        if is_created || is_empty {
+        if is_created || is_empty(&planned) {
             rules::check_links(self, &mut tx, ctx, &mut planned.resource).await?;
         }
         if is_created {
@@ -233,6 +225,17 @@ impl Engine {
             operation: Some(operation),
             is_created: false,
         }))
+    }
+}
+
+/// Whether a version or image has captured nothing: it may have been given another source.
+fn is_empty(planned: &rules::Planned) -> bool {
+    match planned.resource.kind {
+        Kind::ImageVersion => {
+            !planned.is_restored && !planned.resource.internal.contains_key("images")
+        }
+        Kind::ManagedImage => !domain::managed_image::has_content(&planned.resource),
+        _ => false,
     }
 }
 

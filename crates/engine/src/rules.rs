@@ -64,7 +64,7 @@ pub(crate) async fn plan(
         None => None,
     };
     let gallery = match (&parent, id.kind()) {
-        (Some(definition), Some(Kind::ImageVersion)) => {
+        (Some(definition), Some(kind)) if kind.is_version() => {
             let gallery = definition.id.parent().ok_or_else(Error::internal)?;
             tx.load(&gallery).await.map_err(db)?
         }
@@ -100,7 +100,10 @@ pub(crate) async fn plan(
     if kind == Kind::DiskEncryptionSet {
         domain::disk_encryption_set::set_tenant(&mut resource, &ctx.caller.tenant.to_string());
     }
-    let is_synchronous = matches!(kind, Kind::ResourceGroup | Kind::StorageAccount);
+    let is_synchronous = matches!(
+        kind,
+        Kind::ResourceGroup | Kind::StorageAccount | Kind::GalleryApplication
+    );
     Ok(Planned {
         resource,
         is_synchronous,

@@ -4,7 +4,7 @@ use domain::Result;
 use serde_json::{Map, Value};
 
 use crate::evaluate::{find, member};
-use crate::fault::Fault;
+use crate::fault;
 use crate::limits::{OUTPUTS_MAX, PARAMETERS_MAX, RESOURCES_MAX, VARIABLES_MAX};
 
 /// A template: its parts as they were written.
@@ -177,5 +177,5 @@ fn read_function(space: &str, name: &str, function: &Value) -> Result<Function> 
 }
 
 fn wrong(sentence: &str) -> domain::Error {
-    Fault::wrong(sentence).into_validation_error()
+    fault::wrong(sentence.to_owned())
 }

@@ -71,8 +71,10 @@ pub(crate) async fn delete(request: Request) -> Result<Reply> {
     let Some(accepted) = request.engine.delete(&request.ctx, &id, options).await? else {
         return Ok(Reply::empty(StatusCode::NO_CONTENT));
     };
-    if let (Kind::StorageAccount, Some(operation)) = (accepted.resource.kind, &accepted.operation) {
-        // Clients of accounts know no 202. Source: `WIRE.md` 4.8.
+    if let (Kind::StorageAccount | Kind::GalleryApplication, Some(operation)) =
+        (accepted.resource.kind, &accepted.operation)
+    {
+        // Clients of accounts know no 202, applications are gone at once. Source: `WIRE.md` 4.8, `API.md` 1.
         let ended = request.engine.finished(operation.id).await?;
         return match ended.error {
             Some(error) if ended.state != OperationState::Succeeded => Err(error),

@@ -48,7 +48,7 @@ pub(crate) async fn expand(request: &Request, row: &Resource, shown: &mut Value)
         }
     }
     match row.kind {
-        Kind::ImageVersion if request.expands("ReplicationStatus") => {
+        kind if kind.is_version() && request.expands("ReplicationStatus") => {
             let status = request.engine.replication_status(row).await?;
             if let Some(properties) = shown.get_mut("properties").and_then(Value::as_object_mut) {
                 properties.insert("replicationStatus".to_owned(), status);

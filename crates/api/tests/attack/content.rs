@@ -157,6 +157,7 @@ fn tellable(answer: &Answer) -> Vec<(String, String)> {
         "x-ms-content-crc64",
         "content-md5",
         "date",
+        "vitrine-content-digest",
     ];
     let mut all: Vec<(String, String)> = answer
         .headers

@@ -310,6 +310,89 @@ async fn threat_21_nothing_is_made_of_what_the_caller_may_not_read_himself() {
     }
 }
 
+/// Returns the body of a deployment of one resource.
+fn deployment(resource: serde_json::Value) -> serde_json::Value {
+    json!({ "properties": { "mode": "Incremental", "template": {
+        "$schema": "https://schema.management.azure.com/schemas/2019-04-01/deploymentTemplate.json#",
+        "contentVersion": "1.0.0.0",
+        "resources": [resource],
+    } } })
+}
+
+#[tokio::test]
+async fn threat_21_a_deployment_does_nothing_that_its_caller_may_not_do_himself() {
+    const VERSION: &str = "2022-09-01";
+    let world = World::new().await;
+    let owner = world.owner.clone();
+    let group = world.group(&owner, "rg").await;
+    let source = world.disk(&owner, &group, "source", &page("secret")).await;
+    let publisher = world
+        .with_role("publisher", "Compute Gallery Artifacts Publisher", &group)
+        .await;
+    let spy = world.stranger("spy").await;
+    let place = format!("{}/resourceGroups/rg", spy.own);
+    let account = json!({
+        "type": "Microsoft.Storage/storageAccounts", "apiVersion": "2023-01-01", "name": "deployedacct",
+        "location": "eastus", "kind": "StorageV2", "sku": { "name": "Standard_LRS" },
+    });
+    let gallery = json!({
+        "type": "Microsoft.Compute/galleries", "apiVersion": "2023-07-03", "name": "deployed", "location": "eastus",
+    });
+    let copy = json!({
+        "type": "Microsoft.Compute/disks", "apiVersion": "2023-04-02", "name": "stolen", "location": "eastus",
+        "properties": { "creationData": { "createOption": "Copy", "sourceResourceId": source } },
+    });
+    let right = json!({
+        "type": "Microsoft.Authorization/roleAssignments", "apiVersion": "2022-04-01",
+        "name": "00000000-0000-4000-8000-0000000000b1",
+        "properties": {
+            "roleDefinitionId": "/providers/Microsoft.Authorization/roleDefinitions/8e3af657-a8ff-443c-a75c-2fe8c4bcb635",
+            "principalId": publisher.object_id,
+        },
+    });
+    let foreign = json!({ "type": "Microsoft.Resources/deployments", "apiVersion": "2022-09-01", "name": "inner",
+        "resourceGroup": "rg", "subscriptionId": owner.own.rsplit('/').next(),
+        "properties": deployment(gallery.clone())["properties"] });
+    for (name, one, group, resource, is_done) in [
+        ("own", &publisher, &group, gallery, true),
+        ("beyond", &publisher, &group, account, false),
+        ("promoted", &publisher, &group, right, false),
+        ("copied", &spy, &place, copy, false),
+        ("nested", &spy, &place, foreign, false),
+    ] {
+        let path = format!("{group}/providers/Microsoft.Resources/deployments/{name}");
+        let body = deployment(resource);
+        let answer = world.send(one, "PUT", &path, VERSION, Some(&body)).await;
+        let mut state = String::new();
+        for _ in 0..1000 {
+            let shown = world.send(one, "GET", &path, VERSION, None).await.body;
+            let found = shown["properties"]["provisioningState"].as_str();
+            found.unwrap_or("Failed").clone_into(&mut state);
+            if ["Succeeded", "Failed", "Canceled"].contains(&state.as_str()) {
+                break;
+            }
+            tokio::time::sleep(std::time::Duration::from_millis(10)).await;
+        }
+        let said = answer.text();
+        assert_eq!(state == "Succeeded", is_done, "{name}: {state} {said}");
+    }
+    for (one, path, api) in [
+        (
+            &owner,
+            format!("{group}/providers/Microsoft.Storage/storageAccounts/deployedacct"),
+            ACCOUNT,
+        ),
+        (
+            &spy,
+            format!("{place}/providers/Microsoft.Compute/disks/stolen"),
+            DISK,
+        ),
+    ] {
+        let answer = world.send(one, "GET", &path, api, None).await;
+        answer.expect(404, "ResourceNotFound");
+    }
+}
+
 #[tokio::test]
 async fn threat_36_nothing_answers_without_a_token_but_what_sign_in_and_health_need() {
     let world = World::new().await;

@@ -15,8 +15,8 @@ use super::lookup::{Door, shown};
 use super::prepare::{Prepared, blocking};
 use super::{check_name, new_operation};
 use crate::error::catalog as db;
-use crate::resources::action;
-use crate::{Ctx, Engine};
+use crate::resources::{Verb, action};
+use crate::{Ctx, Engine, rules};
 
 /// States that one body may ask for.
 const NEEDS_MAX: usize = 400;
@@ -117,14 +117,18 @@ impl Engine {
                 Vec::new(),
             ));
         };
-        let delta = delta(&before, &body);
+        let later = self.planned_view(ctx, planned, &body).await?;
+        let sent = later
+            .as_ref()
+            .map_or_else(|| body.clone(), |later| restrict(&body, later));
+        let delta = delta(&before, &sent);
         let verb = match (delta.is_empty(), is_whole) {
             (true, true) => "NoChange",
             (true, false) => "Deploy",
             (false, _) => "Modify",
         };
         let mut later = before.clone();
-        merge(&mut later, &body);
+        merge(&mut later, &sent);
         Ok(entry(
             prepared,
             &planned.id,
@@ -133,6 +137,37 @@ impl Engine {
             Some(later),
             delta,
         ))
+    }
+
+    /// Decides the write and forgets the decision: what would be stored, in the server's own words.
+    async fn planned_view(
+        &self,
+        ctx: &Ctx,
+        planned: &Planned,
+        body: &Value,
+    ) -> Result<Option<Value>> {
+        let Door::Resource(id, kind) = Door::of(planned)? else {
+            return Ok(None);
+        };
+        let ctx = Ctx {
+            api_version: planned.api_version.clone(),
+            ..ctx.clone()
+        };
+        let Ok(body) = arm::schema::check_request(kind, &ctx.api_version, body) else {
+            return Ok(None);
+        };
+        let mut tx = self.catalog().write().await.map_err(db)?;
+        let stored = tx.load(&id).await.map_err(db)?;
+        let wanted = rules::Wanted {
+            id: &id,
+            body: &body,
+            stored: stored.as_ref(),
+            verb: Verb::Put,
+            now_ms: self.now_ms(),
+        };
+        // A write that will be refused changes nothing either: deploying says why.
+        let decided = rules::plan(self, &mut tx, &ctx, &wanted).await.ok();
+        Ok(decided.map(|decided| shown(&decided.resource, &ctx.api_version, &ctx.base_url)))
     }
 
     async fn state_of(
@@ -217,6 +252,21 @@ fn entry(
         }
     }
     Value::Object(out)
+}
+
+/// Returns what would be stored, cut down to the members that are sent.
+fn restrict(sent: &Value, later: &Value) -> Value {
+    match (sent, later) {
+        (Value::Object(members), Value::Object(_)) => {
+            let kept = members.iter().map(|(name, value)| {
+                let value = member(later, name)
+                    .map_or_else(|| value.clone(), |later| restrict(value, later));
+                (name.clone(), value)
+            });
+            Value::Object(kept.collect())
+        }
+        _ => later.clone(),
+    }
 }
 
 /// Returns the property changes between what is there and what is sent.

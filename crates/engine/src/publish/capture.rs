@@ -37,6 +37,11 @@ impl Engine {
         if !known.is_empty() {
             return Ok(known);
         }
+        if version.kind != Kind::ImageVersion {
+            let files = self.capture_files(version).await?;
+            self.record_capture(operation, version, &files).await?;
+            return Ok(files);
+        }
         let definition = self.definition_of(version).await?;
         let profile = version
             .properties
@@ -289,7 +294,7 @@ fn replica(owner: &str, disk: &CapturedDisk, region: &str, now_ms: i64) -> Resul
     })
 }
 
-fn describe(slot: &str, region: &str, frozen: &Frozen) -> CapturedDisk {
+pub(super) fn describe(slot: &str, region: &str, frozen: &Frozen) -> CapturedDisk {
     CapturedDisk {
         slot: slot.to_owned(),
         manifest: frozen.manifest.to_string(),

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use blocks::{ManifestId, Progress, Store};
 use catalog::{Content, Replica, ReplicaState};
-use domain::image_version::target_regions;
+use domain::artifact::{reword, target_regions};
 use domain::operation::Operation;
 use domain::{Error, ErrorKind, Resource, Result};
 use tokio_util::sync::CancellationToken;
@@ -39,7 +39,8 @@ impl Engine {
                     return Err(error);
                 }
                 tracing::warn!(resource.id = %version.id, region, %error, "replication failed");
-                failed.push(replication_failed(self.display_name(region), &error));
+                let failure = replication_failed(self.display_name(region), &error);
+                failed.push(reword(failure, version.kind));
             }
         }
         if failed.is_empty() && !cancel.is_cancelled() {

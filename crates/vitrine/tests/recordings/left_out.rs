@@ -13,7 +13,7 @@ pub struct LeftOut {
 }
 
 /// Every kind that is not replayed.
-pub const LEFT_OUT: [LeftOut; 6] = [
+pub const LEFT_OUT: [LeftOut; 5] = [
     LeftOut {
         name: "machines",
         types: &[
@@ -39,15 +39,13 @@ pub const LEFT_OUT: [LeftOut; 6] = [
         name: "images of machines",
         types: &["images"],
     },
-    LeftOut {
-        name: "applications",
-        types: &["galleries/applications", "galleries/applications/versions"],
-    },
 ];
 
 /// Types that are replayed.
-const REPLAYED: [&str; 10] = [
+const REPLAYED: [&str; 12] = [
     "galleries",
+    "galleries/applications",
+    "galleries/applications/versions",
     "galleries/share",
     "galleries/images",
     "galleries/images/versions",

@@ -109,6 +109,12 @@ impl Estate {
             "tags": { "owner": MARK },
             "properties": { "activeKey": { "keyUrl": "https://vault/keys/k/1" } },
         });
+        let tool = json!({ "location": "eastus", "tags": { "owner": MARK }, "properties": { "supportedOSType": "Linux" } });
+        let profile = json!({
+            "location": "eastus",
+            "tags": { "owner": MARK },
+            "properties": { "osType": "Linux", "applicableHostEndpoint": "IMDS" },
+        });
         let account =
             json!({ "location": "eastus", "sku": { "name": "Standard_LRS" }, "kind": "StorageV2" });
         for (pattern, version, body) in [
@@ -118,6 +124,21 @@ impl Estate {
                 &format!("{GROUP}{GALLERY}/images/{{image}}"),
                 GALLERY_VERSION,
                 &definition,
+            ),
+            (
+                &format!("{GROUP}{GALLERY}/applications/{{application}}"),
+                "2026-03-03",
+                &tool,
+            ),
+            (
+                &format!("{GROUP}{GALLERY}/scripts/{{script}}"),
+                "2026-03-03",
+                &tool,
+            ),
+            (
+                &format!("{GROUP}{GALLERY}/inVMAccessControlProfiles/{{profile}}"),
+                "2026-03-03",
+                &profile,
             ),
             (
                 &format!("{GROUP}/providers/Microsoft.Storage/storageAccounts/{{account}}"),

@@ -2,13 +2,6 @@
 
 #![expect(clippy::unwrap_used, reason = "a test may panic")]
 
-#[path = "common/world.rs"]
-#[expect(
-    dead_code,
-    reason = "the world of all tests, networks need a part of it"
-)]
-mod world;
-
 use std::collections::HashSet;
 
 use domain::network::links::users;
@@ -16,7 +9,8 @@ use domain::network::nested::Part;
 use domain::network::ports::Protocol;
 use domain::{Resource, ResourceId};
 use serde_json::{Value, json};
-use world::World;
+
+use super::world::World;
 
 fn id(world: &World, rest: &str) -> ResourceId {
     let group = ResourceId::group(&world.subscription, "rg");
