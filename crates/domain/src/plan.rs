@@ -10,7 +10,7 @@ use uuid::Uuid;
 use crate::resource::Document;
 use crate::{
     Error, ErrorKind, Kind, ProvisioningState, Regions, Resource, ResourceId, Result, artifact,
-    disk, disk_encryption_set, gallery, gallery_kind, image, image_version, managed_image, network,
+    disk, disk_encryption_set, gallery, image, image_version, managed_image, network,
     resource_group, snapshot, storage_account, virtual_machine,
 };
 
@@ -48,11 +48,6 @@ pub fn plan_put(
     body: &Value,
     stored: Option<&Resource>,
 ) -> Result<Resource> {
-    if let Some(gallery) = ctx.parent.filter(|parent| parent.kind == Kind::Gallery)
-        && stored.is_none()
-    {
-        gallery_kind::check_type(gallery, kind.type_name())?;
-    }
     match kind {
         Kind::ResourceGroup => resource_group::plan_put(ctx, id, body, stored),
         Kind::Gallery => gallery::plan_put(ctx, id, body, stored),
