@@ -64,6 +64,7 @@ async fn main() -> Outcome<()> {
     ] {
         let ctx = Ctx {
             caller: caller.clone(),
+            auxiliary: Vec::new(),
             api_version: String::new(),
             base_url: BASE.to_owned(),
             client: String::new(),

@@ -134,7 +134,7 @@ impl Engine {
         crate::storage_account::complete(&mut planned.resource)?;
         let is_created = stored.is_none() && !planned.is_restored;
         if is_created || is_empty(&planned) {
-            rules::check_links(self, &mut tx, &mut planned.resource).await?;
+            rules::check_links(self, &mut tx, ctx, &mut planned.resource).await?;
         }
         if is_created {
             rules::reserve_quota(&mut tx, &planned.resource).await?;

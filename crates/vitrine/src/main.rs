@@ -5,9 +5,12 @@
 
 mod client;
 mod commands;
+mod config;
+mod connections;
 mod credentials;
 mod data_dir;
 mod names;
+mod outbound;
 mod output;
 mod server;
 mod tls;
@@ -18,8 +21,8 @@ use std::process::ExitCode;
 use clap::{Parser, Subcommand};
 
 use commands::{
-    audit, backup, care, connect, doctor, export, principal, publish, routes, schedule, serve,
-    subscription, tenant, up, usage,
+    audit, backup, care, connect, doctor, export, principal, publish, publisher, routes, schedule,
+    serve, subscription, tenant, up, usage,
 };
 
 /// A compute gallery that anyone can run
@@ -69,6 +72,8 @@ enum Command {
     Subscription(subscription::SubscriptionArgs),
     /// Manage users and service principals
     Principal(principal::PrincipalArgs),
+    /// Manage verified publishers
+    Publisher(publisher::PublisherArgs),
     /// Check the audit
     Audit(audit::AuditArgs),
     /// Print every route of the server
@@ -123,6 +128,10 @@ async fn run(command: Command, format: output::Format) -> anyhow::Result<()> {
         Command::Principal(args) => {
             let engine = data_dir::DataDir::from(&args.data).open_engine().await?;
             output::print(format, &principal::run(args, &engine).await?)
+        }
+        Command::Publisher(args) => {
+            let engine = data_dir::DataDir::from(&args.data).open_engine().await?;
+            output::print(format, &publisher::run(args, &engine).await?)
         }
         Command::Audit(args) => {
             let engine = data_dir::DataDir::from(&args.data).open_engine().await?;
