@@ -15,3 +15,4 @@ pub mod subscription;
 pub mod tenant;
 pub mod up;
 pub mod usage;
+pub mod vm;
