@@ -122,9 +122,10 @@ fn disks_change_hands_once_after_a_crash_at_any_point() {
 fn a_machine_gives_its_place_back_after_a_crash_at_any_point() {
     let template = template(async |world| {
         make(world).await;
+        let one = one(world);
         let asked = world
             .engine
-            .power_action(&world.ctx, &one(world), Work::Deallocate, false);
+            .power_action(&world.ctx, &one, Work::Deallocate, false);
         asked.await.unwrap();
     });
     for_each_crash(&template, async |world| {
