@@ -140,18 +140,9 @@ impl Engine {
             rules::reserve_quota(&mut tx, &planned.resource).await?;
             rules::claim_names(&mut tx, &planned.resource).await?;
         }
-        if kind.is_network() {
-            network::give_address(&mut tx, &mut planned.resource).await?;
-            network::hold_links(&mut tx, &mut planned.resource, stored.as_ref()).await?;
-        }
-        self.reserve_bytes(&mut tx, &planned.resource).await?;
-        if kind == Kind::VirtualMachine {
-            machine::hold::hold_disks(self, &mut tx, ctx, &mut planned.resource, now_ms).await?;
-        }
-        let regions = self.regions();
-        disk_encryption_set::hold_sets(&mut tx, regions, &planned.resource, stored.as_ref())
-            .await?;
         planned.resource.changed_ms = now_ms;
+        self.hold(&mut tx, ctx, &mut planned.resource, stored.as_ref())
+            .await?;
         let deed = action(id, "write");
         self.audit_row(&mut tx, ctx, &deed, stored.as_ref(), &planned.resource)
             .await?;
@@ -174,6 +165,27 @@ impl Engine {
             operation,
             is_created,
         })
+    }
+
+    /// Takes what a row names for itself, and lets go of what it names no more.
+    async fn hold(
+        &self,
+        tx: &mut Tx,
+        ctx: &Ctx,
+        row: &mut Resource,
+        stored: Option<&Resource>,
+    ) -> Result<()> {
+        if row.kind.is_network() {
+            network::give_address(tx, row).await?;
+            network::hold_links(tx, row, stored).await?;
+        }
+        self.reserve_bytes(tx, row).await?;
+        if row.kind == Kind::VirtualMachine {
+            let now_ms = row.changed_ms;
+            machine::hold::hold_disks(self, tx, ctx, row, now_ms).await?;
+            machine::cards::hold_cards(self, tx, ctx, row, stored).await?;
+        }
+        disk_encryption_set::hold_sets(tx, self.regions(), row, stored).await
     }
 
     /// Accepts the deletion of a resource; `None` when there is nothing to delete.

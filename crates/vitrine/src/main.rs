@@ -22,7 +22,7 @@ use clap::{Parser, Subcommand};
 
 use commands::{
     audit, backup, care, connect, doctor, export, principal, publish, publisher, routes, schedule,
-    serve, subscription, tenant, up, usage,
+    serve, subscription, tenant, up, usage, vm,
 };
 
 /// A compute gallery that anyone can run
@@ -48,6 +48,8 @@ enum Command {
     Publish(publish::Args),
     /// Write a version back to a file
     Export(export::Args),
+    /// Boot machines from images
+    Vm(vm::VmArgs),
     /// Show what is stored and what it costs
     Stat(care::StatArgs),
     /// Check this machine and this gallery
@@ -108,6 +110,7 @@ async fn run(command: Command, format: output::Format) -> anyhow::Result<()> {
         Command::Env(args) => connect::run(&args),
         Command::Publish(args) => output::print(format, &publish::run(args).await?),
         Command::Export(args) => output::print(format, &export::run(args).await?),
+        Command::Vm(args) => output::print(format, &vm::run(args).await?),
         Command::Stat(args) => output::print(format, &care::stat(args, format).await?),
         Command::Doctor(args) => doctor::run(args, format).await,
         Command::Fsck(args) => output::print(format, &care::fsck(args).await?),

@@ -57,7 +57,10 @@ pub async fn serve(
     let signals = StopSignals::catch()?;
     let workers = tokio::task::spawn({
         let (engine, stop) = (engine.clone(), stop.clone());
-        async move { engine.run_workers(WORKERS, stop).await }
+        async move {
+            engine.adopt_machines().await;
+            engine.run_workers(WORKERS, stop).await;
+        }
     });
     let maintenance = tokio::task::spawn({
         let (engine, stop) = (engine.clone(), stop.clone());

@@ -17,3 +17,4 @@ pub mod subscription;
 pub mod tenant;
 pub mod up;
 pub mod usage;
+pub mod vm;
