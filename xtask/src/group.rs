@@ -13,16 +13,19 @@ pub enum Group {
     Node,
     /// The catalog on PostgreSQL.
     Postgres,
+    /// The block store on object stores of the network.
+    Objects,
 }
 
 impl Group {
     /// Every group.
-    pub const ALL: [Self; 5] = [
+    pub const ALL: [Self; 6] = [
         Self::DiskTools,
         Self::Guest,
         Self::Python,
         Self::Node,
         Self::Postgres,
+        Self::Objects,
     ];
 
     /// Returns the nextest filter expression of its tests: how a test says that it belongs here.
@@ -36,6 +39,7 @@ impl Group {
             Self::Python => "(binary(/^(clients_(az|python)|xtask$)/) - package(xtask))",
             Self::Node => "(binary(/^(clients_node|xtask$)/) - package(xtask))",
             Self::Postgres => "test(/(^|::)postgres(::|_)/)",
+            Self::Objects => "test(/(^|::)objects_on_/)",
         }
     }
 }

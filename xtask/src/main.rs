@@ -9,6 +9,7 @@ mod command;
 mod debian;
 mod group;
 mod node;
+mod objects;
 mod postgres;
 mod python;
 mod sizes;
