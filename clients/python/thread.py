@@ -20,6 +20,7 @@ from azure.core.exceptions import (
 from azure.mgmt.compute import models as compute
 from azure.storage.blob import BlobClient, BlobType
 
+from application_steps import use_applications
 from arm_steps import look_around, use_generic_resources
 from sas_steps import use_conditions, use_signatures, use_tokens_and_new_keys
 from storage_steps import ACCOUNT, CONTAINER, make_account, upload_vhd, use_block_blobs
@@ -430,6 +431,7 @@ STEPS = [
     download_disk,
     refuse_at_once,
     refuse_later,
+    use_applications,
     soft_delete,
     delete_all,
 ]

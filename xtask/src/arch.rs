@@ -9,16 +9,19 @@ use crate::command::{capture, cargo};
 use crate::sizes;
 
 /// Which crates of the workspace a crate may use.
-const EDGES: [(&str, &[&str]); 10] = [
+const EDGES: [(&str, &[&str]); 11] = [
     ("domain", &[]),
     ("arm", &["domain"]),
+    ("template", &["domain"]),
     ("disk", &[]),
     ("blocks", &["disk"]),
     ("catalog", &["domain"]),
     ("vm", &["disk"]),
     (
         "engine",
-        &["domain", "arm", "catalog", "blocks", "vm", "disk"],
+        &[
+            "domain", "arm", "catalog", "blocks", "vm", "disk", "template",
+        ],
     ),
     ("api", &["engine", "arm", "domain"]),
     ("vitrine", &["api", "engine", "arm", "domain", "disk"]),

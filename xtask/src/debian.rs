@@ -1,5 +1,7 @@
 //! Debian packages: what is missing is installed, what is there is left alone.
 
+use std::path::Path;
+
 use anyhow::{Context as _, bail};
 
 use crate::command::{capture, find, is_root, program};
@@ -18,7 +20,7 @@ struct Need {
 }
 
 /// Which package is needed for which tests. What `tiny` only unpacks is not here.
-const NEEDS: [Need; 9] = [
+const NEEDS: [Need; 15] = [
     Need {
         packages: &["qemu-utils"],
         group: Group::DiskTools,
@@ -48,6 +50,40 @@ const NEEDS: [Need; 9] = [
         packages: &["lz4", "xz-utils", "zstd", "python3-minimal"],
         group: Group::Guest,
         is_there: || has(&["lz4", "xz", "zstd", "python3"]),
+    },
+    Need {
+        packages: &["grub-common", "grub-pc-bin", "grub-efi-amd64-bin"],
+        group: Group::Guest,
+        is_there: || {
+            let parts = ["i386-pc/boot.img", "x86_64-efi/linux.mod"];
+            let grub = Path::new("/usr/lib/grub");
+            has(&["grub-mkimage"]) && parts.iter().all(|part| grub.join(part).exists())
+        },
+    },
+    Need {
+        packages: &["fdisk", "mtools"],
+        group: Group::Guest,
+        is_there: || has(&["sfdisk", "mformat"]),
+    },
+    Need {
+        packages: &["genisoimage"],
+        group: Group::Guest,
+        is_there: || has(&["genisoimage"]),
+    },
+    Need {
+        packages: &["ovmf", "swtpm"],
+        group: Group::Guest,
+        is_there: || has(&["swtpm"]) && Path::new("/usr/share/OVMF/OVMF_CODE_4M.fd").exists(),
+    },
+    Need {
+        packages: &["mmdebstrap"],
+        group: Group::Debian,
+        is_there: || has(&["mmdebstrap"]),
+    },
+    Need {
+        packages: &["openssh-client"],
+        group: Group::Debian,
+        is_there: || has(&["ssh", "ssh-keygen"]),
     },
     Need {
         packages: &["python3", "python3-venv"],

@@ -7,6 +7,8 @@ pub enum Group {
     DiskTools,
     /// Booting the tiny guest.
     Guest,
+    /// Booting a whole Debian.
+    Debian,
     /// The real Azure CLI and the Python SDK.
     Python,
     /// The real JavaScript SDK.
@@ -19,9 +21,10 @@ pub enum Group {
 
 impl Group {
     /// Every group.
-    pub const ALL: [Self; 6] = [
+    pub const ALL: [Self; 7] = [
         Self::DiskTools,
         Self::Guest,
+        Self::Debian,
         Self::Python,
         Self::Node,
         Self::Postgres,
@@ -36,6 +39,7 @@ impl Group {
         match self {
             Self::DiskTools => "test(/qemu|nbdinfo|nbdcopy/)",
             Self::Guest => "(binary(/^(guest|xtask$)/) - package(xtask))",
+            Self::Debian => "(binary(/^(debian|xtask$)/) - package(xtask))",
             Self::Python => "(binary(/^(clients_(az|python)|xtask$)/) - package(xtask))",
             Self::Node => "(binary(/^(clients_node|xtask$)/) - package(xtask))",
             Self::Postgres => "test(/(^|::)postgres(::|_)/)",

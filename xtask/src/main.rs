@@ -7,6 +7,7 @@
 mod arch;
 mod command;
 mod debian;
+mod debian_guest;
 mod group;
 mod node;
 mod objects;

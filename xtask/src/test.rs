@@ -10,7 +10,7 @@ use crate::command::{capture, cargo, find, run as run_command};
 use crate::group::{Gap, Group, without};
 use crate::postgres::Server;
 use crate::stage::stage;
-use crate::{arch, debian, node, objects, python, tiny};
+use crate::{arch, debian, debian_guest, node, objects, python, tiny};
 
 /// Where everything that the tests need is kept.
 const HOME: &str = "target/test-env";
@@ -144,6 +144,11 @@ fn environment(home: &Path) -> Environment {
     if let Some(dir) = environment.have(Group::Guest, "tiny guest", || tiny::ensure(home)) {
         environment.set("VITRINE_TEST_TINY", dir);
     }
+    if let Some(dir) =
+        environment.have(Group::Debian, "Debian guest", || debian_guest::ensure(home))
+    {
+        environment.set("VITRINE_TEST_DEBIAN", dir);
+    }
     if let Some(server) = environment.have(Group::Postgres, "PostgreSQL", || Server::start(home)) {
         environment.set("VITRINE_TEST_POSTGRES", server.url());
         environment.postgres = Some(server);
@@ -160,13 +165,10 @@ fn environment(home: &Path) -> Environment {
 /// Installs nothing: what needs more than is there is left out, and said.
 fn quick_environment() -> Environment {
     let mut environment = Environment::default();
-    for group in [
-        Group::Guest,
-        Group::Python,
-        Group::Node,
-        Group::Postgres,
-        Group::Objects,
-    ] {
+    for group in Group::ALL {
+        if group == Group::DiskTools {
+            continue;
+        }
         environment.note(group, "the environment of these tests", "--quick");
     }
     if ["qemu-img", "nbdinfo"]

@@ -5,15 +5,18 @@
 
 use axum::body::Body;
 use axum::extract::{ConnectInfo, State};
-use axum::http::{HeaderMap, HeaderName, HeaderValue, Method, Response, header};
+use axum::http::{Extensions, HeaderMap, HeaderName, HeaderValue, Method, Response, header};
 use bytes::Bytes;
 use domain::{Error, ErrorKind, Result};
 use engine::Ctx;
 use percent_encoding::percent_decode_str;
 use std::net::SocketAddr;
+use std::sync::OnceLock;
 use std::time::Duration;
 use uuid::Uuid;
 
+use crate::auxiliary;
+use crate::limits::Remaining;
 use crate::reply::Reply;
 use crate::request::Request;
 use crate::routes::Found;
@@ -31,6 +34,8 @@ struct Ids {
     request: Uuid,
     correlation: Uuid,
     client: Option<HeaderValue>,
+    /// What the caller has left of its rate limit.
+    remaining: OnceLock<Remaining>,
 }
 
 /// Serves every path that no other face owns.
@@ -40,6 +45,7 @@ pub(crate) async fn serve(
 ) -> Response<Body> {
     let ids = Ids::of(request.headers());
     let started = std::time::Instant::now();
+    let metrics = state.engine.metrics().clone();
     let method = request.method().clone();
     let path = request.uri().path().to_owned();
     let limit = Duration::from_secs(REQUEST_SECONDS_MAX);
@@ -56,6 +62,12 @@ pub(crate) async fn serve(
         Ok(reply) => respond(reply, &ids, is_head),
         Err(error) => respond(error_reply(&error), &ids, is_head),
     };
+    metrics.count_request(
+        engine::metrics::Plane::Arm,
+        method.as_str(),
+        response.status().as_u16(),
+        started.elapsed(),
+    );
     tracing::info!(
         http.method = %method, http.path = %path, http.status = response.status().as_u16(),
         duration_us = u64::try_from(started.elapsed().as_micros()).unwrap_or(u64::MAX),
@@ -71,6 +83,18 @@ async fn handle(state: ApiState, request: axum::extract::Request, ids: &Ids) -> 
     }
     let path = clean_path(parts.uri.path())?;
     let caller = state.engine.authenticate(bearer(&parts.headers)?).await?;
+    let taken = state.limiter.take(
+        &caller.object_id,
+        &parts.method,
+        &path,
+        state.engine.now_ms(),
+    );
+    match taken {
+        Ok(Some(remaining)) => drop(ids.remaining.set(remaining)),
+        Ok(None) => {}
+        Err(refusal) => return Ok(refusal),
+    }
+    let auxiliary = auxiliary::callers(&state.engine, &parts.headers).await?;
     let raw_query = parts.uri.query().unwrap_or_default().to_owned();
     let query = parse_query(&raw_query)?;
     let (handler, type_name, params) = match state.routes.find(&parts.method, &path) {
@@ -86,14 +110,11 @@ async fn handle(state: ApiState, request: axum::extract::Request, ids: &Ids) -> 
     let body = read_body(body).await?;
     let ctx = Ctx {
         caller,
+        auxiliary,
         api_version: api_version.to_string(),
         base_url: base_url(&parts.headers, &parts.uri),
         correlation_id: ids.correlation,
-        client: parts
-            .extensions
-            .get::<ConnectInfo<SocketAddr>>()
-            .map(|peer| peer.0.ip().to_canonical().to_string())
-            .unwrap_or_default(),
+        client: client_of(&parts.extensions),
     };
     let asked = Asked {
         action: action(type_name, &parts.method, &path),
@@ -120,6 +141,14 @@ async fn handle(state: ApiState, request: axum::extract::Request, ids: &Ids) -> 
             .await;
     }
     outcome
+}
+
+/// Returns the address that a request came from, as the connection says; headers are not asked.
+pub(crate) fn client_of(extensions: &Extensions) -> String {
+    extensions
+        .get::<ConnectInfo<SocketAddr>>()
+        .map(|peer| peer.0.ip().to_canonical().to_string())
+        .unwrap_or_default()
 }
 
 /// What was asked, for the audit.
@@ -151,6 +180,11 @@ fn action(type_name: &str, method: &Method, path: &str) -> String {
             format!("{last}/action")
         }
         _ => "write".to_owned(),
+    };
+    // Actions on groups name them as the subscription's.
+    let type_name = match type_name {
+        "Microsoft.Resources/resourceGroups" => "Microsoft.Resources/subscriptions/resourceGroups",
+        other => other,
     };
     format!("{type_name}/{verb}")
 }
@@ -310,6 +344,7 @@ impl Ids {
                 .get("x-ms-client-request-id")
                 .filter(|v| v.len() <= 128)
                 .cloned(),
+            remaining: OnceLock::new(),
         }
     }
 
@@ -333,6 +368,10 @@ impl Ids {
             ),
             ("cache-control", Some(HeaderValue::from_static("no-cache"))),
         ];
+        if let Some(remaining) = self.remaining.get() {
+            let name = HeaderName::from_static(remaining.name);
+            headers.insert(name, HeaderValue::from(remaining.left));
+        }
         for (name, value) in all {
             if let Some(value) = value {
                 headers.insert(HeaderName::from_static(name), value);

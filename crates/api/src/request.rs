@@ -66,14 +66,15 @@ impl Request {
 
     /// Returns the body as JSON, null when it is none: for verbs that ask for rights before they read.
     pub fn lenient_body(&self) -> Value {
-        serde_json::from_slice(&self.body).unwrap_or_default()
+        self.json_body().unwrap_or_default()
     }
 
-    /// Returns the body as JSON without a table, `{}` when empty.
+    /// Returns the body as JSON without a table, `{}` when empty; a member that comes twice means two things and is refused.
     pub fn json_body(&self) -> Result<Value> {
         if self.body.is_empty() {
             return Ok(Value::Object(serde_json::Map::new()));
         }
+        arm::schema::check_syntax(&self.body)?;
         serde_json::from_slice(&self.body).map_err(|error| {
             Error::new(
                 domain::ErrorKind::Invalid,

@@ -4,6 +4,10 @@
 //! their five routes from [`Kind`]; the rest stand below by name.
 
 mod access;
+mod care;
+mod deployments;
+mod machines;
+mod network;
 
 use std::future::Future;
 use std::pin::Pin;
@@ -12,8 +16,8 @@ use axum::http::Method;
 use domain::{Kind, Result};
 
 use crate::handlers::{
-    care, disk_access, disk_encryption_set, gallery, group, operation, provider, resource,
-    storage_account, subscription, tags,
+    care as care_handlers, disk_access, disk_encryption_set, gallery, group, operation, provider,
+    resource, storage_account, subscription, tags,
 };
 use crate::reply::Reply;
 use crate::request::Request;
@@ -72,14 +76,33 @@ impl Routes {
             Kind::ManagedImage,
             Kind::DiskEncryptionSet,
             Kind::StorageAccount,
+            Kind::VirtualNetwork,
+            Kind::NetworkInterface,
+            Kind::PublicIpAddress,
+            Kind::NetworkSecurityGroup,
+            Kind::LoadBalancer,
+            Kind::GalleryApplication,
+            Kind::GalleryApplicationVersion,
+            Kind::GalleryScript,
+            Kind::GalleryScriptVersion,
+            Kind::AccessProfile,
+            Kind::AccessProfileVersion,
+            Kind::VirtualMachine,
         ] {
             routes.add_kind(kind);
         }
         routes.add_verbs();
+        routes.add_networks();
         routes.add_operations();
+        routes.add_machines();
         routes.add_access();
         routes.add_shared();
         routes.add_activity();
+        routes.add_care();
+        routes.add_deployments();
+        routes.add_invites();
+        routes.add_allowed_images();
+        routes.add_moves();
         routes
     }
 
@@ -144,7 +167,7 @@ impl Routes {
             Method::GET,
             "/providers/Vitrine.Gallery/stat",
             "Vitrine.Gallery/stat",
-            |r| Box::pin(care::stat(r)),
+            |r| Box::pin(care_handlers::stat(r)),
         );
         self.add(Method::GET, "/providers", S, |r| {
             Box::pin(provider::list(r))
@@ -333,7 +356,9 @@ impl Route {
 
 impl Segment {
     fn parse(text: &str) -> Self {
-        const NAMES: [&str; 20] = [
+        const NAMES: &[&str] = &[
+            "deployment",
+            "owner",
             "uniqueName",
             "publicName",
             "assignment",
@@ -350,13 +375,23 @@ impl Segment {
             "managedImage",
             "encryptionSet",
             "account",
+            "virtualNetwork",
+            "networkInterface",
+            "publicIpAddress",
+            "networkSecurityGroup",
+            "loadBalancer",
+            "part",
+            "application",
+            "script",
+            "profile",
             "operation",
             "location",
             "artifactType",
             "artifact",
+            "machine",
         ];
         let name = text.strip_prefix('{').and_then(|t| t.strip_suffix('}'));
-        match name.and_then(|name| NAMES.into_iter().find(|known| *known == name)) {
+        match name.and_then(|name| NAMES.iter().copied().find(|known| *known == name)) {
             Some(known) => Self::Param(known),
             None => Self::Literal(text.to_owned()),
         }
@@ -381,6 +416,38 @@ fn item_pattern(kind: Kind) -> String {
         }
         Kind::StorageAccount => {
             format!("{GROUP}/providers/Microsoft.Storage/storageAccounts/{{account}}")
+        }
+        Kind::GalleryApplication => {
+            format!(
+                "{}/applications/{{application}}",
+                item_pattern(Kind::Gallery)
+            )
+        }
+        Kind::GalleryScript => format!("{}/scripts/{{script}}", item_pattern(Kind::Gallery)),
+        Kind::AccessProfile => format!(
+            "{}/inVMAccessControlProfiles/{{profile}}",
+            item_pattern(Kind::Gallery)
+        ),
+        Kind::GalleryApplicationVersion => format!(
+            "{}/versions/{{version}}",
+            item_pattern(Kind::GalleryApplication)
+        ),
+        Kind::GalleryScriptVersion => {
+            format!("{}/versions/{{version}}", item_pattern(Kind::GalleryScript))
+        }
+        Kind::AccessProfileVersion => {
+            format!("{}/versions/{{version}}", item_pattern(Kind::AccessProfile))
+        }
+        Kind::VirtualNetwork
+        | Kind::NetworkInterface
+        | Kind::PublicIpAddress
+        | Kind::NetworkSecurityGroup
+        | Kind::LoadBalancer => {
+            let name = network::parameter(kind);
+            format!("{GROUP}/providers/{}/{{{name}}}", kind.type_name())
+        }
+        Kind::VirtualMachine => {
+            format!("{GROUP}/providers/Microsoft.Compute/virtualMachines/{{machine}}")
         }
     }
 }

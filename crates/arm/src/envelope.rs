@@ -27,6 +27,9 @@ const DAY_MS: i64 = 24 * 60 * 60 * 1000;
 
 /// Returns a resource with every member the newest api-version knows.
 pub fn resource(resource: &Resource) -> Value {
+    if resource.kind.is_network() {
+        return crate::network::resource(resource);
+    }
     let mut out = Map::new();
     let named = |out: &mut Map<String, Value>, names: [&str; 3]| {
         for name in names {
@@ -111,6 +114,7 @@ pub fn state_word(kind: Kind, state: ProvisioningState) -> &'static str {
         (Kind::Disk | Kind::Snapshot | Kind::DiskEncryptionSet, ProvisioningState::Creating) => {
             "Updating"
         }
+        (kind, ProvisioningState::Creating) if kind.is_network() => "Updating",
         _ => state.as_str(),
     }
 }

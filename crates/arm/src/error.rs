@@ -8,13 +8,17 @@ pub fn body(error: &Error) -> Value {
     json!({ "error": detail(error) })
 }
 
-/// Returns the inner `{"code","message","target"?}`, as operations show it.
+/// Returns the inner `{"code","message","target"?,"details"?}`, as operations show it.
 pub fn detail(error: &Error) -> Value {
     let mut out = Map::new();
     out.insert("code".to_owned(), error.code.as_ref().into());
     out.insert("message".to_owned(), error.message.as_str().into());
     if let Some(target) = &error.target {
         out.insert("target".to_owned(), target.as_str().into());
+    }
+    if !error.details.is_empty() {
+        let details: Vec<Value> = error.details.iter().map(detail).collect();
+        out.insert("details".to_owned(), details.into());
     }
     Value::Object(out)
 }

@@ -9,6 +9,7 @@ pub mod directory;
 pub mod envelope;
 pub mod error;
 pub mod filter;
+pub mod network;
 pub mod operation;
 mod order;
 pub mod paging;

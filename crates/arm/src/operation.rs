@@ -67,10 +67,24 @@ pub fn poll_urls(base_url: &str, operation: &Operation, api_version: &str) -> Po
     let compute = format!(
         "{base}/subscriptions/{subscription}/providers/Microsoft.Compute/locations/{location}"
     );
+    let network = format!(
+        "{base}/subscriptions/{subscription}/providers/Microsoft.Network/locations/{location}"
+    );
     let (path, query) = match operation.family {
         Family::Caps => (format!("{compute}/capsOperations/{id}"), String::new()),
         Family::Disk => (format!("{compute}/DiskOperations/{id}"), format!("p={id}&")),
         Family::Compute => (format!("{compute}/operations/{id}"), format!("p={id}&")),
+        Family::Network => (format!("{network}/operations/{id}"), String::new()),
+        Family::Deployment => {
+            let (path, query) = (
+                format!("{base}{}/operationStatuses/{id}", operation.resource),
+                format!("api-version={api_version}"),
+            );
+            return PollUrls {
+                status: Some(format!("{path}?{query}")),
+                result: format!("{path}?monitor=true&{query}"),
+            };
+        }
         Family::Group => {
             let result = format!(
                 "{base}/subscriptions/{subscription}/operationresults/{id}?api-version={api_version}"

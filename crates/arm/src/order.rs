@@ -245,6 +245,110 @@ const DISK_ENCRYPTION_SET: Orders = &[(
     ],
 )];
 
+const ARTIFACT: Orders = &[(
+    "",
+    &[
+        "supportedOSType",
+        "osType",
+        "applicableHostEndpoint",
+        "description",
+        "eula",
+        "privacyStatementUri",
+        "releaseNoteUri",
+        "endOfLifeDate",
+        "customActions",
+        "provisioningState",
+    ],
+)];
+
+const ARTIFACT_VERSION: Orders = &[
+    (
+        "",
+        &[
+            "publishingProfile",
+            "mode",
+            "defaultAccess",
+            "rules",
+            "targetLocations",
+            "excludeFromLatest",
+            "publishedDate",
+            "safetyProfile",
+            "replicationStatus",
+            "provisioningState",
+        ],
+    ),
+    (
+        "publishingProfile",
+        &[
+            "source",
+            "manageActions",
+            "settings",
+            "advancedSettings",
+            "enableHealthCheck",
+            "customActions",
+            "targetRegions",
+            "replicaCount",
+            "excludeFromLatest",
+            "publishedDate",
+            "endOfLifeDate",
+            "storageAccountType",
+            "storageAccountStrategy",
+            "replicationMode",
+        ],
+    ),
+    (
+        "publishingProfile.source",
+        &[
+            "mediaLink",
+            "defaultConfigurationLink",
+            "scriptLink",
+            "parameters",
+        ],
+    ),
+    (
+        "publishingProfile.manageActions",
+        &["install", "remove", "update"],
+    ),
+    (
+        "publishingProfile.settings",
+        &[
+            "packageFileName",
+            "configFileName",
+            "scriptBehaviorAfterReboot",
+        ],
+    ),
+    (
+        "publishingProfile.targetRegions",
+        &["name", "regionalReplicaCount", "storageAccountType"],
+    ),
+    ("replicationStatus", &["aggregatedState", "summary"]),
+];
+
+const VIRTUAL_MACHINE: Orders = &[
+    (
+        "",
+        &[
+            "hardwareProfile",
+            "provisioningState",
+            "vmId",
+            "additionalCapabilities",
+            "storageProfile",
+            "osProfile",
+            "securityProfile",
+            "networkProfile",
+            "diagnosticsProfile",
+            "priority",
+            "evictionPolicy",
+            "billingProfile",
+            "licenseType",
+            "userData",
+            "instanceView",
+            "timeCreated",
+        ],
+    ),
+    ("storageProfile", &["imageReference", "osDisk", "dataDisks"]),
+];
+
 const fn orders(kind: Kind) -> Orders {
     match kind {
         Kind::Gallery => GALLERY,
@@ -253,7 +357,13 @@ const fn orders(kind: Kind) -> Orders {
         Kind::Disk | Kind::Snapshot => DISK,
         Kind::ManagedImage => MANAGED_IMAGE,
         Kind::DiskEncryptionSet => DISK_ENCRYPTION_SET,
-        Kind::ResourceGroup | Kind::StorageAccount => &[],
+        Kind::GalleryApplication | Kind::GalleryScript | Kind::AccessProfile => ARTIFACT,
+        Kind::GalleryApplicationVersion
+        | Kind::GalleryScriptVersion
+        | Kind::AccessProfileVersion => ARTIFACT_VERSION,
+        Kind::VirtualMachine => VIRTUAL_MACHINE,
+        // Networks have views of their own.
+        _ => &[],
     }
 }
 

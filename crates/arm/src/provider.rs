@@ -12,20 +12,41 @@ struct Served {
     is_regional: bool,
 }
 
-const SERVED: [Served; 24] = [
+const SERVED: &[Served] = &[
     regional("Microsoft.Compute", "diskEncryptionSets"),
     regional("Microsoft.Compute", "disks"),
     regional("Microsoft.Compute", "galleries"),
+    regional("Microsoft.Compute", "galleries/applications"),
+    regional("Microsoft.Compute", "galleries/applications/versions"),
     regional("Microsoft.Compute", "galleries/images"),
     regional("Microsoft.Compute", "galleries/images/versions"),
+    regional("Microsoft.Compute", "galleries/inVMAccessControlProfiles"),
+    regional(
+        "Microsoft.Compute",
+        "galleries/inVMAccessControlProfiles/versions",
+    ),
+    regional("Microsoft.Compute", "galleries/scripts"),
+    regional("Microsoft.Compute", "galleries/scripts/versions"),
     regional("Microsoft.Compute", "images"),
     global("Microsoft.Compute", "locations"),
     regional("Microsoft.Compute", "locations/capsOperations"),
     regional("Microsoft.Compute", "locations/DiskOperations"),
+    regional("Microsoft.Compute", "locations/operations"),
+    regional("Microsoft.Compute", "skus"),
     regional("Microsoft.Compute", "snapshots"),
+    regional("Microsoft.Network", "loadBalancers"),
+    global("Microsoft.Network", "locations"),
+    regional("Microsoft.Network", "locations/operations"),
+    regional("Microsoft.Network", "networkInterfaces"),
+    regional("Microsoft.Network", "networkSecurityGroups"),
+    regional("Microsoft.Network", "publicIPAddresses"),
+    regional("Microsoft.Network", "virtualNetworks"),
+    regional("Microsoft.Compute", "virtualMachines"),
     global("Microsoft.Storage", "checkNameAvailability"),
     global("Microsoft.Storage", "operations"),
     regional("Microsoft.Storage", "storageAccounts"),
+    global("Microsoft.Resources", "deployments"),
+    global("Microsoft.Resources", "deployments/operations"),
     global("Microsoft.Resources", "locations"),
     global("Microsoft.Resources", "providers"),
     global("Microsoft.Resources", "resourceGroups"),
@@ -56,9 +77,10 @@ const fn global(namespace: &'static str, name: &'static str) -> Served {
 }
 
 /// The namespaces that are served.
-pub const NAMESPACES: [&str; 4] = [
+pub const NAMESPACES: [&str; 5] = [
     "Microsoft.Authorization",
     "Microsoft.Compute",
+    "Microsoft.Network",
     "Microsoft.Resources",
     "Microsoft.Storage",
 ];

@@ -38,8 +38,24 @@ pub enum Shape {
     DiskEncryptionSet,
     /// A storage account; members are not checked.
     StorageAccount,
+    /// A machine.
+    VirtualMachine,
     /// A resource group; members are not checked.
     ResourceGroup,
+    /// A network resource or a part of one; members are not checked.
+    Network,
+    /// A VM application.
+    GalleryApplication,
+    /// A version of a VM application.
+    GalleryApplicationVersion,
+    /// A gallery script.
+    GalleryScript,
+    /// A version of a gallery script.
+    GalleryScriptVersion,
+    /// An in-VM access control profile.
+    AccessProfile,
+    /// A version of an in-VM access control profile.
+    AccessProfileVersion,
     /// The body of `POST …/share`.
     SharingUpdate,
     /// The body of `POST …/beginGetAccess`.
@@ -66,7 +82,7 @@ pub enum Shape {
 
 impl Shape {
     /// Every shape.
-    pub const ALL: [Self; 20] = [
+    pub const ALL: &[Self] = &[
         Self::Gallery,
         Self::Image,
         Self::ImageVersion,
@@ -75,7 +91,15 @@ impl Shape {
         Self::ManagedImage,
         Self::DiskEncryptionSet,
         Self::StorageAccount,
+        Self::VirtualMachine,
         Self::ResourceGroup,
+        Self::Network,
+        Self::GalleryApplication,
+        Self::GalleryApplicationVersion,
+        Self::GalleryScript,
+        Self::GalleryScriptVersion,
+        Self::AccessProfile,
+        Self::AccessProfileVersion,
         Self::SharingUpdate,
         Self::GrantAccess,
         Self::AccessUri,
@@ -100,7 +124,15 @@ impl Shape {
             Self::ManagedImage => "Image",
             Self::DiskEncryptionSet => "DiskEncryptionSet",
             Self::StorageAccount => "StorageAccount",
+            Self::VirtualMachine => "VirtualMachine",
             Self::ResourceGroup => "ResourceGroup",
+            Self::Network => "Network",
+            Self::GalleryApplication => "GalleryApplication",
+            Self::GalleryApplicationVersion => "GalleryApplicationVersion",
+            Self::GalleryScript => "GalleryScript",
+            Self::GalleryScriptVersion => "GalleryScriptVersion",
+            Self::AccessProfile => "GalleryInVMAccessControlProfile",
+            Self::AccessProfileVersion => "GalleryInVMAccessControlProfileVersion",
             Self::SharingUpdate => "SharingUpdate",
             Self::GrantAccess => "GrantAccessData",
             Self::AccessUri => "AccessUri",
@@ -138,6 +170,18 @@ impl From<Kind> for Shape {
             Kind::ManagedImage => Self::ManagedImage,
             Kind::DiskEncryptionSet => Self::DiskEncryptionSet,
             Kind::StorageAccount => Self::StorageAccount,
+            Kind::NetworkSecurityGroup
+            | Kind::VirtualNetwork
+            | Kind::PublicIpAddress
+            | Kind::LoadBalancer
+            | Kind::NetworkInterface => Self::Network,
+            Kind::GalleryApplication => Self::GalleryApplication,
+            Kind::GalleryApplicationVersion => Self::GalleryApplicationVersion,
+            Kind::GalleryScript => Self::GalleryScript,
+            Kind::GalleryScriptVersion => Self::GalleryScriptVersion,
+            Kind::AccessProfile => Self::AccessProfile,
+            Kind::AccessProfileVersion => Self::AccessProfileVersion,
+            Kind::VirtualMachine => Self::VirtualMachine,
         }
     }
 }
@@ -148,6 +192,11 @@ impl From<Kind> for Shape {
 /// where the text is at hand.
 pub fn check_request(shape: impl Into<Shape>, api_version: &str, body: &Value) -> Result<Value> {
     check_request_bytes(shape, api_version, body.to_string().as_bytes())
+}
+
+/// Refuses text that is not JSON, members that are there twice and nesting beyond [`DEPTH_MAX`].
+pub fn check_syntax(raw: &[u8]) -> Result<()> {
+    reader::read(reader::text_of(raw)?).map(drop)
 }
 
 /// Checks a request's body as it came: also refuses text that is not JSON, members that are there

@@ -31,6 +31,9 @@ const RESOURCE_GRAPH: [&str; 4] = [
 /// Versions of the activity log.
 const INSIGHTS: [&str; 2] = ["2015-04-01", "2017-03-01-preview"];
 
+/// Versions of answers to the invitations of shared galleries.
+const INVITES: [&str; 2] = ["2025-12-03", "2026-03-03"];
+
 /// Versions of what only this product has.
 const VITRINE: [&str; 1] = ["2026-11-01"];
 
@@ -64,15 +67,26 @@ pub fn supported_type(type_name: &str) -> &'static [&'static str] {
         return &[];
     };
     let first = local.split('/').next().unwrap_or_default();
+    let second = local.split('/').nth(1).unwrap_or_default();
     let shape = match (namespace, first) {
+        ("microsoft.compute", "galleries") if second == "applications" => Shape::GalleryApplication,
+        ("microsoft.compute", "galleries") if second == "scripts" => Shape::GalleryScript,
+        ("microsoft.compute", "galleries") if second == "invmaccesscontrolprofiles" => {
+            Shape::AccessProfile
+        }
         ("microsoft.compute", "galleries") => Shape::Gallery,
         ("microsoft.compute", "snapshots") => Shape::Snapshot,
         ("microsoft.compute", "images") => Shape::ManagedImage,
+        ("microsoft.compute", "virtualmachines") => Shape::VirtualMachine,
         ("microsoft.compute", "diskencryptionsets") => Shape::DiskEncryptionSet,
+        ("microsoft.compute", "locations") if local.ends_with("sharedgallerysubscriptions") => {
+            return &INVITES;
+        }
         ("microsoft.compute", _) if is_gallery_path(local) => Shape::Gallery,
         // Disks go back furthest: polls and lists of locations carry versions of every family.
         ("microsoft.compute", _) => Shape::Disk,
         ("microsoft.storage", _) => Shape::StorageAccount,
+        ("microsoft.network", _) => Shape::Network,
         ("microsoft.resources", _) => Shape::ResourceGroup,
         ("microsoft.authorization", _) => return &AUTHORIZATION,
         ("microsoft.resourcegraph", _) => return &RESOURCE_GRAPH,

@@ -66,6 +66,17 @@ fn any_json() -> impl Strategy<Value = Value> {
 
 /// Decides a checked body as a create and, where that works, as a change of what it made.
 fn decide(kind: Kind, api_version: &str, body: &Value) {
+    let network = match (kind.is_version(), kind.type_name().rsplit_once('/')) {
+        (true, Some((parent, _))) => format!(
+            "/providers/{}",
+            parent.replacen("galleries/", "galleries/g/", 1) + "/a/versions/1.0.0"
+        ),
+        _ if kind.parent() == Some(Kind::Gallery) => format!(
+            "/providers/{}/a",
+            kind.type_name().replacen("galleries/", "galleries/g/", 1)
+        ),
+        _ => format!("/providers/{}/n", kind.type_name()),
+    };
     let path = match kind {
         Kind::ResourceGroup => "",
         Kind::Gallery => "/providers/Microsoft.Compute/galleries/g",
@@ -76,6 +87,8 @@ fn decide(kind: Kind, api_version: &str, body: &Value) {
         Kind::ManagedImage => "/providers/Microsoft.Compute/images/i",
         Kind::DiskEncryptionSet => "/providers/Microsoft.Compute/diskEncryptionSets/e",
         Kind::StorageAccount => "/providers/Microsoft.Storage/storageAccounts/acc",
+        Kind::VirtualMachine => "/providers/Microsoft.Compute/virtualMachines/m",
+        _ => &network,
     };
     let id =
         ResourceId::parse(&format!("/subscriptions/s/resourceGroups/rg{path}")).expect("an id");

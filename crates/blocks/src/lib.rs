@@ -43,6 +43,7 @@ mod remote;
 mod repair;
 mod scrub;
 mod segment;
+mod shares;
 #[cfg(any(test, feature = "simulation"))]
 pub mod simulation;
 mod store;
@@ -62,6 +63,7 @@ pub use reader::Reader;
 pub use remote::MemoryLocation;
 pub use repair::Repaired;
 pub use scrub::{ScrubLimits, Scrubbed};
+pub use shares::{Share, Shares};
 pub use store::{Stat, Store};
 pub use sweep::{SweepPlan, Swept};
 pub use tree_hash::{ContentHasher, Digest, LEAF_BYTES};

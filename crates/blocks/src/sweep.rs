@@ -70,7 +70,7 @@ impl Store {
 }
 
 /// Returns the manifests that layers stand on.
-fn bases(store: &Inner) -> Result<BTreeSet<ManifestId>> {
+pub(crate) fn bases(store: &Inner) -> Result<BTreeSet<ManifestId>> {
     let mut bases = BTreeSet::new();
     for id in store.local.layers()? {
         match layer::base_of(store, id) {

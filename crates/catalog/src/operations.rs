@@ -73,7 +73,7 @@ impl Tx {
         Ok(())
     }
 
-    /// Claims the oldest operation that may run now.
+    /// Claims the oldest operation that may run now; deployments have [`Tx::claim_deployment`].
     pub async fn claim_operation(
         &mut self,
         owner: &str,
@@ -81,10 +81,33 @@ impl Tx {
         lease_ms: i64,
     ) -> Result<Option<Operation>> {
         const NEXT: &str = "SELECT id FROM operations AS o WHERE state = 'InProgress' AND run_at_ms <= $1 \
-             AND lease_until_ms <= $1 AND NOT EXISTS (SELECT 1 FROM operations AS b WHERE \
+             AND lease_until_ms <= $1 AND work <> 'Deploy' AND NOT EXISTS (SELECT 1 FROM operations AS b WHERE \
              b.resource_key = o.resource_key AND b.state = 'InProgress' AND b.sequence < o.sequence) \
              ORDER BY sequence LIMIT 1";
-        let Some(row) = sqlx::query(NEXT)
+        self.claim_next(NEXT, owner, now_ms, lease_ms).await
+    }
+
+    /// Claims the oldest deployment that may run now: it waits for other operations, so it must not
+    /// take a worker away from them.
+    pub async fn claim_deployment(
+        &mut self,
+        owner: &str,
+        now_ms: i64,
+        lease_ms: i64,
+    ) -> Result<Option<Operation>> {
+        const NEXT: &str = "SELECT id FROM operations WHERE state = 'InProgress' AND run_at_ms <= $1 \
+             AND lease_until_ms <= $1 AND work = 'Deploy' ORDER BY sequence LIMIT 1";
+        self.claim_next(NEXT, owner, now_ms, lease_ms).await
+    }
+
+    async fn claim_next(
+        &mut self,
+        next: &'static str,
+        owner: &str,
+        now_ms: i64,
+        lease_ms: i64,
+    ) -> Result<Option<Operation>> {
+        let Some(row) = sqlx::query(next)
             .bind(now_ms)
             .fetch_optional(self.connection())
             .await?
@@ -218,22 +241,33 @@ fn from_word<T: DeserializeOwned>(id: &str, word: String) -> Result<T> {
 }
 
 fn error_text(error: &Error) -> String {
+    error_value(error).to_string()
+}
+
+fn error_value(error: &Error) -> Value {
     let kind = format!("{:?}", error.kind);
-    json!({ "kind": kind, "code": error.code, "message": error.message, "target": error.target })
-        .to_string()
+    let details: Vec<Value> = error.details.iter().map(error_value).collect();
+    json!({
+        "kind": kind, "code": error.code, "message": error.message, "target": error.target, "details": details,
+    })
 }
 
 fn error_from(id: &str, text: &str) -> Result<Error> {
-    let value = json_from(id, text)?;
+    Ok(error_of(&json_from(id, text)?))
+}
+
+fn error_of(value: &Value) -> Error {
     let member = |name: &str| value.get(name).and_then(Value::as_str).map(str::to_owned);
-    Ok(Error {
+    let details = value.get("details").and_then(Value::as_array);
+    Error {
         kind: member("kind")
             .as_deref()
             .map_or(ErrorKind::Internal, kind_from),
         code: member("code").unwrap_or_default().into(),
         message: member("message").unwrap_or_default(),
         target: member("target"),
-    })
+        details: details.into_iter().flatten().map(error_of).collect(),
+    }
 }
 
 fn kind_from(word: &str) -> ErrorKind {

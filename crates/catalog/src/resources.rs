@@ -288,7 +288,7 @@ fn list_sql(filter: &ListFilter, after: Option<&str>, limit: usize) -> (String, 
 /// Versions sort by number, everything else by name.
 fn sort_key(resource: &Resource) -> String {
     let name = resource.id.name().to_ascii_lowercase();
-    if resource.kind != Kind::ImageVersion {
+    if !resource.kind.is_version() {
         return name;
     }
     name.split('.')

@@ -1,6 +1,7 @@
 //! The catalog itself: pools, transactions, read sessions.
 
 use std::ops::{Deref, DerefMut};
+use std::path::Path;
 
 use sqlx::pool::PoolConnection;
 use sqlx::{Any, AnyConnection, AnyPool, Executor as _, Transaction};
@@ -56,6 +57,21 @@ impl Catalog {
             inner: Inner::Transaction(inner),
             dialect: self.dialect,
         }))
+    }
+
+    /// Writes what is committed into a new file, while others go on reading and writing.
+    ///
+    /// False, and nothing written, where the database is a server: its own tools copy it.
+    pub async fn copy_to(&self, file: &Path) -> Result<bool> {
+        if self.dialect == Dialect::Postgres {
+            return Ok(false);
+        }
+        let mut reader = self.readers.acquire().await?;
+        sqlx::query("VACUUM INTO $1")
+            .bind(file.display().to_string())
+            .execute(&mut *reader)
+            .await?;
+        Ok(true)
     }
 
     /// Starts a session that reads what is committed.

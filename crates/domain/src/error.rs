@@ -49,6 +49,8 @@ pub struct Error {
     pub message: String,
     /// The path of the property at fault, for errors of the resource provider.
     pub target: Option<String>,
+    /// What led to it, of errors that have several reasons.
+    pub details: Vec<Error>,
 }
 
 impl Error {
@@ -59,6 +61,7 @@ impl Error {
             code: Cow::Borrowed(code),
             message: message.into(),
             target: None,
+            details: Vec::new(),
         }
     }
 
@@ -66,6 +69,13 @@ impl Error {
     #[must_use]
     pub fn at(mut self, target: impl Into<String>) -> Self {
         self.target = Some(target.into());
+        self
+    }
+
+    /// Says what led to it.
+    #[must_use]
+    pub fn because(mut self, details: Vec<Self>) -> Self {
+        self.details = details;
         self
     }
 

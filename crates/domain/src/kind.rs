@@ -2,6 +2,8 @@
 
 use serde::{Deserialize, Serialize};
 
+use crate::operation::Family;
+
 /// Every kind of resource that has a row in the catalog.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 pub enum Kind {
@@ -23,11 +25,35 @@ pub enum Kind {
     DiskEncryptionSet,
     /// `Microsoft.Storage/storageAccounts`.
     StorageAccount,
+    /// `Microsoft.Network/networkSecurityGroups`.
+    NetworkSecurityGroup,
+    /// `Microsoft.Network/virtualNetworks`; subnets are part of it.
+    VirtualNetwork,
+    /// `Microsoft.Network/publicIPAddresses`.
+    PublicIpAddress,
+    /// `Microsoft.Network/loadBalancers`.
+    LoadBalancer,
+    /// `Microsoft.Network/networkInterfaces`.
+    NetworkInterface,
+    /// `Microsoft.Compute/galleries/applications`.
+    GalleryApplication,
+    /// `Microsoft.Compute/galleries/applications/versions`.
+    GalleryApplicationVersion,
+    /// `Microsoft.Compute/galleries/scripts`.
+    GalleryScript,
+    /// `Microsoft.Compute/galleries/scripts/versions`.
+    GalleryScriptVersion,
+    /// `Microsoft.Compute/galleries/inVMAccessControlProfiles`.
+    AccessProfile,
+    /// `Microsoft.Compute/galleries/inVMAccessControlProfiles/versions`.
+    AccessProfileVersion,
+    /// `Microsoft.Compute/virtualMachines`.
+    VirtualMachine,
 }
 
 impl Kind {
-    /// Every kind, parents before children.
-    pub const ALL: [Self; 9] = [
+    /// Every kind, parents before children, what is used before its users: groups are emptied from the end.
+    pub const ALL: [Self; 21] = [
         Self::ResourceGroup,
         Self::Gallery,
         Self::Image,
@@ -37,21 +63,43 @@ impl Kind {
         Self::Snapshot,
         Self::ManagedImage,
         Self::StorageAccount,
+        Self::NetworkSecurityGroup,
+        Self::VirtualNetwork,
+        Self::PublicIpAddress,
+        Self::LoadBalancer,
+        Self::NetworkInterface,
+        Self::GalleryApplication,
+        Self::GalleryApplicationVersion,
+        Self::GalleryScript,
+        Self::GalleryScriptVersion,
+        Self::AccessProfile,
+        Self::AccessProfileVersion,
+        Self::VirtualMachine,
     ];
+
+    const fn facts(self) -> &'static Facts {
+        &FACTS[self as usize]
+    }
+
+    /// Whether the kind belongs to `Microsoft.Network`, whose bodies are open and whose parts are one row.
+    pub const fn is_network(self) -> bool {
+        matches!(self.family(), Family::Network)
+    }
+
+    /// Whether the kind is a version in a gallery: named by three numbers, in several regions.
+    pub const fn is_version(self) -> bool {
+        matches!(
+            self,
+            Self::ImageVersion
+                | Self::GalleryApplicationVersion
+                | Self::GalleryScriptVersion
+                | Self::AccessProfileVersion
+        )
+    }
 
     /// Returns the ARM type in its canonical case, as responses show it.
     pub const fn type_name(self) -> &'static str {
-        match self {
-            Self::ResourceGroup => "Microsoft.Resources/resourceGroups",
-            Self::Gallery => "Microsoft.Compute/galleries",
-            Self::Image => "Microsoft.Compute/galleries/images",
-            Self::ImageVersion => "Microsoft.Compute/galleries/images/versions",
-            Self::Disk => "Microsoft.Compute/disks",
-            Self::Snapshot => "Microsoft.Compute/snapshots",
-            Self::ManagedImage => "Microsoft.Compute/images",
-            Self::DiskEncryptionSet => "Microsoft.Compute/diskEncryptionSets",
-            Self::StorageAccount => "Microsoft.Storage/storageAccounts",
-        }
+        self.facts().type_name
     }
 
     /// Returns the kind of an ARM type, whatever its case.
@@ -63,31 +111,231 @@ impl Kind {
 
     /// Returns the kind that resources of this kind live in.
     pub const fn parent(self) -> Option<Self> {
-        match self {
-            Self::ResourceGroup => None,
-            Self::Gallery
-            | Self::Disk
-            | Self::Snapshot
-            | Self::ManagedImage
-            | Self::DiskEncryptionSet
-            | Self::StorageAccount => Some(Self::ResourceGroup),
-            Self::Image => Some(Self::Gallery),
-            Self::ImageVersion => Some(Self::Image),
-        }
+        self.facts().parent
     }
 
     /// Returns the name that the service gives the type in error targets, e.g. `galleryImage`.
     pub const fn wire_name(self) -> &'static str {
-        match self {
-            Self::ResourceGroup => "resourceGroup",
-            Self::Gallery => "gallery",
-            Self::Image => "galleryImage",
-            Self::ImageVersion => "galleryImageVersion",
-            Self::Disk => "disk",
-            Self::Snapshot => "snapshot",
-            Self::ManagedImage => "image",
-            Self::DiskEncryptionSet => "diskEncryptionSet",
-            Self::StorageAccount => "storageAccount",
-        }
+        self.facts().wire_name
+    }
+
+    /// Returns the name that the service's sentences use, e.g. `Gallery Image`.
+    pub const fn shown_name(self) -> &'static str {
+        self.facts().shown_name
+    }
+
+    /// Returns the URL family that polls operations of the kind. Source: `API.md` 1.
+    pub const fn family(self) -> Family {
+        self.facts().family
     }
 }
+
+struct Facts {
+    kind: Kind,
+    type_name: &'static str,
+    parent: Option<Kind>,
+    wire_name: &'static str,
+    shown_name: &'static str,
+    family: Family,
+}
+
+const fn row(
+    kind: Kind,
+    type_name: &'static str,
+    parent: Option<Kind>,
+    wire_name: &'static str,
+    shown_name: &'static str,
+    family: Family,
+) -> Facts {
+    Facts {
+        kind,
+        type_name,
+        parent,
+        wire_name,
+        shown_name,
+        family,
+    }
+}
+
+const GROUP: Option<Kind> = Some(Kind::ResourceGroup);
+
+/// What is fixed about each kind, in the order of [`Kind`]: the one place to extend for a new one.
+const FACTS: [Facts; Kind::ALL.len()] = [
+    row(
+        Kind::ResourceGroup,
+        "Microsoft.Resources/resourceGroups",
+        None,
+        "resourceGroup",
+        "Resource Group",
+        Family::Group,
+    ),
+    row(
+        Kind::Gallery,
+        "Microsoft.Compute/galleries",
+        GROUP,
+        "gallery",
+        "Gallery",
+        Family::Caps,
+    ),
+    row(
+        Kind::Image,
+        "Microsoft.Compute/galleries/images",
+        Some(Kind::Gallery),
+        "galleryImage",
+        "Gallery Image",
+        Family::Caps,
+    ),
+    row(
+        Kind::ImageVersion,
+        "Microsoft.Compute/galleries/images/versions",
+        Some(Kind::Image),
+        "galleryImageVersion",
+        "Gallery Image Version",
+        Family::Caps,
+    ),
+    row(
+        Kind::Disk,
+        "Microsoft.Compute/disks",
+        GROUP,
+        "disk",
+        "Disk",
+        Family::Disk,
+    ),
+    row(
+        Kind::Snapshot,
+        "Microsoft.Compute/snapshots",
+        GROUP,
+        "snapshot",
+        "Snapshot",
+        Family::Disk,
+    ),
+    row(
+        Kind::ManagedImage,
+        "Microsoft.Compute/images",
+        GROUP,
+        "image",
+        "Image",
+        Family::Compute,
+    ),
+    row(
+        Kind::DiskEncryptionSet,
+        "Microsoft.Compute/diskEncryptionSets",
+        GROUP,
+        "diskEncryptionSet",
+        "Disk Encryption Set",
+        Family::Disk,
+    ),
+    row(
+        Kind::StorageAccount,
+        "Microsoft.Storage/storageAccounts",
+        GROUP,
+        "storageAccount",
+        "Storage Account",
+        Family::Compute,
+    ),
+    row(
+        Kind::NetworkSecurityGroup,
+        "Microsoft.Network/networkSecurityGroups",
+        GROUP,
+        "networkSecurityGroup",
+        "Network Security Group",
+        Family::Network,
+    ),
+    row(
+        Kind::VirtualNetwork,
+        "Microsoft.Network/virtualNetworks",
+        GROUP,
+        "virtualNetwork",
+        "Virtual Network",
+        Family::Network,
+    ),
+    row(
+        Kind::PublicIpAddress,
+        "Microsoft.Network/publicIPAddresses",
+        GROUP,
+        "publicIPAddress",
+        "Public IP Address",
+        Family::Network,
+    ),
+    row(
+        Kind::LoadBalancer,
+        "Microsoft.Network/loadBalancers",
+        GROUP,
+        "loadBalancer",
+        "Load Balancer",
+        Family::Network,
+    ),
+    row(
+        Kind::NetworkInterface,
+        "Microsoft.Network/networkInterfaces",
+        GROUP,
+        "networkInterface",
+        "Network Interface",
+        Family::Network,
+    ),
+    row(
+        Kind::GalleryApplication,
+        "Microsoft.Compute/galleries/applications",
+        Some(Kind::Gallery),
+        "galleryApplication",
+        "Gallery Application",
+        Family::Caps,
+    ),
+    row(
+        Kind::GalleryApplicationVersion,
+        "Microsoft.Compute/galleries/applications/versions",
+        Some(Kind::GalleryApplication),
+        "galleryApplicationVersion",
+        "Gallery Application Version",
+        Family::Caps,
+    ),
+    row(
+        Kind::GalleryScript,
+        "Microsoft.Compute/galleries/scripts",
+        Some(Kind::Gallery),
+        "galleryScript",
+        "Gallery Script",
+        Family::Caps,
+    ),
+    row(
+        Kind::GalleryScriptVersion,
+        "Microsoft.Compute/galleries/scripts/versions",
+        Some(Kind::GalleryScript),
+        "galleryScriptVersion",
+        "Gallery Script Version",
+        Family::Caps,
+    ),
+    row(
+        Kind::AccessProfile,
+        "Microsoft.Compute/galleries/inVMAccessControlProfiles",
+        Some(Kind::Gallery),
+        "galleryInVMAccessControlProfile",
+        "Gallery In VM Access Control Profile",
+        Family::Caps,
+    ),
+    row(
+        Kind::AccessProfileVersion,
+        "Microsoft.Compute/galleries/inVMAccessControlProfiles/versions",
+        Some(Kind::AccessProfile),
+        "galleryInVMAccessControlProfileVersion",
+        "Gallery In VM Access Control Profile Version",
+        Family::Caps,
+    ),
+    row(
+        Kind::VirtualMachine,
+        "Microsoft.Compute/virtualMachines",
+        GROUP,
+        "virtualMachine",
+        "Virtual Machine",
+        Family::Compute,
+    ),
+];
+
+// A kind finds its facts by its place.
+const _: () = {
+    let mut place = 0;
+    while place < FACTS.len() {
+        assert!(FACTS[place].kind as usize == place);
+        place += 1;
+    }
+};

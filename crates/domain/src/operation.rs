@@ -17,6 +17,10 @@ pub enum Family {
     Compute,
     /// `/subscriptions/{s}/operationresults/{id}`: resource groups.
     Group,
+    /// `Microsoft.Network/locations/{loc}/operations/{id}`: networks.
+    Network,
+    /// `…/deployments/{name}/operationStatuses/{id}`: template deployments.
+    Deployment,
 }
 
 /// What the worker has to make true.
@@ -32,6 +36,20 @@ pub enum Work {
     EndAccess,
     /// Change who a gallery is shared with.
     Share,
+    /// Make true what a template says.
+    Deploy,
+    /// Start a machine.
+    Start,
+    /// Stop a machine that keeps its place.
+    PowerOff,
+    /// Stop a machine and give its place back.
+    Deallocate,
+    /// Boot a machine again.
+    Restart,
+    /// Start a machine anew, as on another host.
+    Redeploy,
+    /// Make a machine what its row says, once more.
+    Reapply,
 }
 
 /// Where the operation is.

@@ -9,9 +9,9 @@ use uuid::Uuid;
 
 use crate::resource::Document;
 use crate::{
-    Error, ErrorKind, Kind, ProvisioningState, Regions, Resource, ResourceId, Result, disk,
-    disk_encryption_set, gallery, image, image_version, managed_image, resource_group, snapshot,
-    storage_account,
+    Error, ErrorKind, Kind, ProvisioningState, Regions, Resource, ResourceId, Result, artifact,
+    disk, disk_encryption_set, gallery, image, image_version, managed_image, network,
+    resource_group, snapshot, storage_account, virtual_machine,
 };
 
 /// What a decision may look at besides the body and the stored row.
@@ -58,6 +58,18 @@ pub fn plan_put(
         Kind::ManagedImage => managed_image::plan_put(ctx, id, body, stored),
         Kind::DiskEncryptionSet => disk_encryption_set::plan_put(ctx, id, body, stored),
         Kind::StorageAccount => storage_account::plan_put(ctx, id, body, stored),
+        Kind::VirtualNetwork
+        | Kind::NetworkInterface
+        | Kind::PublicIpAddress
+        | Kind::NetworkSecurityGroup
+        | Kind::LoadBalancer => network::plan_put(kind, ctx, id, body, stored),
+        Kind::GalleryApplication
+        | Kind::GalleryApplicationVersion
+        | Kind::GalleryScript
+        | Kind::GalleryScriptVersion
+        | Kind::AccessProfile
+        | Kind::AccessProfileVersion => artifact::plan_put(kind, ctx, id, body, stored),
+        Kind::VirtualMachine => virtual_machine::plan_put(ctx, id, body, stored),
     }
 }
 
@@ -69,6 +81,9 @@ pub fn plan_patch(
     body: &Value,
     stored: &Resource,
 ) -> Result<Resource> {
+    if kind.is_network() {
+        return Ok(network::plan_patch(body, stored));
+    }
     let mut body = body.clone();
     if kind == Kind::Image {
         image::check_patch(&body)?;
@@ -191,6 +206,31 @@ pub(crate) fn properties(body: &Value) -> Document {
 /// Returns a text member.
 pub(crate) fn text<'a>(members: &'a Map<String, Value>, name: &str) -> Option<&'a str> {
     members.get(name).and_then(Value::as_str)
+}
+
+/// Refuses texts that portals show as links and that would run as a script there.
+///
+/// Browsers leave out blanks and control characters of a scheme, so this does too.
+pub(crate) fn refuse_scripts(sent: &Document, names: &[&str], target: &str) -> Result<()> {
+    const SCRIPTS: [&str; 3] = ["javascript:", "vbscript:", "data:"];
+    for name in names {
+        let shown: String = text(sent, name)
+            .unwrap_or_default()
+            .chars()
+            .filter(|c| !c.is_control() && !c.is_whitespace())
+            .take(16)
+            .collect();
+        let shown = shown.to_ascii_lowercase();
+        if SCRIPTS.iter().any(|scheme| shown.starts_with(scheme)) {
+            return Err(Error::invalid_parameter(
+                format!("{target}.{name}"),
+                format!(
+                    "The value of parameter {name} is invalid: use an http or https URL, or plain text."
+                ),
+            ));
+        }
+    }
+    Ok(())
 }
 
 /// Copies members that may change, when they were sent.

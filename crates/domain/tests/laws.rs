@@ -19,6 +19,9 @@ const VERSIONS: [&str; 5] = [
     "2026-03-03",
 ];
 
+const NETWORK: &str = "/subscriptions/s/resourceGroups/r/providers/Microsoft.Network";
+const SUBNET: &str = "/subscriptions/s/resourceGroups/r/providers/Microsoft.Network/virtualNetworks/v/subnets/default";
+
 fn id(kind: Kind) -> String {
     match kind {
         Kind::ResourceGroup => format!("/subscriptions/{SUB}/resourceGroups/rg"),
@@ -30,6 +33,17 @@ fn id(kind: Kind) -> String {
         Kind::ManagedImage => format!("{COMPUTE}/images/i"),
         Kind::DiskEncryptionSet => format!("{COMPUTE}/diskEncryptionSets/e"),
         Kind::StorageAccount => format!("{GROUP}/providers/Microsoft.Storage/storageAccounts/acc"),
+        Kind::GalleryApplication => format!("{COMPUTE}/galleries/g/applications/a"),
+        Kind::GalleryApplicationVersion => {
+            format!("{COMPUTE}/galleries/g/applications/a/versions/1.0.0")
+        }
+        Kind::GalleryScript => format!("{COMPUTE}/galleries/g/scripts/s"),
+        Kind::GalleryScriptVersion => format!("{COMPUTE}/galleries/g/scripts/s/versions/1.0.0"),
+        Kind::AccessProfile => format!("{COMPUTE}/galleries/g/inVMAccessControlProfiles/p"),
+        Kind::AccessProfileVersion => {
+            format!("{COMPUTE}/galleries/g/inVMAccessControlProfiles/p/versions/1.0.0")
+        }
+        kind => format!("{GROUP}/providers/{}/n", kind.type_name()),
     }
 }
 
@@ -48,6 +62,22 @@ fn least(kind: Kind) -> Value {
         Kind::ManagedImage => json!({ "hyperVGeneration": "V1", "storageProfile": {
             "osDisk": { "osType": "Linux", "osState": "Generalized", "blobUri": "https://a/os.vhd" } } }),
         Kind::DiskEncryptionSet => json!({ "activeKey": { "keyUrl": "https://v/keys/k/1" } }),
+        Kind::GalleryApplication | Kind::GalleryScript => json!({ "supportedOSType": "Linux" }),
+        Kind::GalleryApplicationVersion => json!({ "publishingProfile": {
+            "source": { "mediaLink": "https://a/p.zip?sig=1" }, "manageActions": { "install": "i", "remove": "r" } } }),
+        Kind::GalleryScriptVersion => {
+            json!({ "publishingProfile": { "source": { "scriptLink": "https://a/s.sh" } } })
+        }
+        Kind::AccessProfile => json!({ "osType": "Linux", "applicableHostEndpoint": "IMDS" }),
+        Kind::AccessProfileVersion => json!({ "mode": "Audit", "defaultAccess": "Allow" }),
+        Kind::VirtualNetwork => json!({ "addressSpace": { "addressPrefixes": ["10.0.0.0/16"] } }),
+        Kind::NetworkInterface => {
+            json!({ "ipConfigurations": [{ "name": "c", "properties": { "subnet": { "id": SUBNET } } }] })
+        }
+        Kind::VirtualMachine => json!({
+            "hardwareProfile": { "vmSize": "Standard_D2s_v5" },
+            "storageProfile": { "imageReference": { "id": format!("{COMPUTE}/images/i") } },
+        }),
         _ => json!({}),
     };
     json!({ "location": "eastus", "properties": properties })
@@ -66,6 +96,19 @@ fn members(kind: Kind) -> Vec<(&'static str, Value)> {
     all.extend(match kind {
         Kind::ResourceGroup => vec![("/managedBy", json!("/x"))],
         Kind::StorageAccount => vec![("/kind", json!("Storage")), ("/sku", json!({ "name": "Premium_LRS" })), ("/properties/accessTier", json!("Cool"))],
+        Kind::VirtualMachine => vec![
+            ("/plan", json!({ "name": "n", "publisher": "p", "product": "o" })),
+            ("/properties/hardwareProfile", json!({ "vmSize": "standard_b2s" })),
+            ("/properties/storageProfile", json!({ "imageReference": { "id": format!("{COMPUTE}/images/j") } })),
+            ("/properties/storageProfile", json!({ "dataDisks": [] })),
+            ("/properties/storageProfile", json!({ "dataDisks": [{ "lun": 1, "createOption": "Empty", "diskSizeGB": 1 }] })),
+            ("/properties/osProfile", json!({ "computerName": "m", "adminUsername": "me", "adminPassword": "Passw0rd!" })),
+            ("/properties/securityProfile", json!({ "securityType": "TrustedLaunch" })),
+            ("/properties/licenseType", json!("None")),
+            ("/properties/priority", json!("regular")),
+            ("/properties/userData", json!("aGk=")),
+            ("/properties/vmId", json!("x")),
+        ],
         Kind::Gallery => vec![
             ("/identity", json!({ "type": "SystemAssigned" })),
             ("/properties/description", json!("d")),
@@ -143,6 +186,77 @@ fn members(kind: Kind) -> Vec<(&'static str, Value)> {
             ("/properties/encryptionType", json!("EncryptionAtRestWithPlatformAndCustomerKeys")),
             ("/properties/rotationToLatestKeyVersionEnabled", json!(true)),
         ],
+        Kind::GalleryApplication => vec![
+            ("/properties/supportedOSType", json!("windows")),
+            ("/properties/description", json!("d")),
+            ("/properties/endOfLifeDate", json!("2030-01-01T00:00:00+00:00")),
+            ("/properties/customActions", json!([{ "name": "a", "script": "s", "parameters": [{ "name": "p", "type": "string" }] }])),
+        ],
+        Kind::GalleryApplicationVersion => vec![
+            ("/properties/publishingProfile/source/defaultConfigurationLink", json!("https://a/c")),
+            ("/properties/publishingProfile/source/mediaLink", json!("https://a/other.zip")),
+            ("/properties/publishingProfile/manageActions/install", json!("other")),
+            ("/properties/publishingProfile/settings", json!({ "packageFileName": "p", "scriptBehaviorAfterReboot": "rerun" })),
+            ("/properties/publishingProfile/enableHealthCheck", json!(true)),
+            ("/properties/publishingProfile/advancedSettings", json!({ "a": "b" })),
+            ("/properties/publishingProfile/targetRegions", json!([{ "name": "westus2", "regionalReplicaCount": 2 }, { "name": "East US" }])),
+            ("/properties/publishingProfile/replicaCount", json!(3)),
+            ("/properties/publishingProfile/customActions", json!([{ "name": "a", "script": "s" }])),
+            ("/properties/safetyProfile", json!({ "allowDeletionOfReplicatedLocations": true })),
+        ],
+        Kind::GalleryScript => vec![
+            ("/properties/supportedOSType", json!("Windows")),
+            ("/properties/eula", json!("e")),
+        ],
+        Kind::GalleryScriptVersion => vec![
+            ("/properties/publishingProfile/source/parameters", json!([{ "name": "p", "type": "enum", "enumValues": ["a"] }])),
+            ("/properties/publishingProfile/targetRegions", json!([{ "name": "eastus" }, { "name": "lab1" }])),
+            ("/properties/publishingProfile/excludeFromLatest", json!(true)),
+        ],
+        Kind::AccessProfile => vec![
+            ("/properties/description", json!("d")),
+            ("/properties/applicableHostEndpoint", json!("wireserver")),
+        ],
+        Kind::AccessProfileVersion => vec![
+            ("/properties/mode", json!("enforce")),
+            ("/properties/targetLocations", json!([{ "name": "westus2" }, { "name": "eastus", "regionalReplicaCount": 2 }])),
+            ("/properties/excludeFromLatest", json!(true)),
+            ("/properties/rules", json!({ "privileges": [{ "name": "p", "path": "/x" }], "roles": [{ "name": "r", "privileges": ["p"] }] })),
+        ],
+        Kind::VirtualNetwork => vec![
+            ("/properties/addressSpace/addressPrefixes", json!(["10.0.0.0/16", "fd00::/48"])),
+            ("/properties/subnets", json!([{ "name": "a", "properties": { "addressPrefix": "10.0.1.0/24" } }])),
+            ("/properties/subnets", json!([{ "name": "b", "properties": { "addressPrefixes": ["10.0.2.0/24"], "networkSecurityGroup": { "id": format!("{NETWORK}/networkSecurityGroups/g") } } }])),
+            ("/properties/dhcpOptions", json!({ "dnsServers": ["10.0.0.9"] })),
+            ("/properties/subnets", json!([])),
+        ],
+        Kind::NetworkInterface => vec![
+            ("/properties/ipConfigurations", json!([{ "name": "d", "properties": { "privateIPAllocationMethod": "static", "privateIPAddress": "10.0.0.7", "subnet": { "id": SUBNET } } }])),
+            ("/properties/networkSecurityGroup", json!({ "id": format!("{NETWORK}/networkSecurityGroups/g") })),
+            ("/properties/dnsSettings", json!({ "dnsServers": ["1.1.1.1"], "internalDnsNameLabel": "x" })),
+            ("/properties/enableIPForwarding", json!(true)),
+            ("/properties/macAddress", json!("00-00-00-00-00-00")),
+        ],
+        Kind::PublicIpAddress => vec![
+            ("/sku", json!({ "name": "standard" })),
+            ("/zones", json!(["1", "2"])),
+            ("/properties/publicIPAllocationMethod", json!("static")),
+            ("/properties/publicIPAddressVersion", json!("IPv6")),
+            ("/properties/dnsSettings", json!({ "domainNameLabel": "web-1" })),
+            ("/properties/idleTimeoutInMinutes", json!(10)),
+            ("/properties/ipAddress", json!("9.9.9.9")),
+        ],
+        Kind::NetworkSecurityGroup => vec![
+            ("/properties/securityRules", json!([{ "name": "ssh", "properties": { "protocol": "tcp", "sourcePortRange": "*", "destinationPortRange": "22", "sourceAddressPrefix": "*", "destinationAddressPrefix": "*", "access": "allow", "priority": 100, "direction": "inbound" } }])),
+            ("/properties/flushConnection", json!(true)),
+        ],
+        Kind::LoadBalancer => vec![
+            ("/sku", json!({ "name": "Standard" })),
+            ("/properties/frontendIPConfigurations", json!([{ "name": "f", "zones": ["1"], "properties": { "publicIPAddress": { "id": format!("{NETWORK}/publicIPAddresses/p") } } }])),
+            ("/properties/frontendIPConfigurations", json!([{ "name": "f", "properties": { "subnet": { "id": SUBNET } } }])),
+            ("/properties/backendAddressPools", json!([{ "name": "p" }])),
+            ("/properties/probes", json!([{ "name": "h", "properties": { "protocol": "Tcp", "port": 22 } }])),
+        ],
         Kind::Snapshot => vec![
             ("/sku", json!({ "name": "standard_zrs" })),
             ("/properties/osType", json!("Linux")),
@@ -213,7 +327,24 @@ fn immutables(kind: Kind) -> &'static [&'static str] {
             "/securityProfile",
         ],
         Kind::ManagedImage => &["/hyperVGeneration", "/storageProfile"],
+        Kind::VirtualMachine => &[
+            "/vmId",
+            "/timeCreated",
+            "/storageProfile/imageReference",
+            "/storageProfile/osDisk/name",
+            "/osProfile",
+            "/priority",
+        ],
         Kind::DiskEncryptionSet => &["/encryptionType"],
+        Kind::GalleryApplication | Kind::GalleryScript => &["/supportedOSType"],
+        Kind::GalleryApplicationVersion | Kind::GalleryScriptVersion => &[
+            "/publishingProfile/source",
+            "/publishingProfile/manageActions",
+            "/publishingProfile/settings",
+            "/publishingProfile/publishedDate",
+        ],
+        Kind::AccessProfile => &["/osType", "/applicableHostEndpoint"],
+        Kind::AccessProfileVersion => &["/publishedDate"],
         Kind::Snapshot => &[
             "/creationData",
             "/uniqueId",
@@ -221,7 +352,7 @@ fn immutables(kind: Kind) -> &'static [&'static str] {
             "/hyperVGeneration",
             "/incremental",
         ],
-        Kind::ResourceGroup | Kind::StorageAccount => &[],
+        _ => &[],
     }
 }
 
@@ -373,5 +504,7 @@ proptest! {
         let _ = domain::image_version::check_delete(&row, NOW_MS);
         let _ = domain::image_version::source_ids(&row);
         let _ = domain::gallery::soft_delete_policy(&row);
+        let _ = domain::network::check_delete(&row);
+        let _ = domain::network::links::links(&row);
     }
 }

@@ -1,5 +1,12 @@
 //! Care of what is stored: what it costs, and whether catalog and stores agree.
 
+mod digest;
+mod measure;
+pub(crate) mod nodes;
+mod schedule;
+mod settings;
+mod tasks;
+
 use std::collections::{BTreeMap, BTreeSet};
 
 use blocks::{Fault, LayerId, Scrubbed, Stat};
@@ -8,7 +15,13 @@ use domain::Result;
 use serde::Serialize;
 
 use crate::error::{blocks as store_error, catalog as db};
+use crate::resources::PAGE_ITEMS_MAX;
 use crate::{Ctx, Engine};
+
+pub use digest::DiskDigests;
+pub use measure::OwnerStat;
+pub use schedule::{Run, Schedule, Task};
+pub use settings::CareSettings;
 
 /// What the gallery holds.
 #[derive(Clone, Debug, Serialize)]
@@ -20,6 +33,9 @@ pub struct GalleryStat {
     pub open_operations: i64,
     /// What each region's store holds.
     pub regions: Vec<RegionStat>,
+    /// What each version, snapshot and image takes; only when it was asked for.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub owners: Option<Vec<OwnerStat>>,
 }
 
 /// What one region's store holds.
@@ -34,6 +50,12 @@ pub struct RegionStat {
     pub logical_bytes: u64,
     /// Bytes of distinct blocks.
     pub unique_bytes: u64,
+    /// Stored bytes that several resources need; only when owners were asked for.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub shared_bytes: Option<u64>,
+    /// Stored bytes that any resource needs; the rest goes with sweeps. Only when owners were asked for.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub needed_bytes: Option<u64>,
     /// Bytes in packs.
     pub stored_bytes: u64,
     /// Packs.
@@ -42,6 +64,12 @@ pub struct RegionStat {
     pub manifests: u64,
     /// Writable disks and blobs.
     pub layers: u64,
+    /// Stored bytes that no scheduled scrub has checked yet; missing before the first.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub unverified_bytes: Option<u64>,
+    /// When the bytes were checked whose check is longest ago, in milliseconds since the epoch, UTC.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub oldest_verified_ms: Option<i64>,
 }
 
 /// Something that is not as it should be, and where.
@@ -75,11 +103,26 @@ pub struct RegionScrub {
 }
 
 impl Engine {
-    /// Returns what the gallery holds, for its operators.
-    pub async fn stat(&self, ctx: &Ctx) -> Result<GalleryStat> {
-        self.authorize(ctx, "Vitrine.Gallery/stat/read", "/")
-            .await?;
-        self.stat_now().await
+    /// Returns what the gallery holds, for its operators; with what each resource takes if `owners` says so.
+    pub async fn stat(&self, ctx: &Ctx, owners: bool) -> Result<GalleryStat> {
+        self.authorize_operator(ctx).await?;
+        match owners {
+            true => self.stat_owners_now().await,
+            false => self.stat_now().await,
+        }
+    }
+
+    /// Returns what the gallery holds and what each resource takes, to whoever owns its directory.
+    pub async fn stat_owners_now(&self) -> Result<GalleryStat> {
+        let mut stat = self.stat_now().await?;
+        let mut owners = Vec::new();
+        for region in &mut stat.regions {
+            if let Ok(store) = self.store(&region.region.clone()).await {
+                owners.extend(self.measure_owners(region, store).await?);
+            }
+        }
+        stat.owners = Some(owners);
+        Ok(stat)
     }
 
     /// Returns what the gallery holds, to whoever owns its directory.
@@ -100,6 +143,7 @@ impl Engine {
             resources,
             open_operations,
             regions,
+            owners: None,
         })
     }
 
@@ -113,6 +157,11 @@ impl Engine {
             Ok(store) => store.stat().await.map_err(store_error).ok(),
             Err(_) => None,
         };
+        let mut read = self.catalog().read().await.map_err(db)?;
+        let scrub = read.care_run(Task::Scrub.name(), region).await;
+        let scrub = scrub.map_err(db)?.map(|run| run.result);
+        drop(read);
+        let known = |name: &str| scrub.as_ref()?.get(name)?.as_i64();
         let stat = held.unwrap_or_default();
         let Stat {
             stored_bytes,
@@ -127,10 +176,14 @@ impl Engine {
             is_available: held.is_some(),
             logical_bytes,
             unique_bytes: blocks * blocks::BLOCK_BYTES as u64,
+            shared_bytes: None,
+            needed_bytes: None,
             stored_bytes,
             packs,
             manifests,
             layers,
+            unverified_bytes: known("unverifiedBytes").and_then(|bytes| u64::try_from(bytes).ok()),
+            oldest_verified_ms: known("oldestVerifiedMs"),
         })
     }
 
@@ -138,13 +191,62 @@ impl Engine {
     ///
     /// A region whose store does not answer is a finding; the others are checked all the same.
     pub async fn fsck(&self) -> Result<Vec<Finding>> {
-        let mut findings = Vec::new();
+        let mut findings = self.check_owners().await?;
         for region in self.regions().iter().map(|r| r.name.as_str()) {
             let complete = self.complete_manifests(region).await?;
             let live = self.live_layers(region).await?;
             match self.check_region(region, &complete, &live).await {
                 Ok(found) => findings.extend(found),
                 Err(error) => findings.push(finding(region, "store".to_owned(), error.message)),
+            }
+        }
+        Ok(findings)
+    }
+
+    /// Returns manifests and layers that no row refers to: they go with a sweep after its grace.
+    pub async fn unreferenced(&self) -> Result<Vec<Finding>> {
+        let mut all = Vec::new();
+        for (region, store) in self.stores() {
+            all.extend(self.unreferenced_in(region, store).await?);
+            let live = self.live_layers(region).await?;
+            let there = store.layers().await.map_err(store_error)?;
+            for id in there.iter().filter(|id| !live.contains(id)) {
+                let reason =
+                    "no disk or blob refers to it; the first sweep after its grace removes it";
+                all.push(finding(region, format!("layer {id}"), reason.to_owned()));
+            }
+        }
+        Ok(all)
+    }
+
+    /// Checks that every replica belongs to a resource: without one nothing ever removes its content.
+    async fn check_owners(&self) -> Result<Vec<Finding>> {
+        let mut findings = Vec::new();
+        for region in self.regions().iter().map(|r| r.name.as_str()) {
+            let mut after: Option<String> = None;
+            loop {
+                let mut read = self.catalog().read().await.map_err(db)?;
+                let page = read
+                    .contents(region, after.as_deref(), PAGE_ITEMS_MAX)
+                    .await;
+                let page = page.map_err(db)?;
+                for replica in &page.items {
+                    let Ok(id) = domain::ResourceId::parse(&replica.owner) else {
+                        let reason = "the catalog holds a replica of it, but its id cannot be read";
+                        findings.push(finding(region, replica.owner.clone(), reason.to_owned()));
+                        continue;
+                    };
+                    let is_there = read.load(&id).await.map_err(db)?.is_some()
+                        || read.load_deleted(&id).await.map_err(db)?.is_some();
+                    if !is_there {
+                        let reason = "the catalog holds a replica of it, but no such resource";
+                        findings.push(finding(region, replica.owner.clone(), reason.to_owned()));
+                    }
+                }
+                after = page.next;
+                if after.is_none() {
+                    break;
+                }
             }
         }
         Ok(findings)
@@ -182,7 +284,7 @@ impl Engine {
     }
 
     /// Returns the manifests of a region's completed replicas.
-    async fn complete_manifests(&self, region: &str) -> Result<BTreeSet<String>> {
+    pub(crate) async fn complete_manifests(&self, region: &str) -> Result<BTreeSet<String>> {
         let mut complete = BTreeSet::new();
         self.each_replica(region, |replica| {
             if let (Content::Manifest(id), ReplicaState::Completed) =

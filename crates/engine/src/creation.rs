@@ -7,8 +7,9 @@ use catalog::Content;
 use domain::{Error, Resource, ResourceId, Result};
 use serde_json::Value;
 
+use crate::Engine;
 use crate::error::{blocks as store_error, catalog as db};
-use crate::{Engine, image_choice};
+use crate::image_choice::{self, For, Named};
 
 const OS_SLOT: &str = "os";
 
@@ -47,13 +48,23 @@ impl Engine {
 
     /// Starts from the version's disk that is complete in the disk's region.
     async fn start_from_image(&self, row: &Resource, creation: &Value) -> Result<Start> {
+        if let Some(reference) = creation.get("imageReference") {
+            return self.start_from_managed_image(row, reference).await;
+        }
         let reference = creation
             .get("galleryImageReference")
             .ok_or_else(Error::internal)?;
-        let pinned = row.internal.get("imageVersion").or(reference.get("id"));
-        let id = ResourceId::parse(pinned.and_then(Value::as_str).unwrap_or_default())?;
+        let mut named = Named::read(reference)?;
+        if let Some(pinned) = row.internal.get("imageVersion").and_then(Value::as_str) {
+            named = named.pinned(&ResourceId::parse(pinned)?);
+        }
+        let who = For {
+            subscription: row.id.subscription(),
+            region: &row.location,
+        };
         let mut read = self.catalog().read().await.map_err(db)?;
-        let chosen = image_choice::choose(self, &mut read, &id, &row.location).await?;
+        // Asked again: what was unshared since is not used any more.
+        let chosen = image_choice::choose(self, &mut read, &named, who).await?;
         let definition = match chosen.version.id.parent() {
             Some(definition) => read.load(&definition).await.map_err(db)?,
             None => None,
@@ -70,6 +81,25 @@ impl Engine {
             definition: definition.filter(|_| slot == OS_SLOT),
             ..start
         })
+    }
+
+    /// Starts from a disk of a managed image.
+    async fn start_from_managed_image(&self, row: &Resource, reference: &Value) -> Result<Start> {
+        let id = reference.get("id").and_then(Value::as_str);
+        let id = ResourceId::parse(id.unwrap_or_default())?;
+        let mut read = self.catalog().read().await.map_err(db)?;
+        let image = read.load(&id).await.map_err(db)?;
+        let image = image.filter(|image| image.location == row.location);
+        let image = image.ok_or_else(|| source_not_found(&id))?;
+        let replicas = crate::managed_image::ready_disks(&mut read, &image).await?;
+        drop(read);
+        let slot = image_slot(reference);
+        let found = replicas.iter().find(|r| r.slot == slot);
+        let Some(Content::Manifest(manifest)) = found.map(|r| &r.content) else {
+            return Err(no_such_lun());
+        };
+        let held = self.frozen(&row.location, manifest).await?;
+        start(row, held.manifest, held.size_bytes)
     }
 
     async fn start_from_blob(&self, row: &Resource, creation: &Value) -> Result<Start> {
@@ -104,6 +134,9 @@ impl Engine {
             let from = self.store(&source.location).await?;
             let progress = Progress::default();
             let copied = store.copy_from(from, frozen.manifest, &progress).await;
+            let moved = progress.done_bytes();
+            self.meter_copy(&row.id.key(), &source.location, &row.location, moved)
+                .await?;
             copied.map_err(store_error)?;
         }
         start(row, frozen.manifest, frozen.size_bytes)

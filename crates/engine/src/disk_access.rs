@@ -12,7 +12,19 @@ use crate::operations::Outcome;
 use crate::resources::{Accepted, action, marked_for_deletion, new_operation, not_found};
 use crate::{Ctx, Engine, lock};
 
+/// Stands in the catalog for a result that is a secret.
+const SEALED: &str = "sealed";
+
 impl Engine {
+    /// Puts the URL into the result of an operation that opened a disk.
+    pub(crate) fn show_access_url(&self, operation: &mut Operation) {
+        let is_sealed = |output: &Value| output.get(SEALED).is_some();
+        if operation.work == Work::BeginAccess && operation.output.as_ref().is_some_and(is_sealed) {
+            let url = self.disk_access_url(operation).0;
+            operation.output = Some(json!({ "accessSAS": url }));
+        }
+    }
+
     /// Accepts `beginGetAccess`: a URL that reads or writes a disk or snapshot for a time.
     pub async fn begin_access(&self, ctx: &Ctx, id: &ResourceId, body: &Value) -> Result<Accepted> {
         let action = action(id, "beginGetAccess/action");
@@ -86,26 +98,9 @@ impl Engine {
 
     /// Grants the URL that was asked for.
     pub(crate) async fn begin_access_work(&self, operation: &Operation) -> Result<Outcome> {
-        let seconds = operation
-            .step
-            .get("seconds")
-            .and_then(Value::as_i64)
-            .unwrap_or(3600);
-        let write = operation
-            .step
-            .get("write")
-            .and_then(Value::as_bool)
-            .unwrap_or(false);
-        let base_url = operation
-            .step
-            .get("baseUrl")
-            .and_then(Value::as_str)
-            .unwrap_or_default();
-        let expires_ms = operation.started_ms + seconds.saturating_mul(1000);
-        let url = self
-            .grant_disk_access(operation, base_url, write, expires_ms)
-            .await?;
-        self.succeed(operation, Some(json!({ "accessSAS": url })), |_| {})
+        self.grant_disk_access(operation).await?;
+        // The URL is a secret: it is made again for who polls, and never kept.
+        self.succeed(operation, Some(json!({ SEALED: true })), |_| {})
             .await
     }
 

@@ -7,11 +7,13 @@ use std::collections::BTreeSet;
 use std::sync::PoisonError;
 use std::time::Duration;
 
-use blocks::{LayerId, ManifestId};
+use blocks::{LayerId, ManifestId, Store, Swept};
 use catalog::{Content, ListFilter, Replica};
 use domain::{Kind, Resource, Result};
 use tokio_util::sync::CancellationToken;
 
+use crate::care::Finding;
+use crate::care::nodes::sweep_name;
 use crate::error::{blocks as store_error, catalog as db, is_stale};
 use crate::resources::PAGE_ITEMS_MAX;
 use crate::{Engine, rules};
@@ -28,7 +30,7 @@ const OPERATIONS_PRUNED_MAX: usize = 1000;
 const DAY_MS: i64 = 24 * 60 * 60 * 1000;
 
 /// What a sweep of all regions did.
-#[derive(Clone, Copy, Debug, Default, serde::Serialize)]
+#[derive(Clone, Debug, Default, serde::Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct SweepSummary {
     /// Bytes that went back to the storage.
@@ -37,6 +39,8 @@ pub struct SweepSummary {
     pub manifests: u64,
     /// Layers removed.
     pub layers: u64,
+    /// Regions that were not swept, and why.
+    pub put_off: Vec<Finding>,
 }
 
 impl Engine {
@@ -44,18 +48,31 @@ impl Engine {
     pub async fn run_maintenance(&self, stop: CancellationToken) {
         loop {
             tokio::select! {
-                () = stop.cancelled() => return,
+                () = stop.cancelled() => {
+                    if let Err(error) = self.flush_refusals(true).await {
+                        tracing::warn!(%error, "counted refusals were not recorded");
+                    }
+                    return;
+                }
                 () = tokio::time::sleep(ROUND_EVERY) => {}
             }
-            if let Err(error) = self.maintenance_round().await {
+            if let Err(error) = self.housekeeping().await {
                 tracing::warn!(%error, "maintenance round failed; the next one repeats it");
             }
         }
     }
 
-    /// Does what is due now.
+    /// Does what is due now, and sweeps every region, whatever the schedule says.
     pub async fn maintenance_round(&self) -> Result<()> {
+        self.housekeeping().await?;
+        self.sweep(SWEEP_GRACE_MS).await?;
+        Ok(())
+    }
+
+    /// Does what every node does for itself: what is over in the catalog, its own layers.
+    async fn housekeeping(&self) -> Result<()> {
         self.open_stores().await;
+        self.flush_refusals(false).await?;
         self.expire_soft_deleted().await?;
         let before = self.now_ms() - OPERATION_KEPT_MS;
         let mut tx = self.catalog().write().await.map_err(db)?;
@@ -65,7 +82,7 @@ impl Engine {
         tx.prune_tokens(self.now_ms()).await.map_err(db)?;
         tx.commit().await.map_err(db)?;
         self.forget_stale_blocks().await?;
-        self.sweep(SWEEP_GRACE_MS).await?;
+        self.sweep_layers(SWEEP_GRACE_MS).await?;
         Ok(())
     }
 
@@ -149,21 +166,75 @@ impl Engine {
             ..SweepSummary::default()
         };
         for (region, store) in self.stores() {
-            let live = self.live_manifests(region).await?;
-            let swept = match store.sweep_plan(&live, self.now_ms(), grace_ms).await {
-                Ok(plan) => store.sweep(plan).await,
-                Err(error) => Err(error),
-            };
-            match swept {
+            match self.sweep_region(region, store, grace_ms).await {
                 Ok(swept) => {
                     summary.freed_bytes += swept.freed_bytes;
                     summary.manifests += swept.manifests;
                 }
                 // One region's trouble does not keep the others from being swept.
-                Err(error) => tracing::warn!(region, %error, "sweep of region {region} put off"),
+                Err(error) => {
+                    tracing::warn!(region, %error, "sweep of region {region} put off");
+                    summary.put_off.push(Finding {
+                        region: region.to_owned(),
+                        what: "store".to_owned(),
+                        reason: error.message,
+                    });
+                }
             }
         }
         Ok(summary)
+    }
+
+    /// Removes content of one region that nothing has referred to for `grace_ms`.
+    ///
+    /// Of an object store that other nodes use too nothing is removed: they may be writing what no
+    /// manifest names yet.
+    pub(crate) async fn sweep_region(
+        &self,
+        region: &str,
+        store: &Store,
+        grace_ms: i64,
+    ) -> Result<Swept> {
+        let work = async {
+            self.check_alone(region).await?;
+            let live = self.live_manifests(region).await?;
+            self.check_nothing_is_lost(region, store).await?;
+            let plan = store.sweep_plan(&live, self.now_ms(), grace_ms).await;
+            let plan = plan.map_err(store_error)?;
+            store.sweep(plan).await.map_err(store_error)
+        };
+        // A directory has a lock of its own; a lease there would only outlive a killed process.
+        if !self.is_shared(region) {
+            return work.await;
+        }
+        let swept = self.with_lease(&sweep_name(region), work).await?;
+        swept.ok_or_else(|| {
+            domain::Error::conflict(
+                "SweepRunning",
+                format!("Another node sweeps the region '{region}' now."),
+            )
+        })
+    }
+
+    /// Refuses to sweep a store that has lost a manifest: its blocks are there still, and nothing but it names them.
+    async fn check_nothing_is_lost(&self, region: &str, store: &Store) -> Result<()> {
+        let there = store.manifests().await.map_err(store_error)?;
+        let complete = self.complete_manifests(region).await?;
+        let lost = complete.iter().filter(|id| {
+            let id = id.parse::<ManifestId>();
+            id.is_ok_and(|id| !there.contains(&id))
+        });
+        let lost = lost.count();
+        if lost == 0 {
+            return Ok(());
+        }
+        Err(domain::Error::conflict(
+            "ContentNotFound",
+            format!(
+                "The store of the region '{region}' lacks {lost} manifests that the catalog refers to. Nothing is removed until \
+                 they are back, or what refers to them is deleted: run 'vitrine fsck'."
+            ),
+        ))
     }
 
     /// Removes layers that nothing has referred to for `grace_ms`, as seen by this node.

@@ -17,13 +17,13 @@ use crate::resources::action;
 use crate::{Ctx, Engine};
 
 /// How long a claim holds without being renewed.
-const LEASE_MS: i64 = 30_000;
+pub(crate) const LEASE_MS: i64 = 30_000;
 /// How often a working worker renews its lease.
 const RENEW_EVERY: Duration = Duration::from_secs(10);
 /// How often an idle worker looks for work that nobody rang for (a dead worker's, another node's).
-const LOOK_EVERY: Duration = Duration::from_secs(1);
+pub(crate) const LOOK_EVERY: Duration = Duration::from_secs(1);
 /// How often work is begun again after a passing failure, with doubling pauses.
-const ATTEMPTS_MAX: i64 = 5;
+pub(crate) const ATTEMPTS_MAX: i64 = 5;
 /// How long a request waits for work whose client knows no polling.
 const WAIT_LIMIT: Duration = Duration::from_secs(45);
 /// Pause between two looks at it.
@@ -56,9 +56,11 @@ impl Engine {
             if operation.state == OperationState::Canceled {
                 operation.error.get_or_insert_with(preempted);
             }
-            let scope = operation.resource.to_string();
+            let part = operation.step.get("part").and_then(Value::as_str);
+            let scope = part.map_or_else(|| operation.resource.to_string(), str::to_owned);
             for action in poll_actions(&operation) {
                 if self.authorize(ctx, &action, &scope).await.is_ok() {
+                    self.show_access_url(&mut operation);
                     return Ok(operation);
                 }
             }
@@ -107,6 +109,8 @@ impl Engine {
             workers
                 .spawn(async move { engine.worker_loop(&format!("{node}/{number}"), stop).await });
         }
+        let (engine, stop) = (self.clone(), stop.clone());
+        workers.spawn(async move { engine.conduct(&format!("{node}/deployments"), stop).await });
         while workers.join_next().await.is_some() {}
     }
 
@@ -149,7 +153,11 @@ impl Engine {
         Ok(true)
     }
 
-    async fn run_claimed(&self, operation: &Operation, stop: &CancellationToken) -> Result<()> {
+    pub(crate) async fn run_claimed(
+        &self,
+        operation: &Operation,
+        stop: &CancellationToken,
+    ) -> Result<()> {
         let cancel = stop.child_token();
         let renewing = self.renew(operation, &cancel);
         let running = self.run(operation, &cancel);
@@ -191,12 +199,23 @@ impl Engine {
     }
 
     async fn run(&self, operation: &Operation, cancel: &CancellationToken) -> Result<Outcome> {
+        if operation.work == Work::Deploy {
+            return Box::pin(self.deploy(operation, cancel)).await;
+        }
         let kind = operation.resource.kind().ok_or_else(Error::internal)?;
         match (kind, operation.work) {
-            (Kind::ImageVersion, Work::Put) => self.publish(operation, cancel).await,
+            (
+                Kind::ImageVersion | Kind::GalleryApplicationVersion | Kind::GalleryScriptVersion,
+                Work::Put,
+            ) => self.publish(operation, cancel).await,
             (Kind::Disk, Work::Put) => self.make_disk(operation).await,
             (Kind::Snapshot, Work::Put) => self.make_snapshot(operation).await,
             (Kind::ManagedImage, Work::Put) => self.make_managed_image(operation).await,
+            (Kind::VirtualMachine, Work::Put | Work::Reapply) => self.make_machine(operation).await,
+            (
+                Kind::VirtualMachine,
+                Work::Start | Work::PowerOff | Work::Deallocate | Work::Restart | Work::Redeploy,
+            ) => self.power_machine(operation).await,
             (Kind::ResourceGroup, Work::Delete) => self.delete_group(operation, cancel).await,
             (_, Work::Delete) => self.delete_one(operation).await,
             (Kind::Disk | Kind::Snapshot, Work::BeginAccess) => {
@@ -303,6 +322,9 @@ fn preempted() -> Error {
 
 /// Returns the actions any of which lets a caller poll an operation.
 fn poll_actions(operation: &Operation) -> Vec<String> {
+    if let Some(asked) = operation.step.get("action").and_then(Value::as_str) {
+        return vec![asked.to_owned(), action(&operation.resource, "read")];
+    }
     let on = |verb: &str| action(&operation.resource, verb);
     match operation.work {
         Work::Put => vec![on("write"), on("read")],
@@ -310,10 +332,15 @@ fn poll_actions(operation: &Operation) -> Vec<String> {
         Work::BeginAccess => vec![on("beginGetAccess/action")],
         Work::EndAccess => vec![on("endGetAccess/action"), on("read")],
         Work::Share => vec![on("share/action"), on("read")],
+        Work::Deploy => vec![on("write"), on("read"), on("whatIf/action")],
+        work => {
+            let verb = domain::virtual_machine::verb(work);
+            vec![on(&format!("{verb}/action")), on("read")]
+        }
     }
 }
 
 /// Whether the same work may succeed a moment later without anyone changing anything.
-fn is_passing(error: &Error) -> bool {
+pub(crate) fn is_passing(error: &Error) -> bool {
     matches!(error.kind, ErrorKind::Unavailable | ErrorKind::Overtaken)
 }

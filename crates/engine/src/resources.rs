@@ -4,14 +4,14 @@
 //! (row, claims, operation), ring the bell. Nothing here knows a kind; kinds differ in `rules`.
 
 use catalog::{ListFilter, Page, Tx};
-use domain::operation::{Family, Operation, OperationState, Work};
+use domain::operation::{Operation, OperationState, Work};
 use domain::{Error, Kind, ProvisioningState, Resource, ResourceId, Result};
 use serde_json::{Value, json};
 use uuid::Uuid;
 
 use crate::audit::{self, Deed};
 use crate::error::catalog as db;
-use crate::{Ctx, Engine, disk_encryption_set, lock, rules};
+use crate::{Ctx, Engine, disk_encryption_set, lock, machine, network, rules};
 
 /// The most items that one page of a list holds.
 pub const PAGE_ITEMS_MAX: usize = 200;
@@ -61,10 +61,10 @@ impl Engine {
         limit: usize,
     ) -> Result<Page<Resource>> {
         let scope = list_scope(filter);
-        let type_name = filter.kind.map_or(
-            "Microsoft.Resources/subscriptions/resources",
-            Kind::type_name,
-        );
+        let type_name = match filter.kind {
+            None => "Microsoft.Resources/subscriptions/resources",
+            Some(kind) => acting_type(kind),
+        };
         self.authorize(ctx, &format!("{type_name}/read"), &scope)
             .await?;
         let mut read = self.catalog().read().await.map_err(db)?;
@@ -89,6 +89,7 @@ impl Engine {
         self.authorize(ctx, &action(id, "write"), &id.to_string())
             .await?;
         self.authorize_links(ctx, id, body).await?;
+        self.authorize_machine(ctx, id, body).await?;
         self.write(ctx, id, body, Verb::Put).await
     }
 
@@ -97,6 +98,7 @@ impl Engine {
         self.authorize(ctx, &action(id, "write"), &id.to_string())
             .await?;
         self.authorize_links(ctx, id, body).await?;
+        self.authorize_machine(ctx, id, body).await?;
         self.write(ctx, id, body, Verb::Patch).await
     }
 
@@ -131,20 +133,20 @@ impl Engine {
         let mut planned = rules::plan(self, &mut tx, ctx, &wanted).await?;
         crate::storage_account::complete(&mut planned.resource)?;
         let is_created = stored.is_none() && !planned.is_restored;
-        // A version or image that has captured nothing may have been given another source.
-        let is_empty = match kind {
-            Kind::ImageVersion => {
-                !planned.is_restored && !planned.resource.internal.contains_key("images")
-            }
-            Kind::ManagedImage => !domain::managed_image::has_content(&planned.resource),
-            _ => false,
-        };
-        if is_created || is_empty {
-            rules::check_links(self, &mut tx, &mut planned.resource).await?;
+        if is_created || is_empty(&planned) {
+            rules::check_links(self, &mut tx, ctx, &mut planned.resource).await?;
         }
         if is_created {
             rules::reserve_quota(&mut tx, &planned.resource).await?;
             rules::claim_names(&mut tx, &planned.resource).await?;
+        }
+        if kind.is_network() {
+            network::give_address(&mut tx, &mut planned.resource).await?;
+            network::hold_links(&mut tx, &mut planned.resource, stored.as_ref()).await?;
+        }
+        self.reserve_bytes(&mut tx, &planned.resource).await?;
+        if kind == Kind::VirtualMachine {
+            machine::hold::hold_disks(self, &mut tx, ctx, &mut planned.resource, now_ms).await?;
         }
         let regions = self.regions();
         disk_encryption_set::hold_sets(&mut tx, regions, &planned.resource, stored.as_ref())
@@ -226,6 +228,17 @@ impl Engine {
     }
 }
 
+/// Whether a version or image has captured nothing: it may have been given another source.
+fn is_empty(planned: &rules::Planned) -> bool {
+    match planned.resource.kind {
+        Kind::ImageVersion => {
+            !planned.is_restored && !planned.resource.internal.contains_key("images")
+        }
+        Kind::ManagedImage => !domain::managed_image::has_content(&planned.resource),
+        _ => false,
+    }
+}
+
 /// Which write is meant.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Verb {
@@ -245,7 +258,7 @@ pub(crate) fn new_operation(
 ) -> Operation {
     Operation {
         id: Uuid::new_v4(),
-        family: family(kind),
+        family: kind.family(),
         work,
         resource: row.id.clone(),
         location: row.location.clone(),
@@ -261,23 +274,19 @@ pub(crate) fn new_operation(
     }
 }
 
-/// Returns the URL family that polls operations of a kind. Source: `API.md` 1.
-pub(crate) const fn family(kind: Kind) -> Family {
-    match kind {
-        Kind::Gallery | Kind::Image | Kind::ImageVersion => Family::Caps,
-        Kind::Disk | Kind::Snapshot | Kind::DiskEncryptionSet => Family::Disk,
-        Kind::ManagedImage | Kind::StorageAccount => Family::Compute,
-        Kind::ResourceGroup => Family::Group,
-    }
-}
-
 /// Returns the action of a verb on the type of `id`.
 pub(crate) fn action(id: &ResourceId, verb: &str) -> String {
     match id.kind() {
-        Some(Kind::ResourceGroup) => {
-            format!("Microsoft.Resources/subscriptions/resourceGroups/{verb}")
-        }
-        _ => format!("{}/{verb}", id.type_name()),
+        Some(kind) => format!("{}/{verb}", acting_type(kind)),
+        None => format!("{}/{verb}", id.type_name()),
+    }
+}
+
+/// Returns the type of a kind as actions name it.
+const fn acting_type(kind: Kind) -> &'static str {
+    match kind {
+        Kind::ResourceGroup => "Microsoft.Resources/subscriptions/resourceGroups",
+        other => other.type_name(),
     }
 }
 
@@ -289,7 +298,7 @@ fn list_scope(filter: &ListFilter) -> String {
     }
 }
 
-async fn check_parents(tx: &mut Tx, id: &ResourceId) -> Result<()> {
+pub(crate) async fn check_parents(tx: &mut Tx, id: &ResourceId) -> Result<()> {
     if id.kind() == Some(Kind::ResourceGroup) {
         return Ok(());
     }
@@ -359,17 +368,7 @@ fn parent_not_found(parent: &ResourceId) -> Error {
 
 /// 409 for a write to a resource that is being deleted. Source: `API.md` 2.1.
 pub(crate) fn marked_for_deletion(kind: Kind, name: &str, verb: &str) -> Error {
-    let shown = match kind {
-        Kind::Gallery => "Gallery",
-        Kind::Image => "Gallery Image",
-        Kind::ImageVersion => "Gallery Image Version",
-        Kind::Disk => "Disk",
-        Kind::Snapshot => "Snapshot",
-        Kind::ManagedImage => "Image",
-        Kind::DiskEncryptionSet => "Disk Encryption Set",
-        Kind::StorageAccount => "Storage Account",
-        Kind::ResourceGroup => "Resource Group",
-    };
+    let shown = kind.shown_name();
     Error::conflict(
         "OperationNotAllowed",
         format!(

@@ -183,11 +183,11 @@ impl Engine {
 }
 
 /// Returns the digest of an assignment for the audit.
-fn said(assignment: &RoleAssignment) -> String {
+pub(crate) fn said(assignment: &RoleAssignment) -> String {
     digest(&format!("{assignment:?}"))
 }
 
-fn id_of(assignment: &RoleAssignment) -> String {
+pub(crate) fn id_of(assignment: &RoleAssignment) -> String {
     format!(
         "{}/providers/Microsoft.Authorization/roleAssignments/{}",
         assignment.shown_scope.trim_end_matches('/'),

@@ -1,19 +1,29 @@
 //! The engine: what every use case and worker shares.
 
 use std::collections::{BTreeMap, HashMap};
+use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex};
 
-use blocks::{LayerId, Store, StoreOptions};
+use blocks::{LayerId, Location, Store, StoreOptions};
 use catalog::Catalog;
 use domain::{Error, Regions, Result};
 use tokio::sync::{Notify, OnceCell};
+use uuid::Uuid;
 
+use crate::blob::audit::Writers;
 use crate::blob::locks::BlobLocks;
 use crate::error::catalog as db;
+use crate::machine::driver::Driver;
+use crate::machine::settings::{self as machine_settings, MachineSettings};
+use crate::metering::Egress;
+use crate::metrics::Metrics;
+use crate::refusals::Refusals;
 use crate::settings::RegionSettings;
 use crate::{Clock, Settings};
 
 const STORE_KEY_SETTING: &str = "store-key";
+/// The key that secrets of disk URLs are made with.
+const ACCESS_KEY_SETTING: &str = "access-key";
 
 /// A running gallery; clones share it.
 #[derive(Clone)]
@@ -25,10 +35,27 @@ struct Inner {
     regions: Regions,
     clock: Clock,
     bell: Notify,
+    /// Rung when a deployment was recorded.
+    conductor: Notify,
     identity: crate::identity::State,
     /// Layers that a sweep found without an owner, and when.
     ownerless: Mutex<HashMap<LayerId, i64>>,
     blob_locks: BlobLocks,
+    refusals: Refusals,
+    writers: Writers,
+    /// The name of this process among the nodes of the catalog.
+    node: String,
+    access_key: [u8; 32],
+    metrics: Metrics,
+    egress: Egress,
+    machines: Machines,
+}
+
+/// What runs machines on this node.
+struct Machines {
+    settings: MachineSettings,
+    driver: Option<Driver>,
+    directory: PathBuf,
 }
 
 /// A region's store; one that could not be opened is tried again when it is needed.
@@ -41,7 +68,8 @@ impl Engine {
     /// Opens the catalog; stores are opened when they are needed, or by [`Engine::open_stores`].
     pub async fn open(settings: Settings, clock: Clock) -> Result<Self> {
         let catalog = Catalog::open(&settings.database).await.map_err(db)?;
-        let key = store_key(&catalog).await?;
+        let key = installation_key(&catalog, STORE_KEY_SETTING).await?;
+        let access_key = installation_key(&catalog, ACCESS_KEY_SETTING).await?;
         let mut stores = BTreeMap::new();
         let mut regions = Vec::new();
         for RegionSettings { region, store } in settings.regions {
@@ -59,9 +87,21 @@ impl Engine {
             regions: Regions::new(regions),
             clock,
             bell: Notify::new(),
+            conductor: Notify::new(),
             identity: crate::identity::State::default(),
             ownerless: Mutex::default(),
             blob_locks: BlobLocks::default(),
+            refusals: Refusals::default(),
+            writers: Writers::default(),
+            node: Uuid::new_v4().to_string(),
+            access_key,
+            metrics: Metrics::default(),
+            egress: Egress::default(),
+            machines: Machines {
+                driver: machine_settings::driver(&settings.machines),
+                settings: settings.machines,
+                directory: settings.data.join("machines"),
+            },
         })))
     }
 
@@ -78,7 +118,7 @@ impl Engine {
     /// Returns the block store of a region, by its short name.
     pub async fn store(&self, region: &str) -> Result<&Store> {
         match self.0.stores.get(region) {
-            Some(held) => held.open().await,
+            Some(held) => self.open_store(region, held).await,
             None => Err(Error::bad_request(format!(
                 "The region '{region}' is not configured on this server."
             ))),
@@ -88,10 +128,43 @@ impl Engine {
     /// Opens every region's store, creating what is not there; one that is down does not stop the others.
     pub async fn open_stores(&self) {
         for (region, held) in &self.0.stores {
-            if let Err(error) = held.open().await {
+            if let Err(error) = self.open_store(region, held).await {
                 tracing::error!(region, %error, "the store of region {region} cannot be opened");
             }
         }
+    }
+
+    async fn open_store<'a>(&'a self, region: &str, held: &'a RegionStore) -> Result<&'a Store> {
+        if held.store.get().is_none() && self.is_shared(region) {
+            self.enter_store(region).await?;
+        }
+        held.open().await
+    }
+
+    /// Whether several nodes may work on a region's store at once: not on a directory, which has a lock.
+    pub(crate) fn is_shared(&self, region: &str) -> bool {
+        let held = self.0.stores.get(region);
+        held.is_some_and(|held| !matches!(held.options.location, Location::Directory(_)))
+    }
+
+    /// Returns the name of this process among the nodes of the catalog.
+    pub(crate) fn node(&self) -> &str {
+        &self.0.node
+    }
+
+    /// Returns the key that secrets of disk URLs are made with.
+    pub(crate) fn access_key(&self) -> &[u8; 32] {
+        &self.0.access_key
+    }
+
+    /// Returns what this process counts.
+    pub fn metrics(&self) -> &Metrics {
+        &self.0.metrics
+    }
+
+    /// Returns the bytes that were sent and are not in the catalog yet.
+    pub(crate) fn egress(&self) -> &Egress {
+        &self.0.egress
     }
 
     /// Returns every region's store that is open.
@@ -117,6 +190,32 @@ impl Engine {
         &self.0.blob_locks
     }
 
+    /// Returns the refusals that were counted and not recorded yet.
+    pub(crate) fn refusals(&self) -> &Refusals {
+        &self.0.refusals
+    }
+
+    /// Returns whose writes to blobs were recorded last.
+    pub(crate) fn writers(&self) -> &Writers {
+        &self.0.writers
+    }
+
+    /// Returns how machines run on this node.
+    pub fn machine_settings(&self) -> &MachineSettings {
+        &self.0.machines.settings
+    }
+
+    /// Returns what runs machines, or what to install.
+    pub(crate) fn driver(&self) -> Result<&Driver> {
+        let driver = self.0.machines.driver.as_ref();
+        driver.ok_or_else(machine_settings::no_driver)
+    }
+
+    /// Returns the directory in which each machine has its own.
+    pub(crate) fn machines_directory(&self) -> &Path {
+        &self.0.machines.directory
+    }
+
     /// Returns the time in milliseconds since the epoch, UTC.
     pub fn now_ms(&self) -> i64 {
         self.0.clock.now_ms()
@@ -125,6 +224,16 @@ impl Engine {
     /// Wakes a worker: an operation was recorded.
     pub fn ring(&self) {
         self.0.bell.notify_one();
+    }
+
+    /// Wakes who conducts deployments.
+    pub(crate) fn ring_conductor(&self) {
+        self.0.conductor.notify_one();
+    }
+
+    /// Returns when a deployment was recorded.
+    pub(crate) async fn conductor_rung(&self) {
+        self.0.conductor.notified().await;
     }
 
     /// Returns when the bell was rung.
@@ -144,32 +253,28 @@ impl RegionStore {
     }
 }
 
-/// Returns the key of this installation's block identities; made once, kept for ever.
+/// Returns a key of this installation; made once, kept for ever.
 ///
 /// Two nodes that start at once agree: the first insert wins and both read it back.
-async fn store_key(catalog: &Catalog) -> Result<[u8; 32]> {
+async fn installation_key(catalog: &Catalog, setting: &str) -> Result<[u8; 32]> {
     let mut fresh = [0_u8; 32];
     getrandom::fill(&mut fresh).map_err(|error| {
         tracing::error!(%error, "no randomness");
         Error::internal()
     })?;
     let mut tx = catalog.write().await.map_err(db)?;
-    tx.put_setting_if_absent(STORE_KEY_SETTING, &hex(&fresh))
+    tx.put_setting_if_absent(setting, &hex(&fresh))
         .await
         .map_err(db)?;
-    let kept = tx
-        .setting(STORE_KEY_SETTING)
-        .await
-        .map_err(db)?
-        .unwrap_or_default();
+    let kept = tx.setting(setting).await.map_err(db)?.unwrap_or_default();
     tx.commit().await.map_err(db)?;
     unhex(&kept).ok_or_else(|| {
-        tracing::error!("the stored block key cannot be read");
+        tracing::error!(setting, "a stored key cannot be read");
         Error::internal()
     })
 }
 
-fn hex(bytes: &[u8]) -> String {
+pub(crate) fn hex(bytes: &[u8]) -> String {
     use std::fmt::Write as _;
     bytes.iter().fold(String::new(), |mut out, byte| {
         // Writing into a String cannot fail.

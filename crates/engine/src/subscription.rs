@@ -33,11 +33,7 @@ impl Engine {
             .into_iter()
             .filter(|s| {
                 let scope = format!("/subscriptions/{}", s.id).to_ascii_lowercase();
-                let below = format!("{scope}/");
-                standing
-                    .roles
-                    .iter()
-                    .any(|a| a.scope == "/" || a.scope == scope || a.scope.starts_with(&below))
+                standing.roles.touches(&scope)
             })
             .collect())
     }

@@ -70,6 +70,11 @@ impl Arm {
         }
     }
 
+    /// Returns the token that it shows.
+    pub fn token(&self) -> &str {
+        &self.token
+    }
+
     /// Returns the HTTP client that trusts the gallery.
     pub fn http(&self) -> &Client {
         &self.http
@@ -103,6 +108,27 @@ impl Arm {
         if let Some(body) = body {
             request = request.json(body);
         }
+        self.answer(request, url).await
+    }
+
+    /// Sends a body that is not quite JSON, as `az deployment group create` does.
+    pub async fn send_text(
+        &self,
+        method: &str,
+        path: &str,
+        api_version: &str,
+        text: String,
+    ) -> Answer {
+        let method: Method = method.parse().expect("a method");
+        let url = format!("{}{path}?api-version={api_version}", self.endpoint);
+        let request = self.http.request(method, &url).bearer_auth(&self.token);
+        let request = request
+            .header("content-type", "application/json")
+            .body(text);
+        self.answer(request, &url).await
+    }
+
+    async fn answer(&self, request: reqwest::RequestBuilder, url: &str) -> Answer {
         let response = request
             .send()
             .await

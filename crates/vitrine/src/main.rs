@@ -5,9 +5,12 @@
 
 mod client;
 mod commands;
+mod config;
+mod connections;
 mod credentials;
 mod data_dir;
 mod names;
+mod outbound;
 mod output;
 mod server;
 mod tls;
@@ -18,8 +21,8 @@ use std::process::ExitCode;
 use clap::{Parser, Subcommand};
 
 use commands::{
-    audit, care, connect, doctor, export, principal, publish, routes, serve, subscription, tenant,
-    up,
+    audit, backup, care, connect, doctor, export, principal, publish, publisher, routes, schedule,
+    serve, subscription, tenant, up, usage,
 };
 
 /// A compute gallery that anyone can run
@@ -55,12 +58,22 @@ enum Command {
     Sweep(care::SweepArgs),
     /// Re-read and check stored content
     Scrub(care::ScrubArgs),
+    /// Show or change what the gallery does for itself, and when
+    Schedule(schedule::Args),
+    /// Show what a subscription is charged for, by day
+    Usage(usage::Args),
+    /// Copy the catalog and keys of a gallery, while it runs
+    Backup(backup::BackupArgs),
+    /// Put a backup back beside its stores, and check them
+    Restore(backup::RestoreArgs),
     /// Manage tenants
     Tenant(tenant::TenantArgs),
     /// Manage subscriptions
     Subscription(subscription::SubscriptionArgs),
     /// Manage users and service principals
     Principal(principal::PrincipalArgs),
+    /// Manage verified publishers
+    Publisher(publisher::PublisherArgs),
     /// Check the audit
     Audit(audit::AuditArgs),
     /// Print every route of the server
@@ -95,11 +108,15 @@ async fn run(command: Command, format: output::Format) -> anyhow::Result<()> {
         Command::Env(args) => connect::run(&args),
         Command::Publish(args) => output::print(format, &publish::run(args).await?),
         Command::Export(args) => output::print(format, &export::run(args).await?),
-        Command::Stat(args) => output::print(format, &care::stat(args).await?),
+        Command::Stat(args) => output::print(format, &care::stat(args, format).await?),
         Command::Doctor(args) => doctor::run(args, format).await,
         Command::Fsck(args) => output::print(format, &care::fsck(args).await?),
         Command::Sweep(args) => output::print(format, &care::sweep(args).await?),
         Command::Scrub(args) => output::print(format, &care::scrub(args).await?),
+        Command::Schedule(args) => output::print(format, &schedule::run(args, format).await?),
+        Command::Backup(args) => output::print(format, &backup::backup(args).await?),
+        Command::Restore(args) => output::print(format, &backup::restore(args).await?),
+        Command::Usage(args) => output::print(format, &usage::run(args).await?),
         Command::Tenant(args) => {
             let engine = data_dir::DataDir::from(&args.data).open_engine().await?;
             output::print(format, &tenant::run(args, &engine).await?)
@@ -111,6 +128,10 @@ async fn run(command: Command, format: output::Format) -> anyhow::Result<()> {
         Command::Principal(args) => {
             let engine = data_dir::DataDir::from(&args.data).open_engine().await?;
             output::print(format, &principal::run(args, &engine).await?)
+        }
+        Command::Publisher(args) => {
+            let engine = data_dir::DataDir::from(&args.data).open_engine().await?;
+            output::print(format, &publisher::run(args, &engine).await?)
         }
         Command::Audit(args) => {
             let engine = data_dir::DataDir::from(&args.data).open_engine().await?;

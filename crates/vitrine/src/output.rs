@@ -13,6 +13,8 @@ pub enum Format {
     Table,
     /// One line per item, columns by tabulators
     Tsv,
+    /// One line per item, columns by commas, with a line of names
+    Csv,
 }
 
 /// Something that was asked for is not there: exit code 3.
@@ -37,19 +39,35 @@ pub fn print(format: Format, value: &Value) -> anyhow::Result<()> {
         Format::Json => serde_json::to_string_pretty(value)? + "\n",
         Format::Table => lines(value, true),
         Format::Tsv => lines(value, false),
+        Format::Csv => csv(value),
     };
     std::io::stdout().write_all(text.as_bytes())?;
     Ok(())
 }
 
-fn lines(value: &Value, is_table: bool) -> String {
-    let single;
-    let rows: &[Value] = if let Some(rows) = value.as_array() {
-        rows
-    } else {
-        single = [value.clone()];
-        &single
+/// Returns lines of comma-separated values (RFC 4180).
+fn csv(value: &Value) -> String {
+    let single = [value.clone()];
+    let rows = value.as_array().map_or(&single[..], Vec::as_slice);
+    let names = names(rows);
+    let quoted = |text: &str| match text.contains([',', '"', '\r']) {
+        true => format!("\"{}\"", text.replace('"', "\"\"")),
+        false => text.to_owned(),
     };
+    let mut out = names.join(",") + "\n";
+    for row in rows {
+        let cells: Vec<String> = names
+            .iter()
+            .map(|name| quoted(&cell(row.get(*name))))
+            .collect();
+        out.push_str(&cells.join(","));
+        out.push('\n');
+    }
+    out
+}
+
+/// Returns the names of members, in the order in which they first come.
+fn names(rows: &[Value]) -> Vec<&str> {
     let mut names: Vec<&str> = Vec::new();
     for name in rows
         .iter()
@@ -60,6 +78,18 @@ fn lines(value: &Value, is_table: bool) -> String {
             names.push(name);
         }
     }
+    names
+}
+
+fn lines(value: &Value, is_table: bool) -> String {
+    let single;
+    let rows: &[Value] = if let Some(rows) = value.as_array() {
+        rows
+    } else {
+        single = [value.clone()];
+        &single
+    };
+    let names = names(rows);
     let mut cells: Vec<Vec<String>> = Vec::new();
     if is_table {
         cells.push(names.iter().map(|n| (*n).to_owned()).collect());
@@ -101,5 +131,18 @@ fn cell(value: Option<&Value>) -> String {
         None | Some(Value::Null) => String::new(),
         Some(Value::String(text)) => text.replace(['\t', '\n'], " "),
         Some(other) => other.to_string(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    #[test]
+    fn commas_and_quotes_stay_inside_their_column() {
+        let rows = json!([{ "a": "x,y", "b": 1 }, { "a": "say \"no\"", "c": null }]);
+        assert_eq!(csv(&rows), "a,b,c\n\"x,y\",1,\n\"say \"\"no\"\"\",,\n");
+        assert_eq!(csv(&json!([])), "\n");
     }
 }

@@ -104,7 +104,7 @@ async fn publishing_again_says_what_is_in_the_way_and_exit_codes_follow_az() {
 async fn env_prints_lines_for_each_client_and_doctor_finds_the_server() {
     let server = Gallery::start(Options::new(BINARY)).await;
     for (client, expected) in [
-        ("az", "az login --service-principal"),
+        ("az", "--password="),
         ("terraform", "export ARM_METADATA_HOSTNAME=localhost:"),
         ("sdk", "export AZURE_AUTHORITY_HOST=https://localhost:"),
     ] {

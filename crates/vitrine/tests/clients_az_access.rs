@@ -261,3 +261,180 @@ fn az_lists_what_is_shared_what_is_public_and_what_happened() {
     ]);
     assert_eq!(count(&failed), 0, "{failed}");
 }
+
+/// Signs in as a program that the operator has just made.
+fn signed_in<'a>(az: &Az<'a>, made: &Value) -> Az<'a> {
+    let text = |at: &str| member(made, at).to_owned();
+    az.as_program(&text("/clientId"), &text("/secret"), &text("/tenantId"))
+}
+
+#[test]
+fn az_reads_deploys_and_is_refused_under_several_identities() {
+    let server = start(Options::new(BINARY));
+    let az = Az::connect(&server);
+    az.json(&["group", "create", "-n", "rg", "-l", "eastus"]);
+    let create = [
+        "sig",
+        "create",
+        "-g",
+        "rg",
+        "-r",
+        "sig",
+        "--permissions",
+        "groups",
+    ];
+    let gallery = az.json(&create);
+    let unique = member(&gallery, "/identifier/uniqueName").to_owned();
+    az.shell(
+        "az sig image-definition create -g rg -r sig -i debian -p acme -f debian -s 12 --os-type Linux --hyper-v-generation V2 \
+         --features SecurityType=Standard -o none\n\
+         az disk create -g rg -n source -l eastus --size-gb 1 --os-type Linux -o none\n\
+         az sig image-version create -g rg -r sig -i debian -e 1.0.0 --target-regions eastus \
+         --os-snapshot $(az disk show -g rg -n source --query id -o tsv) -o none",
+    );
+    let version = ["-g", "rg", "-r", "sig", "-i", "debian", "-e", "1.0.0"];
+    let version = az.json(&[&["sig", "image-version", "show"][..], &version].concat());
+    let version = member(&version, "/id").to_owned();
+
+    let made = verb(
+        &server,
+        &["principal", "create-service-principal", "reader"],
+    );
+    let scope = member(&gallery, "/id").to_owned();
+    let reader_id = member(&made, "/clientId").to_owned();
+    az.json(&[
+        "role",
+        "assignment",
+        "create",
+        "--role",
+        "Reader",
+        "--scope",
+        &scope,
+        "--assignee",
+        &reader_id,
+    ]);
+    let reader = signed_in(&az, &made);
+    let list = [
+        "sig",
+        "image-version",
+        "list",
+        "-g",
+        "rg",
+        "-r",
+        "sig",
+        "-i",
+        "debian",
+    ];
+    assert_eq!(count(&reader.json(&list)), 1);
+    let which = ["-g", "rg", "-r", "sig", "-i", "debian", "-e", "1.0.0"];
+    for refused in [
+        [&["sig", "image-version", "delete"][..], &which].concat(),
+        vec!["sig", "delete", "-g", "rg", "-r", "sig"],
+        vec!["sig", "share", "reset", "-g", "rg", "-r", "sig"],
+        vec![
+            "disk",
+            "create",
+            "-g",
+            "rg",
+            "-n",
+            "mine",
+            "-l",
+            "eastus",
+            "--gallery-image-reference",
+            &version,
+        ],
+        vec![
+            "disk",
+            "grant-access",
+            "-g",
+            "rg",
+            "-n",
+            "source",
+            "--duration-in-seconds",
+            "60",
+        ],
+    ] {
+        let said = reader.fails(&refused);
+        assert!(said.contains("AuthorizationFailed"), "{refused:?}: {said}");
+    }
+    guests(&az, &server, &unique, &version);
+}
+
+/// A subscription of another tenant: nothing, then what is shared, then nothing again.
+fn guests(az: &Az<'_>, server: &Gallery, unique: &str, version: &str) {
+    verb(
+        server,
+        &[
+            "tenant",
+            "create",
+            "--name",
+            "Other",
+            "--domain",
+            "other.example",
+        ],
+    );
+    let made = verb(
+        server,
+        &[
+            "principal",
+            "create-service-principal",
+            "guest",
+            "--tenant",
+            "other.example",
+        ],
+    );
+    let owner = member(&made, "/clientId");
+    let own = verb(
+        server,
+        &[
+            "subscription",
+            "create",
+            "--name",
+            "Other",
+            "--tenant",
+            "other.example",
+            "--owner",
+            owner,
+        ],
+    );
+    let own = member(&own, "/subscriptionId");
+    let guest = signed_in(az, &made);
+    guest.json(&["group", "create", "-n", "theirs", "-l", "eastus"]);
+    let shared = format!("/SharedGalleries/{unique}/Images/debian/Versions/latest");
+    let deploy = |name: &str, image: &str| {
+        let words = [
+            "disk",
+            "create",
+            "-g",
+            "theirs",
+            "-l",
+            "eastus",
+            "-n",
+            name,
+            "--gallery-image-reference",
+            image,
+        ];
+        words.map(str::to_owned)
+    };
+    let refused = |name: &str, image: &str, code: &str| {
+        let words = deploy(name, image);
+        let words: Vec<&str> = words.iter().map(String::as_str).collect();
+        let said = guest.fails(&words);
+        assert!(said.contains(code), "{words:?}: {said}");
+    };
+    let listed = ["sig", "list-shared", "-l", "eastus"];
+    assert_eq!(count(&guest.json(&listed)), 0);
+    refused("before", &shared, "GalleryImageNotFound");
+    refused("owned", version, "LinkedAuthorizationFailed");
+    let group = ["-g", "rg", "-r", "sig", "--subscription-ids", own];
+    az.json(&[&["sig", "share", "add"][..], &group].concat());
+    assert_eq!(count(&guest.json(&listed)), 1);
+    let words = deploy("made", &shared);
+    let words: Vec<&str> = words.iter().map(String::as_str).collect();
+    guest.json(&words);
+    az.json(&[&["sig", "share", "remove"][..], &group].concat());
+    assert_eq!(count(&guest.json(&listed)), 0);
+    refused("after", &shared, "GalleryImageNotFound");
+    let kept = guest.json(&["disk", "show", "-g", "theirs", "-n", "made"]);
+    assert_eq!(member(&kept, "/provisioningState"), "Succeeded");
+}

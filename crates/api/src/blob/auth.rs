@@ -9,6 +9,11 @@ use super::{sas, shared_key};
 
 /// Returns the session of a request, or why there is none.
 pub(super) async fn authenticate(call: &Call) -> Result<Session> {
+    let session = verify(call).await?;
+    Ok(session.seen_from(&call.client, call.request_id))
+}
+
+async fn verify(call: &Call) -> Result<Session> {
     let header = call.header("authorization")?;
     let is_signed = call.option("sig").is_some();
     match header {

@@ -8,6 +8,7 @@ use bytes::Bytes;
 use domain::{Error, ErrorKind, Result};
 use engine::blob::failure::{invalid_header, invalid_range, unsupported};
 use engine::blob::{Blob, SequenceChange, Session, View};
+use engine::metering::Download;
 use md5::{Digest as _, Md5};
 use serde_json::Value;
 
@@ -98,16 +99,22 @@ pub(super) async fn get(call: &Call, session: &Session) -> Result<BlobReply> {
             reply.set(header, value.to_owned());
         }
     }
-    content(call, view, reply).await
+    let counted = call.engine.download_of(session.account());
+    content(call, view, reply, counted).await
 }
 
 /// Answers with the bytes that the range asks for; the headers stay as they are.
-pub(super) async fn content(call: &Call, view: View, mut reply: BlobReply) -> Result<BlobReply> {
+pub(super) async fn content(
+    call: &Call,
+    view: View,
+    mut reply: BlobReply,
+    counted: Download,
+) -> Result<BlobReply> {
     let size = view.size_bytes();
     let Some((first, last)) = call.range()? else {
         return Ok(reply
             .header("content-length", size.to_string())
-            .body(stream(view, 0, size)));
+            .body(stream(view, 0, size, counted)));
     };
     if first >= size {
         return Ok(
@@ -124,7 +131,7 @@ pub(super) async fn content(call: &Call, view: View, mut reply: BlobReply) -> Re
         reply = reply.header("x-ms-blob-content-md5", whole);
     }
     if call.header("x-ms-range-get-content-md5")? != Some("true") {
-        return Ok(reply.body(stream(view, first, end)));
+        return Ok(reply.body(stream(view, first, end, counted)));
     }
     if end - first > SUMMED_BYTES_MAX {
         return Err(Error::new(
@@ -140,19 +147,24 @@ pub(super) async fn content(call: &Call, view: View, mut reply: BlobReply) -> Re
         all.extend_from_slice(&view.piece(first + all.len() as u64, end).await?);
     }
     let sum = STANDARD.encode(Md5::digest(&all));
+    counted.sent(all.len() as u64);
     Ok(reply.header("content-md5", sum).body(Body::from(all)))
 }
 
-/// Returns a body that reads as the client takes it.
-fn stream(view: View, first: u64, end: u64) -> Body {
-    let pieces = futures::stream::unfold((view, first), move |(view, at)| async move {
+/// Returns a body that reads and counts as the client takes it.
+fn stream(view: View, first: u64, end: u64, counted: Download) -> Body {
+    let begin = (view, first, counted);
+    let pieces = futures::stream::unfold(begin, move |(view, at, counted)| async move {
         if at >= end {
             return None;
         }
         let piece: std::result::Result<Bytes, std::io::Error> =
             view.piece(at, end).await.map_err(std::io::Error::other);
         let next = piece.as_ref().map_or(end, |bytes| at + bytes.len() as u64);
-        Some((piece, (view, next)))
+        if piece.is_ok() {
+            counted.sent(next - at);
+        }
+        Some((piece, (view, next, counted)))
     });
     Body::from_stream(pieces)
 }

@@ -13,6 +13,7 @@ use engine::blob::{BlobPath, Conditions, PutBlob, Upload};
 use futures::StreamExt as _;
 use percent_encoding::percent_decode_str;
 use serde_json::Value;
+use uuid::Uuid;
 
 use super::reply::parse_date;
 use crate::state::ApiState;
@@ -57,6 +58,10 @@ pub(super) struct Call {
     pub container: Option<String>,
     pub blob: Option<String>,
     pub base_url: String,
+    /// The address that the request came from.
+    pub client: String,
+    /// The id that is answered.
+    pub request_id: Uuid,
 }
 
 impl Call {
@@ -66,6 +71,7 @@ impl Call {
         request: Request,
         account: &str,
         below: &str,
+        request_id: Uuid,
     ) -> Result<(Self, Body)> {
         let (parts, body) = request.into_parts();
         let query = parts.uri.query().unwrap_or_default();
@@ -79,6 +85,8 @@ impl Call {
         let named = |raw: &str| decode(raw).map(|text| Some(text).filter(|text| !text.is_empty()));
         let call = Self {
             engine: state.engine,
+            client: crate::face::client_of(&parts.extensions),
+            request_id,
             base_url: crate::face::base_url(&parts.headers, &parts.uri),
             raw_path: parts.uri.path().to_owned(),
             query: parse_query(query)?,

@@ -24,13 +24,15 @@ pub(super) async fn serve(call: Call, body: Body) -> Result<BlobReply> {
     let access = call
         .engine
         .open_disk_access(call.container(), secret)
-        .await?;
+        .await?
+        .seen_from(&call.client);
     let comp = call.option("comp").unwrap_or_default().to_owned();
     match (&call.method, comp.as_str()) {
         (&Method::GET, "") => {
             check(&call, &access)?;
             let reply = described(&access);
-            content(&call, access.into_view(), reply).await
+            let counted = call.engine.download_of(access.resource());
+            content(&call, access.into_view(), reply, counted).await
         }
         (&Method::HEAD, "") => {
             check(&call, &access)?;

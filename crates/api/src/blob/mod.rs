@@ -25,6 +25,7 @@ use axum::response::Response;
 use axum::routing::any;
 use domain::{Error, ErrorKind, Result};
 use engine::blob::GRANT_ACCOUNT;
+use engine::metrics::Plane;
 
 use self::call::Call;
 use self::reply::{BlobReply, Ids};
@@ -79,13 +80,20 @@ async fn serve(
 ) -> Response<Body> {
     let ids = Ids::of(request.headers());
     let started = std::time::Instant::now();
+    let metrics = state.engine.metrics().clone();
     let (method, path) = (request.method().clone(), request.uri().path().to_owned());
-    let outcome = match Call::read(state, request, &account, &below) {
+    let outcome = match Call::read(state, request, &account, &below, ids.request) {
         Ok((call, body)) => dispatch(call, body).await,
         Err(error) => Err(error),
     };
     let reply = outcome.unwrap_or_else(|error| BlobReply::error(&error));
     let response = reply.into_response(&ids, method == Method::HEAD);
+    metrics.count_request(
+        Plane::Blob,
+        method.as_str(),
+        response.status().as_u16(),
+        started.elapsed(),
+    );
     tracing::info!(
         http.method = %method, http.path = %path, http.status = response.status().as_u16(),
         duration_us = u64::try_from(started.elapsed().as_micros()).unwrap_or(u64::MAX),

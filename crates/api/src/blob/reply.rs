@@ -193,6 +193,11 @@ impl BlobReply {
             header::X_CONTENT_TYPE_OPTIONS,
             HeaderValue::from_static("nosniff"),
         );
+        // A page that somebody stored must not run as one of this server.
+        headers.insert(
+            header::CONTENT_SECURITY_POLICY,
+            HeaderValue::from_static("default-src 'none'; sandbox"),
+        );
         headers.insert(header::SERVER, HeaderValue::from_static("Vitrine-Blob"));
         response
     }

@@ -6,6 +6,7 @@ use domain::{Kind, Resource, ResourceId, Result};
 use engine::{Accepted, DeleteOptions, ListFilter, PAGE_ITEMS_MAX};
 use serde_json::{Value, json};
 
+use super::digest;
 use super::view::view;
 use crate::reply::Reply;
 use crate::request::Request;
@@ -16,7 +17,14 @@ pub(crate) async fn get(request: Request) -> Result<Reply> {
     let row = request.engine.get(&request.ctx, &id).await?;
     let mut shown = view(&row, &request.ctx);
     super::view::expand(&request, &row, &mut shown).await?;
-    Ok(Reply::ok(shown))
+    let reply = Reply::ok(shown);
+    if row.kind != Kind::ImageVersion {
+        return Ok(reply);
+    }
+    Ok(match digest::header(&row)? {
+        Some(digests) => reply.header(digest::HEADER, digests),
+        None => reply,
+    })
 }
 
 /// HEAD one: 204 when it is there.
@@ -63,8 +71,10 @@ pub(crate) async fn delete(request: Request) -> Result<Reply> {
     let Some(accepted) = request.engine.delete(&request.ctx, &id, options).await? else {
         return Ok(Reply::empty(StatusCode::NO_CONTENT));
     };
-    if let (Kind::StorageAccount, Some(operation)) = (accepted.resource.kind, &accepted.operation) {
-        // Clients of accounts know no 202. Source: `WIRE.md` 4.8.
+    if let (Kind::StorageAccount | Kind::GalleryApplication, Some(operation)) =
+        (accepted.resource.kind, &accepted.operation)
+    {
+        // Clients of accounts know no 202, applications are gone at once. Source: `WIRE.md` 4.8, `API.md` 1.
         let ended = request.engine.finished(operation.id).await?;
         return match ended.error {
             Some(error) if ended.state != OperationState::Succeeded => Err(error),

@@ -6,8 +6,10 @@
 
 mod access;
 mod audit;
+mod care;
 mod coverage;
 mod database;
+mod deployments;
 mod identity;
 mod migrations;
 mod operations;
@@ -15,6 +17,7 @@ mod resources;
 mod sample;
 mod sign_in;
 mod storage;
+mod trust;
 mod writers;
 
 /// Makes one test of every law for each database: attributes are what no function can make.
@@ -72,6 +75,10 @@ laws! {
         members_are_found_from_both_sides,
         what_was_given_at_a_scope_goes_with_it,
         locks_are_found_by_scope_and_name;
+    deployments:
+        deployments_are_kept_by_group_newest_first,
+        steps_keep_the_order_in_which_they_were_begun,
+        deployments_and_other_work_are_claimed_apart;
     audit:
         entries_stand_in_their_order_and_are_read_from_both_ends;
     sign_in:
@@ -85,6 +92,18 @@ laws! {
         a_blob_is_changed_by_who_read_it_last,
         staged_blocks_wait_for_their_list,
         grants_end_with_their_resource;
+    trust:
+        the_last_answer_to_an_invitation_counts,
+        a_subscription_has_one_badge,
+        what_a_subscription_allows_comes_back,
+        a_subject_stands_for_one_principal;
+    care:
+        a_lease_has_one_owner_until_it_is_over,
+        periodic_work_keeps_its_last_run,
+        a_digest_is_asked_for_once_and_kept,
+        usage_is_kept_by_day_and_subscription,
+        bytes_are_held_until_they_are_freed,
+        a_copy_holds_what_was_committed_and_nothing_else;
     migrations:
         a_database_with_data_is_brought_up_to_date;
 }

@@ -3,17 +3,21 @@
 use sqlx::migrate::Migrator;
 use sqlx::{AnyConnection, Connection as _, Row as _};
 
+use uuid::Uuid;
+
 use crate::database::Database;
 use crate::sample::{gallery, operation};
 
 static MIGRATOR: Migrator = sqlx::migrate!();
 
 /// What the first release wrote, for every table that a later migration changes.
-const DATA: [&str; 6] = [
+const DATA: [&str; 7] = [
     "INSERT INTO operations VALUES ('00000000-0000-0000-0000-000000000001', 'Caps', 'Put', $1, $2, 'eastus', 'InProgress', \
      'null', NULL, NULL, 0, 0, 20, NULL, NULL, 0, 0, 7)",
     "INSERT INTO operations VALUES ('00000000-0000-0000-0000-000000000002', 'Caps', 'Put', $1, $2, 'eastus', 'InProgress', \
      'null', NULL, NULL, 0, 0, 10, NULL, NULL, 0, 0, 7)",
+    "INSERT INTO operations VALUES ('00000000-0000-0000-0000-000000000003', 'Disk', 'BeginAccess', $1, $2, 'eastus', \
+     'Succeeded', 'null', NULL, '{\"accessSAS\":\"secret\"}', 1, 0, 30, 40, NULL, 1, 0, 9)",
     "INSERT INTO refresh_tokens (hash, principal, tenant, expires_ms) VALUES ('h', $1, $2, 5)",
     "INSERT INTO device_codes (device_hash, user_code, tenant, principal, expires_ms) VALUES ('h', 'ABCD', $1, $2, 5)",
     "INSERT INTO role_assignments VALUES ('r', $1, $2, 'p', 'User', 1)",
@@ -50,6 +54,10 @@ pub async fn a_database_with_data_is_brought_up_to_date(database: &Database) {
     let role = tx.load_role_assignment("r").await.unwrap().unwrap();
     assert_eq!((role.shown_scope, role.description), (role.scope, None));
     assert!(tx.load_device_code("h").await.unwrap().is_some());
+    // The result was a secret; nothing keeps it any more.
+    let opened = Uuid::from_u128(3);
+    let opened = tx.load_operation(opened).await.unwrap().unwrap();
+    assert_eq!(opened.output, None);
     // Two had the same number: now the one that was accepted first goes first, and new ones go last.
     tx.insert_operation(&operation(&row)).await.unwrap();
     tx.commit().await.unwrap();
@@ -59,5 +67,5 @@ pub async fn a_database_with_data_is_brought_up_to_date(database: &Database) {
         .await
         .unwrap();
     let order: Vec<(i64, i64)> = rows.iter().map(|row| (row.get(0), row.get(1))).collect();
-    assert_eq!(order, [(1, 10), (2, 20), (3, 0)]);
+    assert_eq!(order, [(1, 10), (2, 20), (3, 30), (4, 0)]);
 }

@@ -29,7 +29,9 @@ pub struct SourceFacts {
 
 impl SourceFacts {
     /// Another version, by its definition.
-    pub fn of_definition(source: &ResourceId, definition: &Resource, size_bytes: u64) -> Self {
+    ///
+    /// `shown` is how the caller names it: errors say no other name.
+    pub fn of_definition(shown: &str, definition: &Resource, size_bytes: u64) -> Self {
         let text = |name: &str| {
             definition
                 .properties
@@ -40,7 +42,7 @@ impl SourceFacts {
         let plan = definition.properties.get("purchasePlan").cloned();
         let security = features::security_type(definition.properties.get("features"));
         Self {
-            shown: source.to_string(),
+            shown: shown.to_owned(),
             generation: text("hyperVGeneration"),
             os_type: text("osType"),
             os_state: text("osState"),
@@ -115,6 +117,40 @@ impl SourceFacts {
         }
     }
 
+    /// A machine: what its image said, and what became of it.
+    pub fn of_machine(machine: &Resource, size_bytes: u64) -> Self {
+        let inside = |name: &str| {
+            let value = machine.internal.get(name).and_then(Value::as_str);
+            value.map(str::to_owned)
+        };
+        let profile = machine.properties.get("storageProfile");
+        let os = profile.and_then(|p| p.pointer("/osDisk/osType"));
+        let controller = profile.and_then(|p| p.get("diskControllerType"));
+        let family = crate::virtual_machine::Size::of(machine).map(|size| size.family);
+        let usual = family.map(|family| family.controllers.join(", "));
+        let is_generalized = crate::virtual_machine::is_generalized(machine);
+        let plan = machine.top.get("plan").cloned();
+        let text = |value: Option<&Value>| value.and_then(Value::as_str).map(str::to_owned);
+        Self {
+            shown: machine.id.to_string(),
+            generation: inside("generation"),
+            os_type: text(os),
+            os_state: Some(
+                if is_generalized {
+                    "Generalized"
+                } else {
+                    "Specialized"
+                }
+                .to_owned(),
+            ),
+            plan: Some(plan.unwrap_or(Value::Null)),
+            architecture: inside("architecture"),
+            security: inside("security").filter(|s| s != "Standard"),
+            controllers: text(controller).or(usual),
+            size_bytes,
+        }
+    }
+
     /// A VHD in a blob: it says its size.
     pub fn of_vhd(uri: &str, size_bytes: u64) -> Self {
         Self {
@@ -134,6 +170,24 @@ pub fn source_not_found(id: &ResourceId) -> Error {
     .at(TARGET)
 }
 
+/// The refusal of an image of others that is not there, not shared with the asker or not in the region:
+/// one answer for all, so that nobody learns what there is. Source: `API.md` 5.3.
+pub fn shared_source_not_found(id: &str) -> Error {
+    Error::not_found(
+        "NotFound",
+        format!("Source was not found: {id}. Please make sure the source exists."),
+    )
+    .at(TARGET)
+}
+
+/// Refuses an image of others whose copies would be encrypted with keys of the customer, or one that is.
+pub fn check_image_of_others(version: &Resource, source: &Resource, shown: &str) -> Result<()> {
+    if encryption::has_sets(version) || encryption::has_sets(source) {
+        return Err(encryption_unsupported(shown));
+    }
+    Ok(())
+}
+
 /// Refuses a source that is in another region, has no content yet or is encrypted where that cannot be. Source: `API.md` 5.3.
 pub fn check_source(version: &Resource, source: &Resource) -> Result<()> {
     let id = &source.id;
@@ -150,6 +204,9 @@ pub fn check_source(version: &Resource, source: &Resource) -> Result<()> {
     }
     if matches!(source.kind, Kind::Disk | Kind::Snapshot) {
         disk::check_readable(source)?;
+    }
+    if source.kind == Kind::VirtualMachine {
+        crate::virtual_machine::check_captured(source)?;
     }
     if source.kind == Kind::ImageVersion && encryption::has_sets(source) {
         return Err(encryption_unsupported(&id.to_string()));

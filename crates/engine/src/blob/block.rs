@@ -90,7 +90,7 @@ impl Engine {
             length: signed(length)?,
             created_ms: self.now_ms(),
         };
-        let recorded = self.record_staged(&block).await;
+        let recorded = self.record_staged(session, &block).await;
         let garbage = recorded
             .as_ref()
             .map_or(Some(block.layer), |replaced| *replaced);
@@ -118,7 +118,7 @@ impl Engine {
     }
 
     /// Records a staged block; returns the layer of the one it replaced.
-    async fn record_staged(&self, block: &StagedBlock) -> Result<Option<Uuid>> {
+    async fn record_staged(&self, session: &Session, block: &StagedBlock) -> Result<Option<Uuid>> {
         let (account, container, blob) = (&block.account, &block.container, &block.blob);
         let mut tx = self.catalog().write().await.map_err(db)?;
         if tx
@@ -134,6 +134,8 @@ impl Engine {
             .await
             .map_err(db)?;
         tx.put_staged_block(block).await.map_err(db)?;
+        self.audit_content(&mut tx, session, container, blob)
+            .await?;
         tx.commit().await.map_err(db)?;
         Ok(replaced.map(|block| block.layer))
     }

@@ -9,7 +9,7 @@ use super::session::{
     BLOBS_LIST, CONTAINER_CREATE, CONTAINER_DELETE, CONTAINER_READ, CONTAINER_WRITE,
     CONTAINERS_LIST, SERVICE_READ,
 };
-use super::{Conditions, Session, check_container, fresh_etag};
+use super::{Conditions, Remover, Session, check_container, fresh_etag};
 use crate::Engine;
 use crate::error::catalog as db;
 
@@ -105,6 +105,9 @@ impl Engine {
                 ),
                 _ => db(error),
             })?;
+        let states = ["", container.etag.as_str()];
+        self.audit_container(&mut tx, session, CONTAINER_CREATE.action(), name, states)
+            .await?;
         tx.commit().await.map_err(db)?;
         Ok(container)
     }
@@ -144,9 +147,12 @@ impl Engine {
         if let Some(metadata) = metadata {
             container.metadata = metadata;
         }
-        container.etag = fresh_etag();
+        let before = std::mem::replace(&mut container.etag, fresh_etag());
         container.modified_ms = self.now_ms();
         tx.put_container(&container).await.map_err(db)?;
+        let states = [before.as_str(), container.etag.as_str()];
+        self.audit_container(&mut tx, session, CONTAINER_WRITE.action(), name, states)
+            .await?;
         tx.commit().await.map_err(db)?;
         Ok(container)
     }
@@ -164,7 +170,7 @@ impl Engine {
         conditions
             .check_read(&container.etag, container.modified_ms)
             .map_err(|_| condition_not_met())?;
-        self.remove_container(session.region(), &container, None)
+        self.remove_container(session.region(), &container, Remover::Session(session))
             .await
     }
 

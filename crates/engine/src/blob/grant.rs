@@ -1,6 +1,6 @@
 //! URLs that read or write one disk as a fixed VHD, for a time.
 //!
-//! The URL carries a random secret; the catalog keeps only its SHA-256. The footer behind the disk
+//! The URL carries a secret; the catalog keeps only its SHA-256. The footer behind the disk
 //! is made when it is read, and only checked when it is written.
 
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -11,6 +11,7 @@ use catalog::Grant;
 use disk::vhd::{FOOTER_BYTES, Footer, footer};
 use domain::operation::Operation;
 use domain::{Error, ErrorKind, Resource, Result};
+use hmac::{Hmac, KeyInit as _, Mac as _};
 use serde_json::Value;
 use sha2::{Digest as _, Sha256};
 use subtle::ConstantTimeEq as _;
@@ -26,7 +27,6 @@ use crate::error::{blocks as store_error, catalog as db};
 
 /// Stands in the place of the account in such a URL.
 pub const GRANT_ACCOUNT: &str = "disk-access";
-const SECRET_BYTES: usize = 32;
 /// Hexadecimal digits of the hash that name the grant in the path.
 const ID_CHARS: usize = 32;
 const SERVICE_VERSION: &str = "2026-04-06";
@@ -40,9 +40,18 @@ pub struct DiskAccess {
     grant: Grant,
     size: u64,
     view: View,
+    /// The address that the request came from.
+    client: String,
 }
 
 impl DiskAccess {
+    /// Returns the access as one of a request that came from `client`.
+    #[must_use]
+    pub fn seen_from(mut self, client: &str) -> Self {
+        client.clone_into(&mut self.client);
+        self
+    }
+
     /// Returns the bytes of the VHD.
     pub fn view(&self) -> &View {
         &self.view
@@ -74,6 +83,11 @@ impl DiskAccess {
         format!("\"0x{}{run:08X}{writes:08X}\"", base.to_ascii_uppercase())
     }
 
+    /// Returns the disk's row.
+    pub fn resource(&self) -> &Resource {
+        &self.row
+    }
+
     /// Returns when the bytes were last known to change, in milliseconds since the epoch, UTC.
     pub fn modified_ms(&self) -> i64 {
         self.row.changed_ms
@@ -86,20 +100,19 @@ impl DiskAccess {
 }
 
 impl Engine {
-    /// Returns a URL below `base_url` that reads or writes the operation's disk until `expires_ms`.
-    pub(crate) async fn grant_disk_access(
-        &self,
-        operation: &Operation,
-        base_url: &str,
-        write: bool,
-        expires_ms: i64,
-    ) -> Result<String> {
-        let mut secret = [0_u8; SECRET_BYTES];
-        getrandom::fill(&mut secret).map_err(|error| {
-            tracing::error!(%error, "no randomness");
-            Error::internal()
-        })?;
-        let secret = URL_SAFE_NO_PAD.encode(secret);
+    /// Returns the URL that an operation opened its disk with, and the grant that it needs.
+    ///
+    /// Its secret is made from the operation with a key of the installation: the same every time, so
+    /// that neither the catalog nor a log has to keep it.
+    pub(crate) fn disk_access_url(&self, operation: &Operation) -> (String, Grant) {
+        let asked = |name: &str| operation.step.get(name);
+        let seconds = asked("seconds").and_then(Value::as_i64).unwrap_or(3600);
+        let write = asked("write").and_then(Value::as_bool).unwrap_or(false);
+        let base_url = asked("baseUrl").and_then(Value::as_str).unwrap_or_default();
+        let expires_ms = operation
+            .started_ms
+            .saturating_add(seconds.saturating_mul(1000));
+        let secret = URL_SAFE_NO_PAD.encode(self.access_secret(operation, write, expires_ms));
         let token_hash = hash(&secret);
         let url = format!(
             "{base_url}/blob/{GRANT_ACCOUNT}/{}/disk.vhd?sv={SERVICE_VERSION}&sr=b&se={}&sp={}&sig={secret}",
@@ -113,11 +126,28 @@ impl Engine {
             write,
             expires_ms,
         };
+        (url, grant)
+    }
+
+    fn access_secret(&self, operation: &Operation, write: bool, expires_ms: i64) -> Vec<u8> {
+        let text = format!(
+            "disk-access\n{}\n{}\n{write}\n{expires_ms}",
+            operation.id,
+            operation.resource.key()
+        );
+        let mut mac = Hmac::<Sha256>::new_from_slice(self.access_key())
+            .expect("a key of any length is taken");
+        mac.update(text.as_bytes());
+        mac.finalize().into_bytes().to_vec()
+    }
+
+    /// Makes the URL of an operation work.
+    pub(crate) async fn grant_disk_access(&self, operation: &Operation) -> Result<()> {
+        let (_, grant) = self.disk_access_url(operation);
         let mut tx = self.catalog().write().await.map_err(db)?;
         check_lease(&mut tx, Some(operation)).await?;
         tx.put_grant(&grant).await.map_err(db)?;
-        tx.commit().await.map_err(db)?;
-        Ok(url)
+        tx.commit().await.map_err(db)
     }
 
     /// Opens the disk of a URL; `id` and `secret` are what the URL carries.
@@ -149,6 +179,7 @@ impl Engine {
             grant,
             size,
             view,
+            client: String::new(),
         })
     }
 
@@ -199,6 +230,8 @@ impl Engine {
             return Ok(());
         }
         let layer = self.disk_layer(&access.row).await?;
+        self.audit_disk_write(&access.row, &access.grant.token_hash, &access.client)
+            .await?;
         WRITES.fetch_add(1, Ordering::AcqRel);
         put_pages(&layer, start, length, pages).await?;
         WRITES.fetch_add(1, Ordering::AcqRel);

@@ -6,6 +6,7 @@
 //! ones that a client was shown. Removing goes the other way: rows first, then layers; a layer
 //! that a crash or a reader leaves behind is found by the sweep.
 
+pub(crate) mod audit;
 mod block;
 mod conditions;
 mod container;
@@ -22,7 +23,7 @@ mod uri;
 mod view;
 
 use blocks::LayerId;
-use catalog::Container;
+use catalog::{Container, Read};
 use domain::operation::Operation;
 use domain::{Error, ErrorKind, Resource, ResourceId, Result};
 use uuid::Uuid;
@@ -64,9 +65,30 @@ pub(crate) struct OpenedBlob {
     _held: BlobUse,
 }
 
+/// Who removes a container.
+enum Remover<'a> {
+    /// A worker, while its operation holds its lease.
+    Worker(Option<&'a Operation>),
+    /// Somebody on the blob plane.
+    Session(&'a Session),
+}
+
 /// Returns the account in the URL of a blob of this gallery; `None` for any other text.
 pub(crate) fn account_in(text: &str) -> Option<String> {
     uri::parse(text).map(|at| at.account)
+}
+
+/// Returns the length of the blob behind a URL of this gallery, if there is one.
+pub(crate) async fn size_by_uri(read: &mut Read, uri: &str) -> Result<Option<i64>> {
+    let Some(at) = uri::parse(uri) else {
+        return Ok(None);
+    };
+    let account = read.claimed("storage-account", &at.account).await;
+    let Some(account) = account.map_err(db)? else {
+        return Ok(None);
+    };
+    let blob = read.load_blob(&account, &at.container, &at.blob).await;
+    Ok(blob.map_err(db)?.map(|blob| blob.size_bytes))
 }
 
 impl Engine {
@@ -143,7 +165,7 @@ impl Engine {
                 return Ok(());
             }
             for container in page.items {
-                self.remove_container(&account.location, &container, operation)
+                self.remove_container(&account.location, &container, Remover::Worker(operation))
                     .await?;
             }
         }
@@ -168,10 +190,20 @@ impl Engine {
         &self,
         region: &str,
         container: &Container,
-        operation: Option<&Operation>,
+        by: Remover<'_>,
     ) -> Result<()> {
         let mut tx = self.catalog().write().await.map_err(db)?;
-        crate::deletion::check_lease(&mut tx, operation).await?;
+        match by {
+            Remover::Worker(operation) => {
+                crate::deletion::check_lease(&mut tx, operation).await?;
+            }
+            Remover::Session(session) => {
+                let states = [container.etag.as_str(), ""];
+                let action = session::CONTAINER_DELETE.action();
+                self.audit_container(&mut tx, session, action, &container.name, states)
+                    .await?;
+            }
+        }
         let layers = tx.delete_container(container).await.map_err(db)?;
         tx.commit().await.map_err(db)?;
         for (name, layer) in layers {

@@ -285,6 +285,9 @@ impl Engine {
             if !is_won {
                 continue;
             }
+            let action = BLOB_WRITE.action();
+            self.audit_blob(&mut tx, session, action, stored.as_ref(), Some(blob))
+                .await?;
             let old = stored.map(|old| old.layer);
             let mut replaced: Vec<Uuid> = old.into_iter().collect();
             tx.put_block_list(blob, from.blocks()).await.map_err(db)?;
@@ -336,11 +339,15 @@ impl Engine {
         for _ in 0..ATTEMPTS_MAX {
             let found = self.find_blob(session, path).await?;
             let mut blob = conditions.check_existing(found)?;
+            let before = blob.clone();
             let etag = std::mem::replace(&mut blob.etag, fresh_etag());
             blob.modified_ms = self.now_ms();
             change(&mut blob)?;
             let mut tx = self.catalog().write().await.map_err(db)?;
             if tx.replace_blob(&blob, &etag).await.map_err(db)? {
+                let action = BLOB_WRITE.action();
+                self.audit_blob(&mut tx, session, action, Some(&before), Some(&blob))
+                    .await?;
                 tx.commit().await.map_err(db)?;
                 return Ok(blob);
             }
@@ -363,6 +370,9 @@ impl Engine {
             let blob = conditions.check_existing(found)?;
             let mut tx = self.catalog().write().await.map_err(db)?;
             if tx.delete_blob(&blob, &blob.etag).await.map_err(db)? {
+                let action = BLOB_DELETE.action();
+                self.audit_blob(&mut tx, session, action, Some(&blob), None)
+                    .await?;
                 tx.commit().await.map_err(db)?;
                 self.drop_unused(&blob.region, &held, &[blob.layer]).await;
                 return Ok(());

@@ -99,6 +99,8 @@ impl Engine {
         if !tx.touch_blob(&blob).await.map_err(db)? {
             return Err(blob_not_found());
         }
+        self.audit_content(&mut tx, session, path.container(), path.name())
+            .await?;
         tx.commit().await.map_err(db)?;
         layer.flush().await.map_err(store_error)?;
         drop((shared.take(), alone.take()));

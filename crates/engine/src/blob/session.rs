@@ -74,7 +74,7 @@ const CONTAINER_WRITE_ACTION: &str =
 /// Reading the bytes of blobs.
 pub(crate) const BLOB_READ_ACTION: &str =
     "Microsoft.Storage/storageAccounts/blobServices/containers/blobs/read";
-const BLOB_WRITE_ACTION: &str =
+pub(super) const BLOB_WRITE_ACTION: &str =
     "Microsoft.Storage/storageAccounts/blobServices/containers/blobs/write";
 
 /// What a verified SAS allows.
@@ -88,6 +88,13 @@ pub struct SasRights {
     pub container: Option<String>,
     /// The one blob of a service SAS.
     pub blob: Option<String>,
+}
+
+impl Need {
+    /// Returns the action, as roles name it.
+    pub(super) const fn action(&self) -> &'static str {
+        self.action
+    }
 }
 
 impl SasRights {
@@ -124,7 +131,7 @@ impl SasRights {
     }
 }
 
-enum Proof {
+pub(super) enum Proof {
     Key,
     Sas(SasRights),
     Token(Box<Ctx>),
@@ -133,13 +140,34 @@ enum Proof {
 /// A verified caller of one account.
 pub struct Session {
     pub(super) account: Resource,
-    proof: Proof,
+    pub(super) proof: Proof,
+    /// The tenant of the account.
+    pub(super) tenant: String,
+    /// The address that the request came from.
+    pub(super) client: String,
+    /// The request's id in the audit.
+    pub(super) correlation_id: Uuid,
 }
 
 impl Session {
+    fn new(account: Resource, proof: Proof, tenant: String) -> Self {
+        Self {
+            account,
+            proof,
+            tenant,
+            client: String::new(),
+            correlation_id: Uuid::new_v4(),
+        }
+    }
+
     /// Returns the key that the account's rows hang on.
     pub(super) fn key(&self) -> String {
         self.account.id.key()
+    }
+
+    /// Returns the account.
+    pub fn account(&self) -> &Resource {
+        &self.account
     }
 
     /// Returns the account's name.
@@ -177,6 +205,11 @@ impl Session {
 }
 
 impl Engine {
+    async fn tenant_of(&self, account: &Resource) -> Result<String> {
+        let known = self.known_subscription(account.id.subscription()).await?;
+        Ok(known.map(|s| s.tenant).unwrap_or_default())
+    }
+
     /// Returns the session of a request signed with an account key over any of `strings`.
     pub async fn session_by_key(
         &self,
@@ -187,10 +220,8 @@ impl Engine {
         let account = self.load_account(account).await?;
         check_shared_key(&account)?;
         verify(&account, strings, signature)?;
-        Ok(Session {
-            account,
-            proof: Proof::Key,
-        })
+        let tenant = self.tenant_of(&account).await?;
+        Ok(Session::new(account, Proof::Key, tenant))
     }
 
     /// Returns the session of a request whose URL carries a SAS; the caller has checked its times.
@@ -204,10 +235,8 @@ impl Engine {
         let account = self.load_account(account).await?;
         check_shared_key(&account)?;
         verify(&account, strings, signature)?;
-        Ok(Session {
-            account,
-            proof: Proof::Sas(rights),
-        })
+        let tenant = self.tenant_of(&account).await?;
+        Ok(Session::new(account, Proof::Sas(rights), tenant))
     }
 
     /// Returns the session of a request with a bearer token for storage.
@@ -220,20 +249,37 @@ impl Engine {
         let caller = self.authenticate_storage(token).await?;
         let account = self.load_account(account).await?;
         let ctx = Ctx {
+            auxiliary: Vec::new(),
             client: String::new(),
             caller,
             api_version: String::new(),
             base_url: base_url.to_owned(),
             correlation_id: Uuid::new_v4(),
         };
-        Ok(Session {
-            account,
-            proof: Proof::Token(Box::new(ctx)),
-        })
+        let tenant = self.tenant_of(&account).await?;
+        Ok(Session::new(account, Proof::Token(Box::new(ctx)), tenant))
     }
 
-    /// Refuses unless the session's proof covers what is needed.
+    /// Refuses unless the session's proof covers what is needed; a refusal is recorded.
     pub(super) async fn allow(
+        &self,
+        session: &Session,
+        need: &Need,
+        container: Option<&str>,
+        blob: Option<&BlobPath>,
+    ) -> Result<()> {
+        let outcome = self.is_allowed(session, need, container, blob).await;
+        if let Err(error) = &outcome
+            && error.kind == domain::ErrorKind::Forbidden
+        {
+            let name = blob.map(BlobPath::name);
+            self.audit_not_permitted(session, need.action, container, name, error)
+                .await;
+        }
+        outcome
+    }
+
+    async fn is_allowed(
         &self,
         session: &Session,
         need: &Need,

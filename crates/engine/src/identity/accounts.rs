@@ -7,8 +7,11 @@ use domain::{Error, Result};
 use uuid::Uuid;
 
 use super::bootstrap::{FIRST_TENANT_SETTING, assignment, new_id};
+use super::operator::Change;
 use crate::Engine;
 use crate::error::catalog as db;
+
+const SUBSCRIPTION_WRITE: &str = "Microsoft.Resources/subscriptions/write";
 
 /// A tenant to be made.
 pub struct NewTenant {
@@ -65,6 +68,9 @@ impl Engine {
             ));
         }
         tx.put_tenant(&tenant).await.map_err(db)?;
+        let change = Change::tenant(None, Some(&tenant));
+        self.audit_operator(&mut tx, "Vitrine.Gallery/tenants/write", change)
+            .await?;
         tx.commit().await.map_err(db)?;
         Ok(tenant)
     }
@@ -115,6 +121,9 @@ impl Engine {
             ));
         }
         tx.delete_tenant(&tenant.id).await.map_err(db)?;
+        let change = Change::tenant(Some(&tenant), None);
+        self.audit_operator(&mut tx, "Vitrine.Gallery/tenants/delete", change)
+            .await?;
         tx.commit().await.map_err(db)
     }
 
@@ -155,7 +164,17 @@ impl Engine {
             let scope = format!("/subscriptions/{}", subscription.id);
             let grant = assignment(owner, &role.id, &scope, self.now_ms());
             tx.put_role_assignment(&grant).await.map_err(db)?;
+            let change = Change::role(&subscription.tenant, None, Some(&grant));
+            self.audit_operator(
+                &mut tx,
+                "Microsoft.Authorization/roleAssignments/write",
+                change,
+            )
+            .await?;
         }
+        let change = Change::subscription(None, Some(&subscription));
+        self.audit_operator(&mut tx, SUBSCRIPTION_WRITE, change)
+            .await?;
         tx.commit().await.map_err(db)?;
         if let Some(owner) = &owner {
             self.forget_principal(&owner.object_id);
@@ -198,9 +217,12 @@ impl Engine {
         let state = if is_enabled { "Enabled" } else { "Disabled" };
         let changed = Subscription {
             state: state.to_owned(),
-            ..found
+            ..found.clone()
         };
         tx.put_subscription(&changed).await.map_err(db)?;
+        let change = Change::subscription(Some(&found), Some(&changed));
+        self.audit_operator(&mut tx, SUBSCRIPTION_WRITE, change)
+            .await?;
         tx.commit().await.map_err(db)?;
         self.forget_subscription(id);
         Ok(changed)
@@ -231,6 +253,9 @@ impl Engine {
             tx.delete_role_assignment(&at.id).await.map_err(db)?;
         }
         tx.delete_subscription(&found.id).await.map_err(db)?;
+        let change = Change::subscription(Some(&found), None);
+        self.audit_operator(&mut tx, "Microsoft.Resources/subscriptions/delete", change)
+            .await?;
         tx.commit().await.map_err(db)?;
         self.forget_subscription(id);
         Ok(())

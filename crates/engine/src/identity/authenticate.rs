@@ -10,10 +10,10 @@ use std::sync::atomic::Ordering;
 
 use catalog::{Principal, Read, Subscription};
 use domain::Result;
-use domain::role::Role;
 use sha2::{Digest as _, Sha256};
 
 use super::audience::AudienceClass;
+use super::held_roles::HeldRoles;
 use super::tokens::{Claims, TOKEN_BYTES_MAX, invalid_token, unauthenticated};
 use super::{PRINCIPAL_FRESH_MS, is_fresh, lock, remember};
 use crate::error::catalog as db;
@@ -25,15 +25,7 @@ pub(crate) struct Standing {
     /// The principal, without its secret.
     pub principal: Principal,
     /// Its roles, those of its groups among them.
-    pub roles: Vec<HeldRole>,
-}
-
-/// A role at a scope.
-pub(crate) struct HeldRole {
-    /// Lower-case id of the scope.
-    pub scope: String,
-    /// The role.
-    pub role: Cow<'static, Role>,
+    pub roles: HeldRoles,
 }
 
 /// Groups that one principal is in, through other groups too.
@@ -54,6 +46,11 @@ impl Engine {
     pub async fn authenticate_for(&self, token: &str, class: AudienceClass) -> Result<Caller> {
         if token.len() > TOKEN_BYTES_MAX {
             return Err(invalid_token());
+        }
+        // Other services make tokens for the resource manager alone.
+        if class == AudienceClass::Arm && self.is_external(token) {
+            let standing = self.external_standing(token).await?;
+            return Ok(caller(&standing.principal));
         }
         let claims = self.claims_of(token).await?;
         self.check_claims(&claims, class).await?;
@@ -162,6 +159,20 @@ impl Engine {
     }
 }
 
+/// Returns a principal as the caller of a request; it came with no client of ours.
+fn caller(principal: &Principal) -> Caller {
+    let is_named = principal.app_id.is_empty();
+    Caller {
+        object_id: principal.object_id.clone(),
+        tenant: principal.tenant.clone(),
+        app_id: principal.app_id.clone(),
+        name: match is_named {
+            true => principal.name.clone(),
+            false => principal.app_id.clone(),
+        },
+    }
+}
+
 /// Returns a principal's own id and those of the groups it is in, through other groups too.
 pub(crate) async fn with_groups(read: &mut Read, object_id: &str) -> Result<Vec<String>> {
     let mut ids = vec![object_id.to_owned()];
@@ -177,8 +188,8 @@ pub(crate) async fn with_groups(read: &mut Read, object_id: &str) -> Result<Vec<
     Ok(ids)
 }
 
-async fn roles_of(read: &mut Read, tenant: &str, ids: &[String]) -> Result<Vec<HeldRole>> {
-    let mut roles = Vec::new();
+async fn roles_of(read: &mut Read, tenant: &str, ids: &[String]) -> Result<HeldRoles> {
+    let mut roles = HeldRoles::default();
     for id in ids {
         for assignment in read.assignments_of(id).await.map_err(db)? {
             let role = match domain::role::find_by_id(&assignment.role_definition) {
@@ -189,10 +200,9 @@ async fn roles_of(read: &mut Read, tenant: &str, ids: &[String]) -> Result<Vec<H
                     .map_err(db)?
                     .map(|custom| Cow::Owned(custom.role)),
             };
-            roles.extend(role.map(|role| HeldRole {
-                scope: assignment.scope,
-                role,
-            }));
+            if let Some(role) = role {
+                roles.add(&assignment.scope, role);
+            }
         }
     }
     Ok(roles)

@@ -3,6 +3,7 @@
 use catalog::{Principal, PrincipalKind};
 use domain::{Error, Result};
 
+use super::operator::Change;
 use crate::Engine;
 use crate::error::catalog as db;
 
@@ -29,6 +30,9 @@ impl Engine {
         tx.add_member(&group.object_id, &member.object_id)
             .await
             .map_err(db)?;
+        let change = Change::member(&group, &member, true);
+        self.audit_operator(&mut tx, "Vitrine.Gallery/principals/members/write", change)
+            .await?;
         tx.commit().await.map_err(db)?;
         self.forget_principals();
         Ok((group, member))
@@ -42,6 +46,11 @@ impl Engine {
             .remove_member(&group.object_id, &member.object_id)
             .await
             .map_err(db)?;
+        let change = Change::member(&group, &member, false);
+        if was_there {
+            self.audit_operator(&mut tx, "Vitrine.Gallery/principals/members/delete", change)
+                .await?;
+        }
         tx.commit().await.map_err(db)?;
         self.forget_principals();
         if was_there {

@@ -12,12 +12,17 @@ use secrecy::{ExposeSecret as _, SecretString};
 use super::accounts::{named, no_subscription};
 use super::assertion::{KEYS_MAX, public_key as readable};
 use super::bootstrap::{assignment, new_id};
+use super::operator::Change;
 use super::secrets;
 use crate::Engine;
 use crate::error::catalog as db;
 
 /// The shortest password that a person may choose, in bytes.
 const PASSWORD_BYTES_MIN: usize = 8;
+const WRITE: &str = "Vitrine.Gallery/principals/write";
+const DELETE: &str = "Vitrine.Gallery/principals/delete";
+const ROLE_WRITE: &str = "Microsoft.Authorization/roleAssignments/write";
+const ROLE_DELETE: &str = "Microsoft.Authorization/roleAssignments/delete";
 
 /// A principal to be made.
 pub struct NewPrincipal {
@@ -83,6 +88,8 @@ impl Engine {
             ));
         }
         tx.put_principal(&principal).await.map_err(db)?;
+        let change = Change::principal(None, Some(&principal));
+        self.audit_operator(&mut tx, WRITE, change).await?;
         tx.commit().await.map_err(db)?;
         Ok(Created { principal, secret })
     }
@@ -155,10 +162,15 @@ impl Engine {
             .await
             .map_err(db)?;
         tx.forget_memberships(&found.object_id).await.map_err(db)?;
+        tx.delete_external_subjects_of(&found.object_id)
+            .await
+            .map_err(db)?;
         tx.delete_refresh_tokens_of(&found.object_id)
             .await
             .map_err(db)?;
         tx.delete_principal(&found.object_id).await.map_err(db)?;
+        let change = Change::principal(Some(&found), None);
+        self.audit_operator(&mut tx, DELETE, change).await?;
         tx.commit().await.map_err(db)?;
         self.forget_principals();
         Ok(found)
@@ -207,8 +219,11 @@ impl Engine {
                 format!("The principal '{object_id}' could not be found."),
             )
         })?;
+        let before = principal.clone();
         change(&mut principal);
         tx.put_principal(&principal).await.map_err(db)?;
+        let change = Change::principal(Some(&before), Some(&principal));
+        self.audit_operator(&mut tx, WRITE, change).await?;
         tx.delete_refresh_tokens_of(object_id).await.map_err(db)?;
         tx.commit().await.map_err(db)?;
         self.forget_principal(object_id);
@@ -242,6 +257,8 @@ impl Engine {
         }
         let grant = assignment(&principal, &role.id, &shown, self.now_ms());
         tx.put_role_assignment(&grant).await.map_err(db)?;
+        let change = Change::role(&principal.tenant, None, Some(&grant));
+        self.audit_operator(&mut tx, ROLE_WRITE, change).await?;
         tx.commit().await.map_err(db)?;
         self.forget_principals();
         Ok(grant)
@@ -267,6 +284,8 @@ impl Engine {
             )
         })?;
         tx.delete_role_assignment(&found.id).await.map_err(db)?;
+        let change = Change::role(&principal.tenant, Some(&found), None);
+        self.audit_operator(&mut tx, ROLE_DELETE, change).await?;
         tx.commit().await.map_err(db)?;
         self.forget_principals();
         Ok(())
@@ -309,6 +328,9 @@ impl Engine {
             ));
         }
         tx.put_principal_key(&key).await.map_err(db)?;
+        let change = Change::key(&principal, None, Some(&key));
+        self.audit_operator(&mut tx, "Vitrine.Gallery/principals/keys/write", change)
+            .await?;
         tx.commit().await.map_err(db)?;
         Ok(key.kid)
     }
@@ -328,6 +350,9 @@ impl Engine {
                 format!("'{}' has no key '{kid}'.", principal.name),
             ));
         }
+        let change = Change::key(&principal, Some(kid), None);
+        self.audit_operator(&mut tx, "Vitrine.Gallery/principals/keys/delete", change)
+            .await?;
         tx.commit().await.map_err(db)
     }
 }

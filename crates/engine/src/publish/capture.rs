@@ -6,6 +6,8 @@
 use catalog::{Content, Replica, ReplicaState};
 use domain::image_version::{SourceFacts, check_source, check_source_matches, source_not_found};
 use domain::operation::Operation;
+use domain::shared_image::SharedImageId;
+use domain::virtual_machine::check_captured_disks;
 use domain::{Error, Kind, Resource, ResourceId, Result};
 use serde_json::{Value, json};
 
@@ -13,7 +15,7 @@ use super::{CapturedDisk, captured};
 use crate::Engine;
 use crate::disk_content::Frozen;
 use crate::error::catalog as db;
-use crate::rules::pin_scope;
+use crate::rules::{pin_scope, source_of_others};
 
 /// One GiB, the unit of `sizeInGB`.
 const GIB: u64 = 1 << 30;
@@ -35,18 +37,27 @@ impl Engine {
         if !known.is_empty() {
             return Ok(known);
         }
+        if version.kind != Kind::ImageVersion {
+            let files = self.capture_files(version).await?;
+            self.record_capture(operation, version, &files).await?;
+            return Ok(files);
+        }
         let definition = self.definition_of(version).await?;
         let profile = version
             .properties
             .get("storageProfile")
             .cloned()
             .unwrap_or_default();
-        let disks = match profile.pointer("/source/id").and_then(Value::as_str) {
-            Some(id) => {
+        let source = profile.get("source");
+        let source = source.and_then(|s| s.get("id").or(s.get("virtualMachineId")));
+        let whole = source.and_then(Value::as_str);
+        let disks = match (domain::image_version::image_of_others(version), whole) {
+            (Some(id), _) => self.capture_of_others(version, &definition, &id).await?,
+            (None, Some(id)) => {
                 let id = ResourceId::parse(id)?;
                 self.capture_whole(version, &definition, &id).await?
             }
-            None => self.capture_disks(version, &definition, &profile).await?,
+            (None, None) => self.capture_disks(version, &definition, &profile).await?,
         };
         self.record_capture(operation, version, &disks).await?;
         Ok(disks)
@@ -67,6 +78,9 @@ impl Engine {
         let row = self.load_row(source).await?;
         let row = row.ok_or_else(|| source_not_found(source))?;
         check_source(version, &row)?;
+        if row.kind == Kind::VirtualMachine {
+            return self.capture_machine(version, definition, &row).await;
+        }
         let disks = match row.kind {
             Kind::ImageVersion => captured(&row)?,
             _ => self.disks_of_image(&row).await?,
@@ -82,11 +96,62 @@ impl Engine {
         let facts = match row.kind {
             Kind::ImageVersion => {
                 let parent = self.definition_of(&row).await?;
-                SourceFacts::of_definition(source, &parent, size_bytes)
+                SourceFacts::of_definition(&source.to_string(), &parent, size_bytes)
             }
             _ => SourceFacts::of_managed_image(&row, size_bytes),
         };
         check_source_matches(definition, version, &facts)?;
+        Ok(disks)
+    }
+
+    /// Takes over the disks of an image of others, from their copies in the version's own region.
+    ///
+    /// Whether it may be used is asked again: what was unshared since is not.
+    async fn capture_of_others(
+        &self,
+        version: &Resource,
+        definition: &Resource,
+        id: &SharedImageId,
+    ) -> Result<Vec<CapturedDisk>> {
+        let mut read = self.catalog().read().await.map_err(db)?;
+        let chosen = source_of_others(self, &mut read, version, id).await?;
+        drop(read);
+        let mut disks = captured(&chosen.version)?;
+        for disk in &mut disks {
+            disk.region.clone_from(&version.location);
+        }
+        let size_bytes = disks.iter().map(|d| d.size_bytes).sum();
+        let theirs = self.definition_of(&chosen.version).await?;
+        let facts = SourceFacts::of_definition(&id.to_string(), &theirs, size_bytes);
+        check_source_matches(definition, version, &facts)?;
+        Ok(disks)
+    }
+
+    /// Freezes the disks of a machine, all after the checks: what it wrote since it was made is what is read.
+    async fn capture_machine(
+        &self,
+        version: &Resource,
+        definition: &Resource,
+        machine: &Resource,
+    ) -> Result<Vec<CapturedDisk>> {
+        let mut read = self.catalog().read().await.map_err(db)?;
+        let held = crate::machine::capture::disks_of(&mut read, machine).await?;
+        drop(read);
+        check_captured_disks(machine, &crate::machine::capture::as_sources(&held))?;
+        let size = |disk: &Resource| domain::disk::size_bytes(disk).unwrap_or(0);
+        let size_bytes = held.iter().map(|(_, disk)| size(disk)).sum();
+        let facts = SourceFacts::of_machine(machine, size_bytes);
+        check_source_matches(definition, version, &facts)?;
+        let mut disks = Vec::new();
+        for (lun, disk) in &held {
+            domain::disk::check_readable(disk)?;
+            let frozen = self.freeze_content(disk).await?;
+            let slot = domain::virtual_machine::slot(*lun);
+            disks.push(CapturedDisk {
+                caching: Some(domain::virtual_machine::caching(machine, *lun)),
+                ..describe(&slot, &disk.location, &frozen)
+            });
+        }
         Ok(disks)
     }
 
@@ -179,6 +244,8 @@ impl Engine {
             return Err(super::interrupted());
         }
         row.internal.insert("images".to_owned(), json!(disks));
+        // The sizes of some sources are known only now.
+        self.reserve_bytes(&mut tx, &row).await?;
         show_sizes(&mut row, disks);
         tx.update(&mut row).await.map_err(db)?;
         for disk in disks {
@@ -227,7 +294,7 @@ fn replica(owner: &str, disk: &CapturedDisk, region: &str, now_ms: i64) -> Resul
     })
 }
 
-fn describe(slot: &str, region: &str, frozen: &Frozen) -> CapturedDisk {
+pub(super) fn describe(slot: &str, region: &str, frozen: &Frozen) -> CapturedDisk {
     CapturedDisk {
         slot: slot.to_owned(),
         manifest: frozen.manifest.to_string(),

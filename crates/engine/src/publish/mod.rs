@@ -6,6 +6,7 @@
 //! all disks of the version are complete there; one region's trouble does not hold up the others.
 
 mod capture;
+mod files;
 mod replicate;
 mod status;
 

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use blocks::{ManifestId, Progress, Store};
 use catalog::{Content, Replica, ReplicaState};
-use domain::image_version::target_regions;
+use domain::artifact::{reword, target_regions};
 use domain::operation::Operation;
 use domain::{Error, ErrorKind, Resource, Result};
 use tokio_util::sync::CancellationToken;
@@ -39,7 +39,8 @@ impl Engine {
                     return Err(error);
                 }
                 tracing::warn!(resource.id = %version.id, region, %error, "replication failed");
-                failed.push(replication_failed(self.display_name(region), &error));
+                let failure = replication_failed(self.display_name(region), &error);
+                failed.push(reword(failure, version.kind));
             }
         }
         if failed.is_empty() && !cancel.is_cancelled() {
@@ -148,13 +149,15 @@ impl Engine {
         if target.has_manifest(manifest).await.map_err(store_error)? {
             return Ok(());
         }
-        let source = self.source_of(disk, manifest, region).await?;
+        let (from, source) = self.source_of(disk, manifest, region).await?;
         let progress = Progress::default();
         let copy = target.copy_from(source, manifest, &progress);
         tokio::pin!(copy);
         loop {
             tokio::select! {
                 copied = &mut copy => {
+                    let moved = progress.done_bytes();
+                    self.meter_copy(&row.owner, from, region, moved).await?;
                     let copied = copied.map_err(store_error)?;
                     tracing::info!(region, bytes = copied.bytes_moved, "copied {} to {region}", disk.slot);
                     row.bytes_total = i64::try_from(copied.bytes_total).unwrap_or(i64::MAX);
@@ -175,22 +178,39 @@ impl Engine {
         }
     }
 
-    /// Returns a store that has the manifest: where it was captured, else any other region.
+    /// Writes what a copy has moved to the bill of its owner, whether or not it came to its end.
+    pub(crate) async fn meter_copy(
+        &self,
+        owner: &str,
+        from: &str,
+        to: &str,
+        bytes: u64,
+    ) -> Result<()> {
+        let Some(usage) = self.replication_egress(owner, from, to, bytes) else {
+            return Ok(());
+        };
+        let mut tx = self.catalog().write().await.map_err(db)?;
+        tx.add_egress(&usage).await.map_err(db)?;
+        tx.commit().await.map_err(db)
+    }
+
+    /// Returns a region and its store that has the manifest: where it was captured, else any other.
     async fn source_of(
         &self,
         disk: &CapturedDisk,
         manifest: ManifestId,
         target: &str,
-    ) -> Result<&Store> {
-        let first = self.store(&disk.region).await.ok().into_iter();
+    ) -> Result<(&str, &Store)> {
+        let first = self.stores().filter(|(name, _)| *name == disk.region);
         let others = self
             .stores()
-            .filter(|(name, _)| *name != target && *name != disk.region)
-            .map(|(_, s)| s);
+            .filter(|(name, _)| *name != target && *name != disk.region);
+        // Opens it, if it was down until now; one that stays down is passed over.
+        drop(self.store(&disk.region).await);
         let mut trouble = None;
-        for store in first.chain(others) {
+        for (name, store) in first.chain(others) {
             match store.has_manifest(manifest).await {
-                Ok(true) => return Ok(store),
+                Ok(true) => return Ok((name, store)),
                 Ok(false) => {}
                 Err(error) => trouble = Some(store_error(error)),
             }

@@ -1,8 +1,8 @@
 //! `replicationStatus`, from replicas that really exist. Source: `API.md` 6.
 
 use catalog::{Replica, ReplicaState};
-use domain::image_version::target_regions;
-use domain::{ProvisioningState, Regions, Resource, Result};
+use domain::artifact::target_regions;
+use domain::{Kind, ProvisioningState, Regions, Resource, Result};
 use serde_json::{Value, json};
 
 use crate::Engine;
@@ -43,7 +43,11 @@ fn regional(version: &Resource, region: &str, replicas: &[Replica], regions: &Re
     let here: Vec<&Replica> = replicas.iter().filter(|r| r.region == region).collect();
     let (done, total) = bytes(&here);
     let failed = here.iter().find(|r| r.state == ReplicaState::Failed);
-    let is_complete = !here.is_empty() && here.iter().all(|r| r.state == ReplicaState::Completed);
+    // A profile is read from its row: there is nothing to copy.
+    let is_row_alone =
+        version.kind == Kind::AccessProfileVersion && version.state == ProvisioningState::Succeeded;
+    let is_copied = !here.is_empty() && here.iter().all(|r| r.state == ReplicaState::Completed);
+    let is_complete = is_copied || is_row_alone;
     let (state, details) = match failed {
         Some(failed) => ("Failed", failed.details.clone()),
         None if is_complete => ("Completed", physical_copies(version, region, regions)),

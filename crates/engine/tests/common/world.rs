@@ -52,6 +52,7 @@ impl World {
         let first = engine.bootstrap(&options).await.unwrap().unwrap();
         let owner = engine.find_principal("vitrine-admin").await.unwrap();
         let ctx = Ctx {
+            auxiliary: Vec::new(),
             client: "127.0.0.1".to_owned(),
             caller: engine::Caller {
                 object_id: owner.object_id,
@@ -435,6 +436,10 @@ pub async fn open(dir: &Path, clock: &Clock) -> Engine {
         data: dir.to_owned(),
         database: format!("sqlite:{}?mode=rwc", dir.join("catalog.db").display()),
         regions: REGIONS.map(region).into(),
+        machines: engine::MachineSettings {
+            driver: engine::DriverChoice::Simulated,
+            ..Default::default()
+        },
     };
     Engine::open(settings, clock.clone()).await.unwrap()
 }

@@ -3,8 +3,10 @@
 #[path = "../common/world.rs"]
 mod world;
 
+mod artifacts;
 mod crash;
 mod deletion;
+mod network;
 mod operations;
 mod overtaken;
 mod quotas;

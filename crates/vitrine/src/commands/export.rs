@@ -43,6 +43,7 @@ enum FileFormat {
     Raw,
     /// Fixed VHD
     Vhd,
+    #[value(alias = "vhd-dynamic")]
     DynamicVhd,
     Qcow2,
 }
@@ -55,7 +56,10 @@ pub async fn run(args: Args) -> anyhow::Result<Value> {
         "{}/images/{}/versions/{}",
         gallery.id, args.version.image, args.version.version
     );
-    let version = client.get(&id, API_VERSION).await?;
+    let version = client
+        .get(&format!("{id}?$expand=ContentDigests"), API_VERSION)
+        .await?;
+    let expected = expected_digest(&version, args.lun);
     let location = version["location"]
         .as_str()
         .context("the version has no location")?;
@@ -74,7 +78,7 @@ pub async fn run(args: Args) -> anyhow::Result<Value> {
         "properties": { "creationData": { "createOption": "FromImage", "galleryImageReference": reference } },
     });
     client.put(&disk, DISK_API_VERSION, &body).await?;
-    let outcome = fetch(&client, &disk, &args).await;
+    let outcome = fetch(&client, &disk, &args, expected.as_deref()).await;
     // The disk goes whether or not the download worked.
     client
         .post(
@@ -89,7 +93,20 @@ pub async fn run(args: Args) -> anyhow::Result<Value> {
     outcome
 }
 
-async fn fetch(client: &Client, disk: &str, args: &Args) -> anyhow::Result<Value> {
+/// Returns the digest that the gallery keeps of what is exported.
+fn expected_digest(version: &Value, lun: Option<u32>) -> Option<String> {
+    let wanted = lun.map_or_else(|| "os".to_owned(), |lun| format!("lun:{lun}"));
+    let digests = version["properties"]["contentDigests"].as_array()?;
+    let own = digests.iter().find(|digest| digest["disk"] == wanted)?;
+    own["blake3"].as_str().map(str::to_owned)
+}
+
+async fn fetch(
+    client: &Client,
+    disk: &str,
+    args: &Args,
+    expected: Option<&str>,
+) -> anyhow::Result<Value> {
     let access = json!({ "access": "Read", "durationInSeconds": ACCESS_SECONDS });
     let granted = client
         .post(&format!("{disk}/beginGetAccess"), DISK_API_VERSION, &access)
@@ -100,9 +117,12 @@ async fn fetch(client: &Client, disk: &str, args: &Args) -> anyhow::Result<Value
     let partial = args.file.with_extension("partial");
     let got = download(client.http(), url, &partial).await?;
     let (file, format) = (args.file.clone(), args.format);
-    let digest =
-        tokio::task::spawn_blocking(move || finish(&partial, &file, format, &got)).await??;
-    Ok(digest)
+    let expected = expected.map(str::to_owned);
+    let finish = move || finish(&partial, &file, format, &got, expected.as_deref());
+    let written = tokio::task::spawn_blocking(finish).await??;
+    let digest = written["blake3"].as_str().unwrap_or_default();
+    eprintln!("BLAKE3 of the content: {digest}");
+    Ok(written)
 }
 
 /// Hashes the raw bytes, writes the wanted format, gives the file its name.
@@ -111,9 +131,17 @@ fn finish(
     file: &Path,
     format: FileFormat,
     got: &Downloaded,
+    expected: Option<&str>,
 ) -> anyhow::Result<Value> {
     let raw = Arc::new(RawFile::open(partial)?);
     let digest = digest(raw.as_ref())?;
+    if let Some(expected) = expected.filter(|expected| *expected != digest) {
+        anyhow::bail!(
+            "what was received has the digest {digest}, but the version has {expected}; the file {} is not what was \
+             published. Export it again",
+            partial.display()
+        );
+    }
     match format {
         FileFormat::Raw => std::fs::rename(partial, file)?,
         FileFormat::Vhd => {
@@ -124,12 +152,14 @@ fn finish(
             std::fs::rename(partial, file)?;
         }
         FileFormat::DynamicVhd => {
-            disk::vhd::write_dynamic(raw.as_ref(), &std::fs::File::create(file)?)?;
-            std::fs::remove_file(partial)?;
+            let written = file.with_extension("converting");
+            disk::vhd::write_dynamic(raw.as_ref(), &std::fs::File::create(&written)?)?;
+            publish_file(&written, file, partial)?;
         }
         FileFormat::Qcow2 => {
-            disk::qcow2::write(raw.as_ref(), &std::fs::File::create(file)?)?;
-            std::fs::remove_file(partial)?;
+            let written = file.with_extension("converting");
+            disk::qcow2::write(raw.as_ref(), &std::fs::File::create(&written)?)?;
+            publish_file(&written, file, partial)?;
         }
     }
     Ok(json!({
@@ -137,7 +167,16 @@ fn finish(
         "sizeBytes": got.size_bytes,
         "receivedBytes": got.received_bytes,
         "blake3": digest,
+        "matches": expected.is_some(),
     }))
+}
+
+/// Gives a converted file its name once it is whole on disk, and removes what it was made from.
+fn publish_file(written: &Path, file: &Path, partial: &Path) -> anyhow::Result<()> {
+    std::fs::File::open(written)?.sync_all()?;
+    std::fs::rename(written, file)?;
+    std::fs::remove_file(partial)?;
+    Ok(())
 }
 
 /// Returns the digest of the raw content that the gallery keeps with the version.

@@ -1,14 +1,19 @@
 //! One file per verb.
 
 pub mod audit;
+pub mod backup;
 pub mod care;
 pub mod connect;
 pub mod doctor;
 pub mod export;
 pub mod principal;
 pub mod publish;
+pub mod publisher;
 pub mod routes;
+pub mod schedule;
 pub mod serve;
+pub mod subject;
 pub mod subscription;
 pub mod tenant;
 pub mod up;
+pub mod usage;

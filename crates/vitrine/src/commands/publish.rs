@@ -53,6 +53,7 @@ enum FileFormat {
     Raw,
     /// Fixed VHD
     Vhd,
+    #[value(alias = "vhd-dynamic")]
     DynamicVhd,
     Vhdx,
     Qcow2,
@@ -267,7 +268,10 @@ async fn publish_version(
     if let Some(poll) = &answer.poll {
         client.wait(poll, |_| {}).await?;
     }
-    client
-        .get(&format!("{id}?$expand=ReplicationStatus"), API_VERSION)
-        .await
+    let expand = "$expand=ReplicationStatus,ContentDigests";
+    let made = client.get(&format!("{id}?{expand}"), API_VERSION).await?;
+    if let Some(digest) = made["properties"]["contentDigests"][0]["blake3"].as_str() {
+        eprintln!("Published {id}\nBLAKE3 of the content: {digest}");
+    }
+    Ok(made)
 }

@@ -50,6 +50,17 @@ enum Verb {
         /// Subscription id
         subscription: String,
     },
+    /// Show or set how many bytes a subscription may hold
+    Quota {
+        /// Subscription id
+        subscription: String,
+        /// The limit in bytes, once for every region that content is in
+        #[arg(long, conflicts_with = "none")]
+        bytes: Option<i64>,
+        /// Lift the limit
+        #[arg(long)]
+        none: bool,
+    },
     /// Make a disabled subscription writable again
     Enable {
         /// Subscription id
@@ -84,6 +95,17 @@ pub async fn run(args: SubscriptionArgs, engine: &Engine) -> anyhow::Result<Valu
         Verb::Delete { subscription } => {
             engine.delete_subscription(&subscription).await?;
             Ok(json!({ "deleted": subscription }))
+        }
+        Verb::Quota {
+            subscription,
+            bytes,
+            none,
+        } => {
+            let quota = match bytes.is_some() || none {
+                true => engine.set_byte_quota(&subscription, bytes).await?,
+                false => engine.byte_quota(&subscription).await?,
+            };
+            Ok(serde_json::to_value(quota)?)
         }
         Verb::Disable { subscription } => Ok(view(
             &engine

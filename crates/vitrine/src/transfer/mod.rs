@@ -41,13 +41,20 @@ pub fn progress(label: &'static str, total_bytes: u64) -> ProgressBar {
                 return;
             }
             eprintln!(
-                "{label}: {} of {} MiB",
+                "{label}: {} of {} MiB, {} MiB/s, {} s left",
                 bar.position() >> 20,
-                bar.length().unwrap_or(0) >> 20
+                bar.length().unwrap_or(0) >> 20,
+                mib_per_second(bar.position(), bar.elapsed()),
+                bar.eta().as_secs()
             );
         }
     });
     bar
+}
+
+fn mib_per_second(bytes: u64, elapsed: Duration) -> u64 {
+    let millis = u64::try_from(elapsed.as_millis()).unwrap_or(u64::MAX);
+    (bytes.saturating_mul(1000) / millis.max(1)) >> 20
 }
 
 /// Reads `<PageRange><Start>…</Start><End>…</End></PageRange>` items of a page list; ends inclusive.

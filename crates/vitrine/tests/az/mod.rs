@@ -44,6 +44,17 @@ impl<'a> Az<'a> {
         az
     }
 
+    /// Returns a CLI of its own, signed in as a service principal of a tenant.
+    pub fn as_program(&self, client_id: &str, secret: &str, tenant: &str) -> Self {
+        let az = Self::new(self.server, client_id);
+        let endpoint = self.server.endpoint();
+        az.shell(&format!("az cloud register -n Vitrine --endpoint-resource-manager {endpoint}\naz cloud set -n Vitrine"));
+        let login = ["login", "--service-principal", "--allow-no-subscriptions"];
+        let who = ["-u", client_id, "-p", secret, "-t", tenant];
+        az.json(&[&login[..], &who].concat());
+        az
+    }
+
     fn new(server: &'a Gallery, name: &str) -> Self {
         let config = server.scratch().join(name);
         let env = [

@@ -13,7 +13,7 @@ pub struct LeftOut {
 }
 
 /// Every kind that is not replayed.
-pub const LEFT_OUT: [LeftOut; 7] = [
+pub const LEFT_OUT: [LeftOut; 5] = [
     LeftOut {
         name: "machines",
         types: &[
@@ -39,29 +39,22 @@ pub const LEFT_OUT: [LeftOut; 7] = [
         name: "images of machines",
         types: &["images"],
     },
-    LeftOut {
-        name: "shared galleries",
-        types: &[
-            "locations/sharedGalleries",
-            "locations/sharedGalleries/images",
-            "locations/sharedGalleries/images/versions",
-        ],
-    },
-    LeftOut {
-        name: "applications",
-        types: &["galleries/applications", "galleries/applications/versions"],
-    },
 ];
 
 /// Types that are replayed.
-const REPLAYED: [&str; 7] = [
+const REPLAYED: [&str; 12] = [
     "galleries",
+    "galleries/applications",
+    "galleries/applications/versions",
     "galleries/share",
     "galleries/images",
     "galleries/images/versions",
     "disks",
     "snapshots",
     "diskEncryptionSets",
+    "locations/sharedGalleries",
+    "locations/sharedGalleries/images",
+    "locations/sharedGalleries/images/versions",
 ];
 
 /// What has happened in a recording so far, as far as it decides what is left out.

@@ -47,6 +47,8 @@ struct Replay<'a> {
     arm: Arm,
     bindings: Bindings,
     stand_ins: StandIns<'a>,
+    /// Unique names of galleries: as recorded, and ours.
+    unique_names: Vec<(String, String)>,
 }
 
 /// Replays a recording.
@@ -57,6 +59,7 @@ pub async fn replay(server: &Gallery, recording: &Recording) -> Outcome {
         stand_ins: StandIns::new(server, &arm),
         arm,
         bindings: Bindings::default(),
+        unique_names: Vec::new(),
     };
     let subscription = server.credential("subscriptionId");
     replay.bindings.bind(RECORDED_SUBSCRIPTION, &subscription);
@@ -104,6 +107,7 @@ impl Replay<'_> {
     async fn one(&mut self, exchange: &Exchange) -> Vec<Difference> {
         let subscription = self.server.credential("subscriptionId");
         let path = exchange.path.replace(RECORDED_SUBSCRIPTION, &subscription);
+        let path = self.with_our_names(&path);
         let query: Vec<String> = exchange
             .query
             .iter()
@@ -111,7 +115,10 @@ impl Replay<'_> {
             .collect();
         let body = match exchange.request.is_null() {
             true => None,
-            false => Some(self.stand_ins.request(exchange, &path).await),
+            false => {
+                let body = self.stand_ins.request(exchange, &path).await;
+                Some(self.shared_with_us(body))
+            }
         };
         let url = format!("{path}?{}", query.join("&"));
         let answer = self
@@ -127,11 +134,57 @@ impl Replay<'_> {
             });
             return out;
         }
+        self.learn_name(&exchange.body, &answer.body);
         self.compare_headers(exchange, &answer, &mut out);
-        let ours = self.stand_ins.turned_back(answer.body.clone());
+        let ours = self.with_recorded_names(self.stand_ins.turned_back(answer.body.clone()));
         compare(&mut self.bindings, "body", &exchange.body, &ours, &mut out);
         self.follow(exchange, &answer, &mut out).await;
         out
+    }
+
+    /// The recorded galleries are shared with their own subscription, whose id is hidden in paths only.
+    fn shared_with_us(&self, body: Value) -> Value {
+        let ours = self.server.credential("subscriptionId");
+        let text = body.to_string().replace(RECORDED_REAL_SUBSCRIPTION, &ours);
+        serde_json::from_str(&text).expect("still JSON")
+    }
+
+    /// Remembers the unique name of a gallery that an answer shows.
+    fn learn_name(&mut self, recorded: &Value, ours: &Value) {
+        let name = |body: &Value| {
+            let found = body.pointer("/properties/identifier/uniqueName");
+            found.and_then(Value::as_str).map(str::to_owned)
+        };
+        if let (Some(recorded), Some(ours)) = (name(recorded), name(ours)) {
+            self.unique_names.push((recorded, ours));
+        }
+    }
+
+    fn with_our_names(&self, path: &str) -> String {
+        let pairs = self.unique_names.iter();
+        pairs.fold(path.to_owned(), |path, (recorded, ours)| {
+            path.replace(recorded, ours)
+        })
+    }
+
+    /// The id in a unique name is compared as an id; what follows it was made up by each service.
+    fn with_recorded_names(&self, body: Value) -> Value {
+        let tail = |name: &str| name.get(36..).unwrap_or_default().to_owned();
+        let text = self
+            .unique_names
+            .iter()
+            .fold(body.to_string(), |text, (recorded, ours)| {
+                let named = format!("{}{}", &ours[..36.min(ours.len())], tail(recorded));
+                text.replace(
+                    &format!("/SharedGalleries/{ours}"),
+                    &format!("/SharedGalleries/{named}"),
+                )
+                .replace(
+                    &format!("\"name\":\"{ours}\""),
+                    &format!("\"name\":\"{named}\""),
+                )
+            });
+        serde_json::from_str(&text).expect("still JSON")
     }
 
     fn compare_headers(&mut self, exchange: &Exchange, answer: &Answer, out: &mut Vec<Difference>) {

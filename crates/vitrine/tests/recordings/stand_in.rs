@@ -85,6 +85,9 @@ impl<'a> StandIns<'a> {
         if exchange.type_name() == "snapshots" {
             self.copy_source(&mut body, &exchange.request).await;
         }
+        if exchange.type_name() == "galleries/applications/versions" {
+            self.package(&exchange.request).await;
+        }
         if exchange.type_name() != "galleries/images/versions" {
             return body;
         }
@@ -309,6 +312,39 @@ impl<'a> StandIns<'a> {
         self.upload(&container, &blob, bytes).await;
         self.pairs.push((json!(blob), uri.clone()));
         json!(blob)
+    }
+
+    /// Puts a file where a recorded link of an application points to: an account of that name here.
+    async fn package(&mut self, request: &Value) {
+        let Some(link) = request.pointer("/properties/publishingProfile/source/mediaLink") else {
+            return;
+        };
+        if self.known(link).is_some() {
+            return;
+        }
+        let tail: Vec<&str> = link.as_str().unwrap_or_default().splitn(4, '/').collect();
+        let account = tail[2].split('.').next().expect("a host has labels");
+        let (container, blob) = tail[3].split_once('/').expect("a container and a blob");
+        let location = &request["location"];
+        self.group(location).await;
+        let path = format!(
+            "{}/providers/Microsoft.Storage/storageAccounts/{account}",
+            self.group
+        );
+        let body =
+            json!({ "location": location, "sku": { "name": "Standard_LRS" }, "kind": "StorageV2" });
+        let shown = self
+            .arm
+            .done("PUT", &path, ACCOUNT_VERSION, Some(&body))
+            .await;
+        let endpoint = shown["properties"]["primaryEndpoints"]["blob"].as_str();
+        let container = format!(
+            "{}{container}",
+            endpoint.expect("an account has an endpoint")
+        );
+        self.upload(&container, &format!("{container}/{blob}"), 1 << 20)
+            .await;
+        self.pairs.push((link.clone(), link.clone()));
     }
 
     async fn upload(&self, container: &str, blob: &str, bytes: u64) {

@@ -109,6 +109,12 @@ impl Estate {
             "tags": { "owner": MARK },
             "properties": { "activeKey": { "keyUrl": "https://vault/keys/k/1" } },
         });
+        let tool = json!({ "location": "eastus", "tags": { "owner": MARK }, "properties": { "supportedOSType": "Linux" } });
+        let profile = json!({
+            "location": "eastus",
+            "tags": { "owner": MARK },
+            "properties": { "osType": "Linux", "applicableHostEndpoint": "IMDS" },
+        });
         let account =
             json!({ "location": "eastus", "sku": { "name": "Standard_LRS" }, "kind": "StorageV2" });
         for (pattern, version, body) in [
@@ -118,6 +124,21 @@ impl Estate {
                 &format!("{GROUP}{GALLERY}/images/{{image}}"),
                 GALLERY_VERSION,
                 &definition,
+            ),
+            (
+                &format!("{GROUP}{GALLERY}/applications/{{application}}"),
+                "2026-03-03",
+                &tool,
+            ),
+            (
+                &format!("{GROUP}{GALLERY}/scripts/{{script}}"),
+                "2026-03-03",
+                &tool,
+            ),
+            (
+                &format!("{GROUP}{GALLERY}/inVMAccessControlProfiles/{{profile}}"),
+                "2026-03-03",
+                &profile,
             ),
             (
                 &format!("{GROUP}/providers/Microsoft.Storage/storageAccounts/{{account}}"),
@@ -152,8 +173,51 @@ impl Estate {
                 .done("PUT", &estate.fill(pattern), version, Some(body))
                 .await;
         }
+        estate.connect().await;
         estate.publish().await;
+        estate.boot().await;
         estate
+    }
+
+    /// Makes a network with an interface, a public address, rules and a balancer.
+    async fn connect(&self) {
+        const NETWORK: &str = "/providers/Microsoft.Network";
+        let at = |rest: &str| self.fill(&format!("{GROUP}{NETWORK}/{rest}"));
+        let part = format!("{MARK}part");
+        let network = at("virtualNetworks/{virtualNetwork}");
+        let subnets = json!([{ "name": part, "properties": { "addressPrefix": "10.0.0.0/24" } }]);
+        let config = json!({ "name": part, "properties": { "subnet": { "id": format!("{network}/subnets/{part}") } } });
+        let rule = json!({ "name": part, "properties": {
+            "protocol": "Tcp", "access": "Allow", "direction": "Inbound", "priority": 100, "sourcePortRange": "*",
+            "destinationPortRange": "22", "sourceAddressPrefix": "*", "destinationAddressPrefix": "*" } });
+        let items = json!([{ "name": part }]);
+        for (path, properties) in [
+            (
+                network.clone(),
+                json!({ "addressSpace": { "addressPrefixes": ["10.0.0.0/16"] }, "subnets": subnets }),
+            ),
+            (
+                at("networkInterfaces/{networkInterface}"),
+                json!({ "ipConfigurations": [config] }),
+            ),
+            (at("publicIPAddresses/{publicIpAddress}"), json!({})),
+            (
+                at("networkSecurityGroups/{networkSecurityGroup}"),
+                json!({ "securityRules": [rule] }),
+            ),
+            (
+                at("loadBalancers/{loadBalancer}"),
+                json!({
+                    "frontendIPConfigurations": items, "backendAddressPools": items, "probes": items,
+                    "inboundNatRules": items, "loadBalancingRules": items, "outboundRules": items,
+                }),
+            ),
+        ] {
+            let body = json!({ "location": "eastus", "tags": { "owner": MARK }, "properties": properties });
+            self.owner
+                .done("PUT", &path, "2024-07-01", Some(&body))
+                .await;
+        }
     }
 
     /// Makes a version of an empty disk and keeps the operation's id.
@@ -188,6 +252,24 @@ impl Estate {
             .as_str()
             .expect("an operation has a name")
             .clone_into(&mut self.operation);
+    }
+
+    /// Makes a machine of the version.
+    async fn boot(&self) {
+        let image = self.fill(&format!("{GROUP}{GALLERY}/images/{{image}}"));
+        let body = json!({
+            "location": "eastus",
+            "tags": { "owner": MARK },
+            "properties": {
+                "hardwareProfile": { "vmSize": "Standard_B1s" },
+                "storageProfile": { "imageReference": { "id": image } },
+                "osProfile": { "computerName": MARK, "adminUsername": MARK, "adminPassword": "Passw0rd!" },
+            },
+        });
+        let machine = format!("{GROUP}/providers/Microsoft.Compute/virtualMachines/{{machine}}");
+        self.owner
+            .done("PUT", &self.fill(&machine), "2024-07-01", Some(&body))
+            .await;
     }
 
     /// Returns a route's path with names of the first tenant in it.

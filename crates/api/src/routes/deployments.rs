@@ -1,0 +1,41 @@
+//! Routes of template deployments.
+
+use axum::http::Method;
+
+use super::{Handler, Routes};
+use crate::handlers::{deployment, operation};
+
+impl Routes {
+    pub(super) fn add_deployments(&mut self) {
+        const T: &str = "Microsoft.Resources/deployments";
+        const ALL: &str = "/subscriptions/{subscription}/resourceGroups/{group}/providers/Microsoft.Resources/deployments";
+        let one = format!("{ALL}/{{deployment}}");
+        self.add(Method::GET, ALL, T, |r| Box::pin(deployment::list(r)));
+        self.add(Method::GET, &one, T, |r| Box::pin(deployment::get(r)));
+        self.add(Method::HEAD, &one, T, |r| Box::pin(deployment::head(r)));
+        self.add(Method::PUT, &one, T, |r| Box::pin(deployment::put(r)));
+        self.add(Method::DELETE, &one, T, |r| Box::pin(deployment::delete(r)));
+        let verbs: [(&str, Handler); 4] = [
+            ("validate", |r| Box::pin(deployment::validate(r))),
+            ("whatIf", |r| Box::pin(deployment::what_if(r))),
+            ("cancel", |r| Box::pin(deployment::cancel(r))),
+            ("exportTemplate", |r| Box::pin(deployment::export(r))),
+        ];
+        for (verb, handler) in verbs {
+            self.add(Method::POST, &format!("{one}/{verb}"), T, handler);
+        }
+        let steps = format!("{one}/operations");
+        self.add(Method::GET, &steps, T, |r| {
+            Box::pin(deployment::operations(r))
+        });
+        self.add(Method::GET, &format!("{steps}/{{operation}}"), T, |r| {
+            Box::pin(deployment::operation(r))
+        });
+        self.add(
+            Method::GET,
+            &format!("{one}/operationStatuses/{{operation}}"),
+            T,
+            |r| Box::pin(operation::poll(r)),
+        );
+    }
+}

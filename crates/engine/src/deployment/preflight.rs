@@ -1,0 +1,168 @@
+//! What can be known before anything is made: types, api-versions, bodies, rights.
+
+use std::sync::Arc;
+
+use domain::{Error, ErrorKind, Result};
+use futures::future::BoxFuture;
+use template::{Bound, Expanded, Fault, Known, Mode, NestedFault, Planned};
+
+use super::complete;
+use super::lookup::{Door, check_body};
+use super::prepare::{Prepared, blocking, group_value, wanted};
+use crate::resources::action;
+use crate::{Ctx, Engine};
+
+/// Reasons that one refusal names.
+const REASONS_MAX: usize = 20;
+
+/// What a look at one body found.
+enum Looked {
+    Body(serde_json::Value),
+    Nested(Box<Bound>),
+    /// Only known while deploying.
+    Later,
+}
+
+impl Engine {
+    /// Refuses a deployment that cannot succeed; every reason is named.
+    pub(super) async fn preflight(&self, ctx: &Ctx, prepared: &Prepared) -> Result<()> {
+        let mut faults = Vec::new();
+        self.preflight_level(
+            ctx,
+            prepared,
+            (&prepared.bound, &prepared.expanded),
+            &mut faults,
+        )
+        .await?;
+        if prepared.request.mode == Mode::Complete {
+            for row in self.rows_of_group(&prepared.id).await? {
+                if !complete::is_named(&row, prepared.wanted().map(|p| p.id.as_str())) {
+                    let scope = row.id.to_string();
+                    let right = action(&row.id, "delete");
+                    faults.extend(self.authorize(ctx, &right, &scope).await.err());
+                }
+            }
+        }
+        faults.truncate(REASONS_MAX);
+        let Some(first) = faults.first() else {
+            return Ok(());
+        };
+        let kind = match faults
+            .iter()
+            .all(|fault| fault.kind == ErrorKind::Forbidden)
+        {
+            true => ErrorKind::Forbidden,
+            false => ErrorKind::Invalid,
+        };
+        let message = match kind {
+            ErrorKind::Forbidden => format!(
+                "The template deployment failed with error: '{}'.",
+                first.message
+            ),
+            _ => format!(
+                "The template deployment '{}' is not valid according to the validation procedure. The tracking id is '{}'. See \
+                 inner errors for details.",
+                prepared.id.name(),
+                ctx.correlation_id
+            ),
+        };
+        Err(Error::new(kind, "InvalidTemplateDeployment", message).because(faults))
+    }
+
+    fn preflight_level<'a>(
+        &'a self,
+        ctx: &'a Ctx,
+        prepared: &'a Prepared,
+        (bound, expanded): (&'a Arc<Bound>, &'a Arc<Expanded>),
+        faults: &'a mut Vec<Error>,
+    ) -> BoxFuture<'a, Result<()>> {
+        Box::pin(async move {
+            for planned in wanted(expanded) {
+                let door = match Door::of(planned) {
+                    Ok(door) => door,
+                    Err(fault) => {
+                        faults.push(fault);
+                        continue;
+                    }
+                };
+                if let Err(refused) = self.may_write(ctx, planned, &door).await? {
+                    faults.push(refused);
+                    continue;
+                }
+                match self.look(prepared, (bound, expanded), planned).await {
+                    Ok(Looked::Later) => {}
+                    Ok(Looked::Body(body)) => {
+                        faults.extend(check_body(&door, planned, &body).err());
+                    }
+                    Ok(Looked::Nested(inner)) => {
+                        let inner = Arc::new(*inner);
+                        let inside = Arc::new(inner.expand()?);
+                        self.preflight_level(ctx, prepared, (&inner, &inside), faults)
+                            .await?;
+                    }
+                    Err(error) if error.kind == ErrorKind::Internal => return Err(error),
+                    Err(error) => faults.push(error),
+                }
+            }
+            Ok(())
+        })
+    }
+
+    async fn may_write(
+        &self,
+        ctx: &Ctx,
+        planned: &Planned,
+        door: &Door,
+    ) -> Result<std::result::Result<(), Error>> {
+        let (right, scope) = door.right();
+        match self.authorize(ctx, &right, &scope).await {
+            Ok(()) => Ok(Ok(())),
+            Err(error) if error.kind == ErrorKind::Forbidden => Ok(Err(Error::new(
+                ErrorKind::Forbidden,
+                "AuthorizationFailed",
+                format!(
+                    "Authorization failed for template resource '{}' of type '{}'. The client '{}' with object id '{}' does not have \
+                     permission to perform action '{right}' at scope '{scope}'.",
+                    planned.name, planned.type_name, ctx.caller.name, ctx.caller.object_id
+                ),
+            ))),
+            Err(error) if error.kind == ErrorKind::NotFound => Ok(Err(error)),
+            Err(error) => Err(error),
+        }
+    }
+
+    async fn look(
+        &self,
+        prepared: &Prepared,
+        (bound, expanded): (&Arc<Bound>, &Arc<Expanded>),
+        planned: &Planned,
+    ) -> Result<Looked> {
+        let group = match planned.is_deployment() {
+            true => {
+                let id = domain::ResourceId::group(prepared.id.subscription(), &planned.group);
+                let row = self.load_row(&id).await?;
+                row.as_ref().map(group_value).unwrap_or_default()
+            }
+            false => serde_json::Value::Null,
+        };
+        let (bound, expanded, planned) = (bound.clone(), expanded.clone(), planned.clone());
+        let (now_ms, seed) = (prepared.now_ms, prepared.seed);
+        blocking(move || {
+            let known = Known::default();
+            if !planned.is_deployment() {
+                return match bound.body(&expanded, &planned, &known) {
+                    Ok(body) => Ok(Looked::Body(body)),
+                    Err(Fault::Needs(_)) => Ok(Looked::Later),
+                    Err(fault) => Err(fault.into_expression_error(&planned.part())),
+                };
+            }
+            match bound.nested(&expanded, &planned, &known, (group, now_ms, seed)) {
+                Ok((inner, _)) => Ok(Looked::Nested(Box::new(inner))),
+                Err(NestedFault::Fault(Fault::Needs(_))) => Ok(Looked::Later),
+                Err(NestedFault::Fault(fault)) => Err(fault.into_expression_error(&planned.part())),
+                Err(NestedFault::Error(error)) => Err(error),
+            }
+        })
+        .await
+    }
+}

@@ -1,0 +1,212 @@
+//! What is charged, from what really is stored and moved; what may be held.
+
+use domain::ResourceId;
+use engine::metering::{Days, UsageRow};
+use serde_json::{Value, json};
+use tokio::task::JoinSet;
+use tokio_util::sync::CancellationToken;
+
+use super::world::{DAY_MS, World, noise, open, version_body};
+
+const BYTES: usize = 256 << 10;
+const GIB: i64 = 1 << 30;
+
+async fn usage(world: &World) -> Vec<UsageRow> {
+    let days = Days::parse(Some("2027-01-01"), Some("2027-12-31"), 0).unwrap();
+    let subscription = &world.subscription;
+    let usage = world.engine.usage(&world.ctx, subscription, &days);
+    usage.await.unwrap()
+}
+
+fn lines<'a>(rows: &'a [UsageRow], meter: &str, id: &ResourceId) -> Vec<&'a UsageRow> {
+    let key = id.key();
+    rows.iter()
+        .filter(|row| row.meter == meter && row.resource == key)
+        .collect()
+}
+
+#[tokio::test]
+async fn storage_is_charged_by_region_and_day_and_replication_by_what_moved() {
+    let world = World::new().await;
+    world.gallery(json!({})).await;
+    let mut bytes = noise(BYTES, 6);
+    let source = world.disk("source", "eastus", &bytes).await;
+    let (one, two) = (world.version("1.0.0"), world.version("1.0.1"));
+    let body = version_body(&source, &["eastus", "westus2"]);
+    world.make(&one, &body).await.unwrap();
+    bytes[..BYTES / 4].copy_from_slice(&noise(BYTES / 4, 7));
+    world.write_disk(&source, &bytes).await;
+    world.make(&two, &body).await.unwrap();
+    let stop = CancellationToken::new();
+    world.engine.open_stores().await;
+    world.engine.care_round(&stop).await.unwrap();
+
+    let rows = usage(&world).await;
+    let stored = lines(&rows, "storage", &one);
+    let regions: Vec<&str> = stored.iter().map(|row| row.region.as_str()).collect();
+    assert_eq!(regions, ["eastus", "westus2"]);
+    for row in &stored {
+        assert_eq!(
+            (row.bytes, row.logical_bytes, row.copies),
+            (BYTES as i64, GIB, 1)
+        );
+    }
+    let moved = |id: &ResourceId| {
+        let found = lines(&rows, "replication", id);
+        assert_eq!(found.len(), 1, "{rows:?}");
+        assert_eq!(
+            (found[0].region.as_str(), found[0].target.as_str()),
+            ("eastus", "westus2")
+        );
+        usize::try_from(found[0].bytes).unwrap()
+    };
+    assert!((BYTES..BYTES + 8192).contains(&moved(&one)), "all of it");
+    assert!((BYTES / 4..BYTES / 2).contains(&moved(&two)), "what is new");
+
+    // The next day has lines of its own, and what is gone is charged no more.
+    world.remove(&two).await;
+    world.clock.advance_ms(DAY_MS);
+    world.engine.care_round(&stop).await.unwrap();
+    let rows = usage(&world).await;
+    assert_eq!(lines(&rows, "storage", &one).len(), 4);
+    assert_eq!(lines(&rows, "storage", &two).len(), 2);
+    assert_eq!(
+        lines(&rows, "replication", &two).len(),
+        1,
+        "what was charged stays"
+    );
+}
+
+#[tokio::test]
+async fn a_download_is_charged_by_what_was_sent_whoever_counts() {
+    let world = World::new().await;
+    let disk = world.disk("d", "eastus", &noise(BYTES, 8)).await;
+    let row = world.engine.get(&world.ctx, &disk).await.unwrap();
+    for bytes in [100, 20] {
+        world.engine.download_of(&row).sent(bytes);
+    }
+    let other = open(world.dir.path(), &world.clock).await;
+    other.download_of(&row).sent(3);
+    other.flush_egress().await.unwrap();
+    let rows = usage(&world).await;
+    let found = lines(&rows, "download", &disk);
+    assert_eq!(found.len(), 1, "{rows:?}");
+    assert_eq!((found[0].bytes, found[0].region.as_str()), (123, "eastus"));
+}
+
+#[tokio::test]
+async fn a_bill_is_read_by_who_may_read_the_subscription() {
+    let world = World::new().await;
+    let mut stranger = world.ctx.clone();
+    stranger.caller.object_id = uuid::Uuid::new_v4().to_string();
+    let days = Days::parse(None, None, world.clock.now_ms()).unwrap();
+    let refused = world.engine.usage(&stranger, &world.subscription, &days);
+    assert_eq!(
+        refused.await.unwrap_err().kind,
+        domain::ErrorKind::Forbidden
+    );
+    let refused = world
+        .engine
+        .usages(&stranger, &world.subscription, "eastus");
+    assert_eq!(
+        refused.await.unwrap_err().kind,
+        domain::ErrorKind::Forbidden
+    );
+}
+
+fn disk_body(gib: i64) -> Value {
+    json!({ "location": "eastus", "properties": { "creationData": { "createOption": "Empty" }, "diskSizeGB": gib } })
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_last_bytes_of_a_quota_go_to_as_many_as_fit() {
+    const FIT: usize = 5;
+    let world = World::new().await;
+    let limit = Some(i64::try_from(FIT).unwrap() * 2 * GIB + GIB);
+    let set = world.engine.set_byte_quota(&world.subscription, limit);
+    set.await.unwrap();
+    let nodes = [
+        world.engine.clone(),
+        open(world.dir.path(), &world.clock).await,
+    ];
+    let mut writers = JoinSet::new();
+    for number in 0..16 {
+        let (node, ctx) = (nodes[number % 2].clone(), world.ctx.clone());
+        let id = world.id(&format!("disks/d{number}"));
+        writers.spawn(async move {
+            let put = node.put(&ctx, &id, &disk_body(2)).await;
+            put.map(|_| id)
+        });
+    }
+    let (won, refused): (Vec<_>, Vec<_>) = writers
+        .join_all()
+        .await
+        .into_iter()
+        .partition(Result::is_ok);
+    assert_eq!(won.len(), FIT);
+    for error in refused {
+        let error = error.unwrap_err();
+        assert_eq!(error.code, "QuotaExceeded");
+        let text = format!(
+            "Current Usage: {}, Additional Required: {}",
+            10 * GIB,
+            2 * GIB
+        );
+        assert!(error.message.contains(&text), "{error}");
+    }
+    world.settle().await;
+    // What is given back can be taken again; growing takes too.
+    let id = won[0].as_ref().unwrap();
+    world.remove(id).await;
+    world
+        .put(&world.id("disks/last"), &disk_body(3))
+        .await
+        .unwrap();
+    let more = world.put(&world.id("disks/last"), &disk_body(4)).await;
+    assert_eq!(more.map(|_| ()).unwrap_err().code, "QuotaExceeded");
+    world.settle().await;
+    let usages = world
+        .engine
+        .usages(&world.ctx, &world.subscription, "EastUS");
+    let usages = usages.await.unwrap();
+    let shown = |name: &str| {
+        let usage = usages.iter().find(|usage| usage.name == name).unwrap();
+        (usage.held, usage.limit)
+    };
+    assert_eq!(shown("storageBytes"), (11 * GIB, 11 * GIB));
+    assert_eq!(shown("disks"), (5, 50_000));
+    world.nothing_is_orphaned().await;
+    let quota = world.engine.byte_quota(&world.subscription).await.unwrap();
+    assert_eq!(quota.held_bytes, 0);
+}
+
+#[tokio::test]
+async fn a_version_holds_its_disks_once_for_every_region() {
+    let world = World::new().await;
+    world.gallery(json!({})).await;
+    let source = world.disk("source", "eastus", &noise(BYTES, 9)).await;
+    let held = || async {
+        let quota = world.engine.byte_quota(&world.subscription).await;
+        quota.unwrap().held_bytes / GIB
+    };
+    assert_eq!(held().await, 1);
+    let version = world.version("1.0.0");
+    let two = version_body(&source, &["eastus", "westus2"]);
+    world.make(&version, &two).await.unwrap();
+    assert_eq!(held().await, 3);
+    let from = world.disk_from("d", &version, "westus2").await.unwrap();
+    assert_eq!(held().await, 4, "of the version's disk");
+    world.remove(&from).await;
+    let set = world
+        .engine
+        .set_byte_quota(&world.subscription, Some(3 * GIB));
+    set.await.unwrap();
+    let three = version_body(&source, &["eastus", "westus2", "westeurope"]);
+    let refused = world.make(&version, &three).await.unwrap_err();
+    assert_eq!(refused.code, "QuotaExceeded");
+    let one = version_body(&source, &["eastus"]);
+    world.make(&version, &one).await.unwrap();
+    assert_eq!(held().await, 2, "fewer regions hold less");
+    world.remove(&version).await;
+    assert_eq!(held().await, 1);
+}
