@@ -96,6 +96,11 @@ const NEEDS: [Need; 15] = [
         is_there: || has(&["npm"]) && node_major() >= Some(NODE_MAJOR_MIN),
     },
     Need {
+        packages: &["nodejs", "npm", "python3", "python3-venv"],
+        group: Group::Objects,
+        is_there: || has(&["npm"]) && crate::python::interpreter().is_some(),
+    },
+    Need {
         packages: &["postgresql"],
         group: Group::Postgres,
         is_there: || crate::postgres::programs().is_some(),
