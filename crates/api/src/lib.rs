@@ -27,6 +27,10 @@ pub fn router(state: ApiState) -> Router {
         .route("/healthz", get(|| async { "ok\n" }))
         .route("/readyz", get(handlers::health::ready))
         .route("/metrics", get(handlers::care::metrics))
+        .route(
+            "/boot-diagnostics/{machine}/serialconsole.log",
+            get(handlers::virtual_machine::console),
+        )
         .merge(metadata::router())
         .merge(token::router())
         .merge(graph::router())

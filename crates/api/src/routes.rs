@@ -6,6 +6,7 @@
 mod access;
 mod care;
 mod deployments;
+mod machines;
 mod network;
 
 use std::future::Future;
@@ -80,17 +81,19 @@ impl Routes {
             Kind::PublicIpAddress,
             Kind::NetworkSecurityGroup,
             Kind::LoadBalancer,
+            Kind::VirtualMachine,
         ] {
             routes.add_kind(kind);
         }
         routes.add_verbs();
         routes.add_networks();
         routes.add_operations();
+        routes.add_machines();
         routes.add_access();
         routes.add_shared();
         routes.add_activity();
-        routes.add_deployments();
         routes.add_care();
+        routes.add_deployments();
         routes
     }
 
@@ -344,7 +347,7 @@ impl Route {
 
 impl Segment {
     fn parse(text: &str) -> Self {
-        const NAMES: [&str; 27] = [
+        const NAMES: &[&str] = &[
             "deployment",
             "uniqueName",
             "publicName",
@@ -372,9 +375,10 @@ impl Segment {
             "location",
             "artifactType",
             "artifact",
+            "machine",
         ];
         let name = text.strip_prefix('{').and_then(|t| t.strip_suffix('}'));
-        match name.and_then(|name| NAMES.into_iter().find(|known| *known == name)) {
+        match name.and_then(|name| NAMES.iter().copied().find(|known| *known == name)) {
             Some(known) => Self::Param(known),
             None => Self::Literal(text.to_owned()),
         }
@@ -407,6 +411,9 @@ fn item_pattern(kind: Kind) -> String {
         | Kind::LoadBalancer => {
             let name = network::parameter(kind);
             format!("{GROUP}/providers/{}/{{{name}}}", kind.type_name())
+        }
+        Kind::VirtualMachine => {
+            format!("{GROUP}/providers/Microsoft.Compute/virtualMachines/{{machine}}")
         }
     }
 }

@@ -51,6 +51,10 @@ impl World {
                 region: domain::region::known("eastus"),
                 store: engine::Location::Directory(dir.path().join("eastus")),
             }],
+            machines: engine::MachineSettings {
+                driver: engine::DriverChoice::Simulated,
+                ..Default::default()
+            },
         };
         let engine = Engine::open(settings, Clock::System).await.unwrap();
         let first = engine

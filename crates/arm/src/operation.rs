@@ -74,6 +74,7 @@ pub fn poll_urls(base_url: &str, operation: &Operation, api_version: &str) -> Po
         Family::Caps => (format!("{compute}/capsOperations/{id}"), String::new()),
         Family::Disk => (format!("{compute}/DiskOperations/{id}"), format!("p={id}&")),
         Family::Compute => (format!("{compute}/operations/{id}"), format!("p={id}&")),
+        Family::Network => (format!("{network}/operations/{id}"), String::new()),
         Family::Deployment => {
             let (path, query) = (
                 format!("{base}{}/operationStatuses/{id}", operation.resource),
@@ -84,7 +85,6 @@ pub fn poll_urls(base_url: &str, operation: &Operation, api_version: &str) -> Po
                 result: format!("{path}?monitor=true&{query}"),
             };
         }
-        Family::Network => (format!("{network}/operations/{id}"), String::new()),
         Family::Group => {
             let result = format!(
                 "{base}/subscriptions/{subscription}/operationresults/{id}?api-version={api_version}"

@@ -245,6 +245,31 @@ const DISK_ENCRYPTION_SET: Orders = &[(
     ],
 )];
 
+const VIRTUAL_MACHINE: Orders = &[
+    (
+        "",
+        &[
+            "hardwareProfile",
+            "provisioningState",
+            "vmId",
+            "additionalCapabilities",
+            "storageProfile",
+            "osProfile",
+            "securityProfile",
+            "networkProfile",
+            "diagnosticsProfile",
+            "priority",
+            "evictionPolicy",
+            "billingProfile",
+            "licenseType",
+            "userData",
+            "instanceView",
+            "timeCreated",
+        ],
+    ),
+    ("storageProfile", &["imageReference", "osDisk", "dataDisks"]),
+];
+
 const fn orders(kind: Kind) -> Orders {
     match kind {
         Kind::Gallery => GALLERY,
@@ -253,6 +278,7 @@ const fn orders(kind: Kind) -> Orders {
         Kind::Disk | Kind::Snapshot => DISK,
         Kind::ManagedImage => MANAGED_IMAGE,
         Kind::DiskEncryptionSet => DISK_ENCRYPTION_SET,
+        Kind::VirtualMachine => VIRTUAL_MACHINE,
         // Networks have views of their own.
         _ => &[],
     }

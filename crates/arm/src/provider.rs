@@ -12,7 +12,7 @@ struct Served {
     is_regional: bool,
 }
 
-const SERVED: [Served; 33] = [
+const SERVED: &[Served] = &[
     regional("Microsoft.Compute", "diskEncryptionSets"),
     regional("Microsoft.Compute", "disks"),
     regional("Microsoft.Compute", "galleries"),
@@ -22,6 +22,8 @@ const SERVED: [Served; 33] = [
     global("Microsoft.Compute", "locations"),
     regional("Microsoft.Compute", "locations/capsOperations"),
     regional("Microsoft.Compute", "locations/DiskOperations"),
+    regional("Microsoft.Compute", "locations/operations"),
+    regional("Microsoft.Compute", "skus"),
     regional("Microsoft.Compute", "snapshots"),
     regional("Microsoft.Network", "loadBalancers"),
     global("Microsoft.Network", "locations"),
@@ -30,6 +32,7 @@ const SERVED: [Served; 33] = [
     regional("Microsoft.Network", "networkSecurityGroups"),
     regional("Microsoft.Network", "publicIPAddresses"),
     regional("Microsoft.Network", "virtualNetworks"),
+    regional("Microsoft.Compute", "virtualMachines"),
     global("Microsoft.Storage", "checkNameAvailability"),
     global("Microsoft.Storage", "operations"),
     regional("Microsoft.Storage", "storageAccounts"),

@@ -38,6 +38,8 @@ pub enum Shape {
     DiskEncryptionSet,
     /// A storage account; members are not checked.
     StorageAccount,
+    /// A machine.
+    VirtualMachine,
     /// A resource group; members are not checked.
     ResourceGroup,
     /// A network resource or a part of one; members are not checked.
@@ -68,7 +70,7 @@ pub enum Shape {
 
 impl Shape {
     /// Every shape.
-    pub const ALL: [Self; 21] = [
+    pub const ALL: &[Self] = &[
         Self::Gallery,
         Self::Image,
         Self::ImageVersion,
@@ -77,6 +79,7 @@ impl Shape {
         Self::ManagedImage,
         Self::DiskEncryptionSet,
         Self::StorageAccount,
+        Self::VirtualMachine,
         Self::ResourceGroup,
         Self::Network,
         Self::SharingUpdate,
@@ -103,6 +106,7 @@ impl Shape {
             Self::ManagedImage => "Image",
             Self::DiskEncryptionSet => "DiskEncryptionSet",
             Self::StorageAccount => "StorageAccount",
+            Self::VirtualMachine => "VirtualMachine",
             Self::ResourceGroup => "ResourceGroup",
             Self::Network => "Network",
             Self::SharingUpdate => "SharingUpdate",
@@ -147,6 +151,7 @@ impl From<Kind> for Shape {
             | Kind::PublicIpAddress
             | Kind::LoadBalancer
             | Kind::NetworkInterface => Self::Network,
+            Kind::VirtualMachine => Self::VirtualMachine,
         }
     }
 }

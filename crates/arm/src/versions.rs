@@ -68,6 +68,7 @@ pub fn supported_type(type_name: &str) -> &'static [&'static str] {
         ("microsoft.compute", "galleries") => Shape::Gallery,
         ("microsoft.compute", "snapshots") => Shape::Snapshot,
         ("microsoft.compute", "images") => Shape::ManagedImage,
+        ("microsoft.compute", "virtualmachines") => Shape::VirtualMachine,
         ("microsoft.compute", "diskencryptionsets") => Shape::DiskEncryptionSet,
         ("microsoft.compute", _) if is_gallery_path(local) => Shape::Gallery,
         // Disks go back furthest: polls and lists of locations carry versions of every family.

@@ -77,6 +77,7 @@ fn decide(kind: Kind, api_version: &str, body: &Value) {
         Kind::ManagedImage => "/providers/Microsoft.Compute/images/i",
         Kind::DiskEncryptionSet => "/providers/Microsoft.Compute/diskEncryptionSets/e",
         Kind::StorageAccount => "/providers/Microsoft.Storage/storageAccounts/acc",
+        Kind::VirtualMachine => "/providers/Microsoft.Compute/virtualMachines/m",
         _ => &network,
     };
     let id =

@@ -15,8 +15,8 @@ use crate::resource::Document;
 use crate::{Error, Kind, Resource, ResourceId, Result};
 
 pub use access::{
-    AccessLevel, AccessRequest, DiskState, begin_access, check_delete, check_readable,
-    closed_state, set_state,
+    AccessLevel, AccessRequest, DiskState, attach, begin_access, check_delete, check_readable,
+    closed_state, detach, holder, is_held_by, reserve, set_state,
 };
 pub use creation::{check_copy_source, copy_source};
 pub use encryption::encryption_set;

@@ -35,11 +35,13 @@ pub enum Kind {
     LoadBalancer,
     /// `Microsoft.Network/networkInterfaces`.
     NetworkInterface,
+    /// `Microsoft.Compute/virtualMachines`.
+    VirtualMachine,
 }
 
 impl Kind {
     /// Every kind, parents before children, what is used before its users: groups are emptied from the end.
-    pub const ALL: [Self; 14] = [
+    pub const ALL: [Self; 15] = [
         Self::ResourceGroup,
         Self::Gallery,
         Self::Image,
@@ -54,125 +56,11 @@ impl Kind {
         Self::PublicIpAddress,
         Self::LoadBalancer,
         Self::NetworkInterface,
+        Self::VirtualMachine,
     ];
 
-    /// Returns what is fixed about the kind: the one place to extend for a new one.
-    const fn facts(self) -> Facts {
-        const GROUP: Option<Kind> = Some(Kind::ResourceGroup);
-        let (type_name, parent, wire_name, shown_name, family) = match self {
-            Self::ResourceGroup => (
-                "Microsoft.Resources/resourceGroups",
-                None,
-                "resourceGroup",
-                "Resource Group",
-                Family::Group,
-            ),
-            Self::Gallery => (
-                "Microsoft.Compute/galleries",
-                GROUP,
-                "gallery",
-                "Gallery",
-                Family::Caps,
-            ),
-            Self::Image => (
-                "Microsoft.Compute/galleries/images",
-                Some(Self::Gallery),
-                "galleryImage",
-                "Gallery Image",
-                Family::Caps,
-            ),
-            Self::ImageVersion => (
-                "Microsoft.Compute/galleries/images/versions",
-                Some(Self::Image),
-                "galleryImageVersion",
-                "Gallery Image Version",
-                Family::Caps,
-            ),
-            Self::Disk => (
-                "Microsoft.Compute/disks",
-                GROUP,
-                "disk",
-                "Disk",
-                Family::Disk,
-            ),
-            Self::Snapshot => (
-                "Microsoft.Compute/snapshots",
-                GROUP,
-                "snapshot",
-                "Snapshot",
-                Family::Disk,
-            ),
-            Self::ManagedImage => (
-                "Microsoft.Compute/images",
-                GROUP,
-                "image",
-                "Image",
-                Family::Compute,
-            ),
-            Self::DiskEncryptionSet => (
-                "Microsoft.Compute/diskEncryptionSets",
-                GROUP,
-                "diskEncryptionSet",
-                "Disk Encryption Set",
-                Family::Disk,
-            ),
-            Self::StorageAccount => (
-                "Microsoft.Storage/storageAccounts",
-                GROUP,
-                "storageAccount",
-                "Storage Account",
-                Family::Compute,
-            ),
-            Self::NetworkSecurityGroup
-            | Self::VirtualNetwork
-            | Self::PublicIpAddress
-            | Self::LoadBalancer
-            | Self::NetworkInterface => return self.network_facts(),
-        };
-        Facts {
-            type_name,
-            parent,
-            wire_name,
-            shown_name,
-            family,
-        }
-    }
-
-    const fn network_facts(self) -> Facts {
-        let (type_name, wire_name, shown_name) = match self {
-            Self::NetworkSecurityGroup => (
-                "Microsoft.Network/networkSecurityGroups",
-                "networkSecurityGroup",
-                "Network Security Group",
-            ),
-            Self::VirtualNetwork => (
-                "Microsoft.Network/virtualNetworks",
-                "virtualNetwork",
-                "Virtual Network",
-            ),
-            Self::PublicIpAddress => (
-                "Microsoft.Network/publicIPAddresses",
-                "publicIPAddress",
-                "Public IP Address",
-            ),
-            Self::LoadBalancer => (
-                "Microsoft.Network/loadBalancers",
-                "loadBalancer",
-                "Load Balancer",
-            ),
-            _ => (
-                "Microsoft.Network/networkInterfaces",
-                "networkInterface",
-                "Network Interface",
-            ),
-        };
-        Facts {
-            type_name,
-            parent: Some(Self::ResourceGroup),
-            wire_name,
-            shown_name,
-            family: Family::Network,
-        }
+    const fn facts(self) -> &'static Facts {
+        &FACTS[self as usize]
     }
 
     /// Whether the kind belongs to `Microsoft.Network`, whose bodies are open and whose parts are one row.
@@ -214,9 +102,163 @@ impl Kind {
 }
 
 struct Facts {
+    kind: Kind,
     type_name: &'static str,
     parent: Option<Kind>,
     wire_name: &'static str,
     shown_name: &'static str,
     family: Family,
 }
+
+const fn row(
+    kind: Kind,
+    type_name: &'static str,
+    parent: Option<Kind>,
+    wire_name: &'static str,
+    shown_name: &'static str,
+    family: Family,
+) -> Facts {
+    Facts {
+        kind,
+        type_name,
+        parent,
+        wire_name,
+        shown_name,
+        family,
+    }
+}
+
+const GROUP: Option<Kind> = Some(Kind::ResourceGroup);
+
+/// What is fixed about each kind, in the order of [`Kind`]: the one place to extend for a new one.
+const FACTS: [Facts; Kind::ALL.len()] = [
+    row(
+        Kind::ResourceGroup,
+        "Microsoft.Resources/resourceGroups",
+        None,
+        "resourceGroup",
+        "Resource Group",
+        Family::Group,
+    ),
+    row(
+        Kind::Gallery,
+        "Microsoft.Compute/galleries",
+        GROUP,
+        "gallery",
+        "Gallery",
+        Family::Caps,
+    ),
+    row(
+        Kind::Image,
+        "Microsoft.Compute/galleries/images",
+        Some(Kind::Gallery),
+        "galleryImage",
+        "Gallery Image",
+        Family::Caps,
+    ),
+    row(
+        Kind::ImageVersion,
+        "Microsoft.Compute/galleries/images/versions",
+        Some(Kind::Image),
+        "galleryImageVersion",
+        "Gallery Image Version",
+        Family::Caps,
+    ),
+    row(
+        Kind::Disk,
+        "Microsoft.Compute/disks",
+        GROUP,
+        "disk",
+        "Disk",
+        Family::Disk,
+    ),
+    row(
+        Kind::Snapshot,
+        "Microsoft.Compute/snapshots",
+        GROUP,
+        "snapshot",
+        "Snapshot",
+        Family::Disk,
+    ),
+    row(
+        Kind::ManagedImage,
+        "Microsoft.Compute/images",
+        GROUP,
+        "image",
+        "Image",
+        Family::Compute,
+    ),
+    row(
+        Kind::DiskEncryptionSet,
+        "Microsoft.Compute/diskEncryptionSets",
+        GROUP,
+        "diskEncryptionSet",
+        "Disk Encryption Set",
+        Family::Disk,
+    ),
+    row(
+        Kind::StorageAccount,
+        "Microsoft.Storage/storageAccounts",
+        GROUP,
+        "storageAccount",
+        "Storage Account",
+        Family::Compute,
+    ),
+    row(
+        Kind::NetworkSecurityGroup,
+        "Microsoft.Network/networkSecurityGroups",
+        GROUP,
+        "networkSecurityGroup",
+        "Network Security Group",
+        Family::Network,
+    ),
+    row(
+        Kind::VirtualNetwork,
+        "Microsoft.Network/virtualNetworks",
+        GROUP,
+        "virtualNetwork",
+        "Virtual Network",
+        Family::Network,
+    ),
+    row(
+        Kind::PublicIpAddress,
+        "Microsoft.Network/publicIPAddresses",
+        GROUP,
+        "publicIPAddress",
+        "Public IP Address",
+        Family::Network,
+    ),
+    row(
+        Kind::LoadBalancer,
+        "Microsoft.Network/loadBalancers",
+        GROUP,
+        "loadBalancer",
+        "Load Balancer",
+        Family::Network,
+    ),
+    row(
+        Kind::NetworkInterface,
+        "Microsoft.Network/networkInterfaces",
+        GROUP,
+        "networkInterface",
+        "Network Interface",
+        Family::Network,
+    ),
+    row(
+        Kind::VirtualMachine,
+        "Microsoft.Compute/virtualMachines",
+        GROUP,
+        "virtualMachine",
+        "Virtual Machine",
+        Family::Compute,
+    ),
+];
+
+// A kind finds its facts by its place.
+const _: () = {
+    let mut place = 0;
+    while place < FACTS.len() {
+        assert!(FACTS[place].kind as usize == place);
+        place += 1;
+    }
+};

@@ -33,6 +33,7 @@ pub mod shared_image;
 pub mod sharing;
 pub mod snapshot;
 pub mod storage_account;
+pub mod virtual_machine;
 
 pub use error::{Error, ErrorKind, Result};
 pub use kind::Kind;

@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 
-use crate::plan::{PutContext, canonical, drop_query, properties, same, start, text};
+use crate::plan::{PutContext, canonical, drop_query, is_nothing, properties, same, start, text};
 use crate::resource::Document;
 use crate::{Error, Kind, ProvisioningState, Resource, ResourceId, Result};
 
@@ -65,16 +65,8 @@ pub fn plan_put(
         check_unchanged(&row, &sent)?;
         return Ok(row);
     }
-    if let Some(machine) = sent.get("sourceVirtualMachine") {
-        let id = machine
-            .get("id")
-            .and_then(Value::as_str)
-            .unwrap_or_default();
-        let id = ResourceId::parse(id)?;
-        return Err(
-            Error::not_found("NotFound", format!("Resource {} is not found.", id.name()))
-                .at("sourceVirtualMachine"),
-        );
+    if let Some(machine) = sent.get("sourceVirtualMachine").filter(|m| !is_nothing(m)) {
+        return plan_of_machine(row, &sent, machine);
     }
     let profile = match sent.get(PROFILE).and_then(Value::as_object) {
         Some(profile) => shape(profile)?,
@@ -94,6 +86,44 @@ pub fn plan_put(
             .insert("hyperVGeneration".to_owned(), generation.clone());
     }
     Ok(row)
+}
+
+/// The disks of an image of a machine are those of the machine: filled in where the catalog is.
+fn plan_of_machine(mut row: Resource, sent: &Document, machine: &Value) -> Result<Resource> {
+    if sent.get(PROFILE).is_some_and(|p| p.get("osDisk").is_some()) {
+        return Err(Error::invalid_parameter(
+            PROFILE,
+            "Parameter 'storageProfile' is not allowed together with 'sourceVirtualMachine'.",
+        ));
+    }
+    let id = machine
+        .get("id")
+        .and_then(Value::as_str)
+        .unwrap_or_default();
+    let kind = ResourceId::parse(id).ok().and_then(|id| id.kind());
+    if kind != Some(Kind::VirtualMachine) {
+        return Err(Error::invalid_parameter(
+            "sourceVirtualMachine.id",
+            format!("The value '{id}' must be the id of a virtual machine."),
+        ));
+    }
+    row.properties
+        .insert("sourceVirtualMachine".to_owned(), json!({ "id": id }));
+    row.properties.shift_remove(PROFILE);
+    if let Some(generation) = sent.get("hyperVGeneration") {
+        row.properties
+            .insert("hyperVGeneration".to_owned(), generation.clone());
+    }
+    Ok(row)
+}
+
+/// Returns the machine that an image is made of, while its disks are not filled in yet.
+pub fn source_machine(row: &Resource) -> Option<ResourceId> {
+    if row.properties.contains_key(PROFILE) {
+        return None;
+    }
+    let id = row.properties.get("sourceVirtualMachine")?.get("id")?;
+    ResourceId::parse(id.as_str()?).ok()
 }
 
 /// Returns the profile with words canonical and defaults filled in.

@@ -17,10 +17,10 @@ pub enum Family {
     Compute,
     /// `/subscriptions/{s}/operationresults/{id}`: resource groups.
     Group,
-    /// `…/deployments/{name}/operationStatuses/{id}`: template deployments.
-    Deployment,
     /// `Microsoft.Network/locations/{loc}/operations/{id}`: networks.
     Network,
+    /// `…/deployments/{name}/operationStatuses/{id}`: template deployments.
+    Deployment,
 }
 
 /// What the worker has to make true.
@@ -38,6 +38,18 @@ pub enum Work {
     Share,
     /// Make true what a template says.
     Deploy,
+    /// Start a machine.
+    Start,
+    /// Stop a machine that keeps its place.
+    PowerOff,
+    /// Stop a machine and give its place back.
+    Deallocate,
+    /// Boot a machine again.
+    Restart,
+    /// Start a machine anew, as on another host.
+    Redeploy,
+    /// Make a machine what its row says, once more.
+    Reapply,
 }
 
 /// Where the operation is.

@@ -11,7 +11,7 @@ use crate::resource::Document;
 use crate::{
     Error, ErrorKind, Kind, ProvisioningState, Regions, Resource, ResourceId, Result, disk,
     disk_encryption_set, gallery, image, image_version, managed_image, network, resource_group,
-    snapshot, storage_account,
+    snapshot, storage_account, virtual_machine,
 };
 
 /// What a decision may look at besides the body and the stored row.
@@ -63,6 +63,7 @@ pub fn plan_put(
         | Kind::PublicIpAddress
         | Kind::NetworkSecurityGroup
         | Kind::LoadBalancer => network::plan_put(kind, ctx, id, body, stored),
+        Kind::VirtualMachine => virtual_machine::plan_put(ctx, id, body, stored),
     }
 }
 

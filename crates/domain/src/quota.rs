@@ -22,6 +22,8 @@ pub const DISK_ENCRYPTION_SETS_MAX: i64 = 5_000;
 pub const NETWORKS_MAX: i64 = 1_000;
 /// Network interfaces per subscription and region.
 pub const NETWORK_INTERFACES_MAX: i64 = 24_000;
+/// Machines per subscription and region.
+pub const VIRTUAL_MACHINES_MAX: i64 = 25_000;
 /// Resource groups per subscription.
 pub const RESOURCE_GROUPS_MAX: i64 = 980;
 
@@ -42,6 +44,7 @@ pub const fn limit(kind: Kind) -> Option<i64> {
         | Kind::PublicIpAddress
         | Kind::NetworkSecurityGroup
         | Kind::LoadBalancer => NETWORKS_MAX,
+        Kind::VirtualMachine => VIRTUAL_MACHINES_MAX,
     })
 }
 

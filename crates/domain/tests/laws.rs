@@ -56,6 +56,10 @@ fn least(kind: Kind) -> Value {
         Kind::NetworkInterface => {
             json!({ "ipConfigurations": [{ "name": "c", "properties": { "subnet": { "id": SUBNET } } }] })
         }
+        Kind::VirtualMachine => json!({
+            "hardwareProfile": { "vmSize": "Standard_D2s_v5" },
+            "storageProfile": { "imageReference": { "id": format!("{COMPUTE}/images/i") } },
+        }),
         _ => json!({}),
     };
     json!({ "location": "eastus", "properties": properties })
@@ -74,6 +78,19 @@ fn members(kind: Kind) -> Vec<(&'static str, Value)> {
     all.extend(match kind {
         Kind::ResourceGroup => vec![("/managedBy", json!("/x"))],
         Kind::StorageAccount => vec![("/kind", json!("Storage")), ("/sku", json!({ "name": "Premium_LRS" })), ("/properties/accessTier", json!("Cool"))],
+        Kind::VirtualMachine => vec![
+            ("/plan", json!({ "name": "n", "publisher": "p", "product": "o" })),
+            ("/properties/hardwareProfile", json!({ "vmSize": "standard_b2s" })),
+            ("/properties/storageProfile", json!({ "imageReference": { "id": format!("{COMPUTE}/images/j") } })),
+            ("/properties/storageProfile", json!({ "dataDisks": [] })),
+            ("/properties/storageProfile", json!({ "dataDisks": [{ "lun": 1, "createOption": "Empty", "diskSizeGB": 1 }] })),
+            ("/properties/osProfile", json!({ "computerName": "m", "adminUsername": "me", "adminPassword": "Passw0rd!" })),
+            ("/properties/securityProfile", json!({ "securityType": "TrustedLaunch" })),
+            ("/properties/licenseType", json!("None")),
+            ("/properties/priority", json!("regular")),
+            ("/properties/userData", json!("aGk=")),
+            ("/properties/vmId", json!("x")),
+        ],
         Kind::Gallery => vec![
             ("/identity", json!({ "type": "SystemAssigned" })),
             ("/properties/description", json!("d")),
@@ -255,6 +272,14 @@ fn immutables(kind: Kind) -> &'static [&'static str] {
             "/securityProfile",
         ],
         Kind::ManagedImage => &["/hyperVGeneration", "/storageProfile"],
+        Kind::VirtualMachine => &[
+            "/vmId",
+            "/timeCreated",
+            "/storageProfile/imageReference",
+            "/storageProfile/osDisk/name",
+            "/osProfile",
+            "/priority",
+        ],
         Kind::DiskEncryptionSet => &["/encryptionType"],
         Kind::Snapshot => &[
             "/creationData",

@@ -209,16 +209,10 @@ impl Engine {
 
 /// Returns the digest of all that a row says, for the audit.
 pub(crate) fn of_row(row: &Resource) -> String {
-    digest(
-        &json!([
-            row.location,
-            row.tags,
-            row.top,
-            row.properties,
-            row.internal
-        ])
-        .to_string(),
-    )
+    // What people chose as a secret must not be guessed from the digest.
+    let mut internal = row.internal.clone();
+    internal.shift_remove("secrets");
+    digest(&json!([row.location, row.tags, row.top, row.properties, internal]).to_string())
 }
 
 /// Returns the SHA-256 of a text in hexadecimal digits.

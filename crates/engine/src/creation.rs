@@ -47,6 +47,9 @@ impl Engine {
 
     /// Starts from the version's disk that is complete in the disk's region.
     async fn start_from_image(&self, row: &Resource, creation: &Value) -> Result<Start> {
+        if let Some(reference) = creation.get("imageReference") {
+            return self.start_from_managed_image(row, reference).await;
+        }
         let reference = creation
             .get("galleryImageReference")
             .ok_or_else(Error::internal)?;
@@ -70,6 +73,25 @@ impl Engine {
             definition: definition.filter(|_| slot == OS_SLOT),
             ..start
         })
+    }
+
+    /// Starts from a disk of a managed image.
+    async fn start_from_managed_image(&self, row: &Resource, reference: &Value) -> Result<Start> {
+        let id = reference.get("id").and_then(Value::as_str);
+        let id = ResourceId::parse(id.unwrap_or_default())?;
+        let mut read = self.catalog().read().await.map_err(db)?;
+        let image = read.load(&id).await.map_err(db)?;
+        let image = image.filter(|image| image.location == row.location);
+        let image = image.ok_or_else(|| source_not_found(&id))?;
+        let replicas = crate::managed_image::ready_disks(&mut read, &image).await?;
+        drop(read);
+        let slot = image_slot(reference);
+        let found = replicas.iter().find(|r| r.slot == slot);
+        let Some(Content::Manifest(manifest)) = found.map(|r| &r.content) else {
+            return Err(no_such_lun());
+        };
+        let held = self.frozen(&row.location, manifest).await?;
+        start(row, held.manifest, held.size_bytes)
     }
 
     async fn start_from_blob(&self, row: &Resource, creation: &Value) -> Result<Start> {

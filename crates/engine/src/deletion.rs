@@ -95,6 +95,9 @@ impl Engine {
         if row.kind == Kind::StorageAccount {
             self.empty_storage_account(row, operation).await?;
         }
+        if row.kind == Kind::VirtualMachine {
+            self.empty_machine(row, operation).await?;
+        }
         let mut tx = self.catalog().write().await.map_err(db)?;
         check_lease(&mut tx, operation).await?;
         check_emptied(&mut tx, row).await?;

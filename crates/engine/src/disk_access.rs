@@ -17,7 +17,7 @@ const SEALED: &str = "sealed";
 
 impl Engine {
     /// Puts the URL into the result of an operation that opened a disk.
-    pub(crate) fn unseal(&self, operation: &mut Operation) {
+    pub(crate) fn show_access_url(&self, operation: &mut Operation) {
         let is_sealed = |output: &Value| output.get(SEALED).is_some();
         if operation.work == Work::BeginAccess && operation.output.as_ref().is_some_and(is_sealed) {
             let url = self.disk_access_url(operation).0;

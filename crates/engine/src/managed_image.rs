@@ -1,9 +1,10 @@
 //! Managed images: manifests in their region's store, taken from disks, snapshots and blobs.
 
 use blocks::LayerId;
-use catalog::{Content, Tx};
+use catalog::{Content, Read, Replica, Tx};
 use domain::managed_image::{self, DiskSource, ImageDisk};
 use domain::operation::Operation;
+use domain::virtual_machine::take_machine;
 use domain::{Error, Resource, ResourceId, Result, disk};
 use uuid::Uuid;
 
@@ -112,8 +113,32 @@ impl Engine {
     }
 }
 
+/// Returns the captured disks of an image; refused while it has none.
+pub(crate) async fn ready_disks(read: &mut Read, image: &Resource) -> Result<Vec<Replica>> {
+    let replicas = read.replicas(&image.id.key()).await.map_err(db)?;
+    if managed_image::has_content(image) && !replicas.is_empty() {
+        return Ok(replicas);
+    }
+    Err(Error::conflict(
+        "OperationNotAllowed",
+        format!(
+            "The image '{}' is in provisioning state '{}' and has no disks yet.",
+            image.id.name(),
+            image.state.as_str()
+        ),
+    )
+    .at("imageReference"))
+}
+
 /// Checks that the sources of a new image are there and near: said at once, not by the worker.
-pub(crate) async fn check_sources(tx: &mut Tx, row: &Resource) -> Result<()> {
+pub(crate) async fn check_sources(tx: &mut Tx, row: &mut Resource) -> Result<()> {
+    if let Some(id) = managed_image::source_machine(row) {
+        let machine = tx.load(&id).await.map_err(db)?;
+        let machine = machine.ok_or_else(|| source_not_found(&id).at("sourceVirtualMachine"))?;
+        let held = crate::machine::capture::disks_of(tx, &machine).await?;
+        let from = crate::machine::capture::as_sources(&held);
+        take_machine(row, &machine, &from)?;
+    }
     for from in managed_image::disks(row) {
         if let DiskSource::Resource(id) = from.source {
             let source = tx.load(&id).await.map_err(db)?;

@@ -5,7 +5,7 @@
 
 use std::time::Duration;
 
-use domain::operation::{Operation, OperationState, Work};
+use domain::operation::{Family, Operation, OperationState, Work};
 use domain::{Error, ErrorKind, Kind, Result};
 use serde_json::Value;
 use tokio::task::JoinSet;
@@ -60,7 +60,7 @@ impl Engine {
             let scope = part.map_or_else(|| operation.resource.to_string(), str::to_owned);
             for action in poll_actions(&operation) {
                 if self.authorize(ctx, &action, &scope).await.is_ok() {
-                    self.unseal(&mut operation);
+                    self.show_access_url(&mut operation);
                     return Ok(operation);
                 }
             }
@@ -208,6 +208,11 @@ impl Engine {
             (Kind::Disk, Work::Put) => self.make_disk(operation).await,
             (Kind::Snapshot, Work::Put) => self.make_snapshot(operation).await,
             (Kind::ManagedImage, Work::Put) => self.make_managed_image(operation).await,
+            (Kind::VirtualMachine, Work::Put | Work::Reapply) => self.make_machine(operation).await,
+            (
+                Kind::VirtualMachine,
+                Work::Start | Work::PowerOff | Work::Deallocate | Work::Restart | Work::Redeploy,
+            ) => self.power_machine(operation).await,
             (Kind::ResourceGroup, Work::Delete) => self.delete_group(operation, cancel).await,
             (_, Work::Delete) => self.delete_one(operation).await,
             (Kind::Disk | Kind::Snapshot, Work::BeginAccess) => {
@@ -324,7 +329,13 @@ fn poll_actions(operation: &Operation) -> Vec<String> {
         Work::BeginAccess => vec![on("beginGetAccess/action")],
         Work::EndAccess => vec![on("endGetAccess/action"), on("read")],
         Work::Share => vec![on("share/action"), on("read")],
-        Work::Deploy => vec![on("write"), on("read"), on("whatIf/action")],
+        // The answer of what-if shows resources.
+        Work::Deploy if operation.family == Family::Group => vec![on("whatIf/action")],
+        Work::Deploy => vec![on("write"), on("read")],
+        work => {
+            let verb = domain::virtual_machine::verb(work);
+            vec![on(&format!("{verb}/action")), on("read")]
+        }
     }
 }
 

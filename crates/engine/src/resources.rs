@@ -11,7 +11,7 @@ use uuid::Uuid;
 
 use crate::audit::{self, Deed};
 use crate::error::catalog as db;
-use crate::{Ctx, Engine, disk_encryption_set, lock, network, rules};
+use crate::{Ctx, Engine, disk_encryption_set, lock, machine, network, rules};
 
 /// The most items that one page of a list holds.
 pub const PAGE_ITEMS_MAX: usize = 200;
@@ -89,6 +89,7 @@ impl Engine {
         self.authorize(ctx, &action(id, "write"), &id.to_string())
             .await?;
         self.authorize_links(ctx, id, body).await?;
+        self.authorize_machine(ctx, id, body).await?;
         self.write(ctx, id, body, Verb::Put).await
     }
 
@@ -97,6 +98,7 @@ impl Engine {
         self.authorize(ctx, &action(id, "write"), &id.to_string())
             .await?;
         self.authorize_links(ctx, id, body).await?;
+        self.authorize_machine(ctx, id, body).await?;
         self.write(ctx, id, body, Verb::Patch).await
     }
 
@@ -151,6 +153,9 @@ impl Engine {
             network::hold_links(&mut tx, &mut planned.resource, stored.as_ref()).await?;
         }
         self.reserve_bytes(&mut tx, &planned.resource).await?;
+        if kind == Kind::VirtualMachine {
+            machine::hold::hold_disks(self, &mut tx, ctx, &mut planned.resource, now_ms).await?;
+        }
         let regions = self.regions();
         disk_encryption_set::hold_sets(&mut tx, regions, &planned.resource, stored.as_ref())
             .await?;

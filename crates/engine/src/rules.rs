@@ -9,7 +9,7 @@ use uuid::Uuid;
 
 use crate::error::catalog as db;
 use crate::resources::Verb;
-use crate::{Ctx, Engine, disk_encryption_set, image_choice, managed_image};
+use crate::{Ctx, Engine, disk_encryption_set, image_choice, machine, managed_image};
 
 /// The most nested ids that a refused delete names.
 const NESTED_SHOWN_MAX: usize = 5;
@@ -138,6 +138,11 @@ pub(crate) async fn check_links(engine: &Engine, tx: &mut Tx, row: &mut Resource
         }
         Kind::Snapshot => take_copy_source(tx, row).await,
         Kind::ManagedImage => managed_image::check_sources(tx, row).await,
+        Kind::VirtualMachine => {
+            engine.driver()?;
+            domain::virtual_machine::check_cap(row, engine.machine_cap())?;
+            machine::boot::choose_boot(engine, tx, row).await
+        }
         _ => Ok(()),
     }
 }
@@ -152,7 +157,7 @@ async fn check_version_sources(tx: &mut Tx, row: &Resource) -> Result<()> {
 }
 
 /// What is copied must be there; its words go over to the copy.
-async fn take_copy_source(tx: &mut Tx, row: &mut Resource) -> Result<()> {
+pub(crate) async fn take_copy_source(tx: &mut Tx, row: &mut Resource) -> Result<()> {
     let Some(id) = domain::disk::copy_source(row) else {
         return Ok(());
     };

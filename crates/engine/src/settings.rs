@@ -5,6 +5,8 @@ use std::path::PathBuf;
 use blocks::Location;
 use domain::Region;
 
+use crate::machine::settings::MachineSettings;
+
 /// One region: its name and where its content is.
 pub struct RegionSettings {
     /// Name, display name, zones.
@@ -21,4 +23,6 @@ pub struct Settings {
     pub database: String,
     /// At least one region; the first is the default.
     pub regions: Vec<RegionSettings>,
+    /// How machines run on this node.
+    pub machines: MachineSettings,
 }

@@ -1,6 +1,7 @@
 //! The engine: what every use case and worker shares.
 
 use std::collections::{BTreeMap, HashMap};
+use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex};
 
 use blocks::{LayerId, Location, Store, StoreOptions};
@@ -12,6 +13,8 @@ use uuid::Uuid;
 use crate::blob::audit::Writers;
 use crate::blob::locks::BlobLocks;
 use crate::error::catalog as db;
+use crate::machine::driver::Driver;
+use crate::machine::settings::{self as machine_settings, MachineSettings};
 use crate::metering::Egress;
 use crate::metrics::Metrics;
 use crate::settings::RegionSettings;
@@ -43,6 +46,14 @@ struct Inner {
     access_key: [u8; 32],
     metrics: Metrics,
     egress: Egress,
+    machines: Machines,
+}
+
+/// What runs machines on this node.
+struct Machines {
+    settings: MachineSettings,
+    driver: Option<Driver>,
+    directory: PathBuf,
 }
 
 /// A region's store; one that could not be opened is tried again when it is needed.
@@ -83,6 +94,11 @@ impl Engine {
             access_key,
             metrics: Metrics::default(),
             egress: Egress::default(),
+            machines: Machines {
+                driver: machine_settings::driver(&settings.machines),
+                settings: settings.machines,
+                directory: settings.data.join("machines"),
+            },
         })))
     }
 
@@ -174,6 +190,22 @@ impl Engine {
     /// Returns whose writes to blobs were recorded last.
     pub(crate) fn writers(&self) -> &Writers {
         &self.0.writers
+    }
+
+    /// Returns how machines run on this node.
+    pub fn machine_settings(&self) -> &MachineSettings {
+        &self.0.machines.settings
+    }
+
+    /// Returns what runs machines, or what to install.
+    pub(crate) fn driver(&self) -> Result<&Driver> {
+        let driver = self.0.machines.driver.as_ref();
+        driver.ok_or_else(machine_settings::no_driver)
+    }
+
+    /// Returns the directory in which each machine has its own.
+    pub(crate) fn machines_directory(&self) -> &Path {
+        &self.0.machines.directory
     }
 
     /// Returns the time in milliseconds since the epoch, UTC.

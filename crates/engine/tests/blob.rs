@@ -37,6 +37,10 @@ async fn open_at(dir: &tempfile::TempDir, clock: Clock) -> Engine {
             region,
             store: blocks::Location::Directory(dir.path().join("eastus")),
         }],
+        machines: engine::MachineSettings {
+            driver: engine::DriverChoice::Simulated,
+            ..Default::default()
+        },
     };
     Engine::open(settings, clock).await.unwrap()
 }

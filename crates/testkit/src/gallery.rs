@@ -36,7 +36,8 @@ impl Options {
             binary: binary.into(),
             regions: "eastus,westus2,westeurope".to_owned(),
             database: None,
-            env: Vec::new(),
+            // Machines are states without guests unless a test asks for guests.
+            env: vec![("VITRINE_MACHINES".to_owned(), "simulated".to_owned())],
         }
     }
 

@@ -12,7 +12,7 @@ use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _};
 use std::path::{Path, PathBuf};
 
 use anyhow::Context as _;
-use engine::{Clock, Engine, RegionSettings, Settings};
+use engine::{Clock, Engine, MachineSettings, RegionSettings, Settings};
 
 /// Regions of a first start.
 pub const REGIONS_DEFAULT: &str = "eastus,westus2,westeurope";
@@ -57,7 +57,8 @@ impl DataDir {
                 self.0.display()
             )
         })?;
-        self.open_engine_with(&regions, None).await
+        self.open_engine_with(&regions, None, MachineSettings::default())
+            .await
     }
 
     /// Opens the gallery; `regions` is a comma-separated list of short names.
@@ -65,6 +66,7 @@ impl DataDir {
         &self,
         regions: &str,
         database: Option<&str>,
+        machines: MachineSettings,
     ) -> anyhow::Result<Engine> {
         self.create()?;
         let mut settings = Settings {
@@ -74,6 +76,7 @@ impl DataDir {
                 None => format!("sqlite:{}?mode=rwc", self.join("catalog.db").display()),
             },
             regions: Vec::new(),
+            machines,
         };
         for name in regions
             .split(',')

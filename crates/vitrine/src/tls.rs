@@ -324,7 +324,10 @@ mod tests {
         let config =
             axum_server::tls_rustls::RustlsConfig::from_config(server_config(dir.path()).unwrap());
         let data = crate::data_dir::DataDir::from(&dir.path().to_path_buf());
-        let engine = data.open_engine_with("eastus", None).await.unwrap();
+        let engine = data
+            .open_engine_with("eastus", None, Default::default())
+            .await
+            .unwrap();
         let app = api::router(api::ApiState::new(engine)).into_make_service();
         let server = tokio::task::spawn(async move {
             axum_server::from_tcp_rustls(listener, config)

@@ -22,3 +22,4 @@ pub(crate) mod subscription;
 pub(crate) mod tags;
 pub(crate) mod usage;
 pub(crate) mod view;
+pub(crate) mod virtual_machine;

@@ -11,6 +11,13 @@ pub(crate) fn view(row: &Resource, ctx: &Ctx) -> Value {
     if row.kind == Kind::StorageAccount {
         return engine::storage_account_view(row, &ctx.base_url);
     }
+    if row.kind == Kind::VirtualMachine {
+        let shown_row = domain::virtual_machine::shown(row);
+        let mut shown = arm::envelope::resource(&shown_row);
+        shown["etag"] = domain::virtual_machine::etag(row).into();
+        arm::schema::project(row.kind, &ctx.api_version, &mut shown);
+        return shown;
+    }
     let mut shown = arm::envelope::resource(row);
     hide_gallery_groups(row, &mut shown);
     arm::schema::project(row.kind, &ctx.api_version, &mut shown);
@@ -56,8 +63,31 @@ pub(crate) async fn expand(request: &Request, row: &Resource, shown: &mut Value)
                 profile.insert("groups".to_owned(), groups.clone());
             }
         }
+        Kind::VirtualMachine => expand_machine(request, row, shown).await?,
         _ => {}
     }
+    Ok(())
+}
+
+async fn expand_machine(request: &Request, row: &Resource, shown: &mut Value) -> Result<()> {
+    let mut added = Vec::new();
+    if request.expands("instanceView") {
+        added.push(("instanceView", request.engine.instance_view(row).await?));
+    }
+    if request.expands("userData")
+        && let Some(data) = domain::virtual_machine::user_data(row)
+    {
+        added.push(("userData", data.clone()));
+    }
+    let Some(properties) = shown.get_mut("properties").and_then(Value::as_object_mut) else {
+        return Ok(());
+    };
+    // What is asked for stands before the time of creation, as recorded.
+    let made = properties.shift_remove("timeCreated");
+    for (name, value) in added {
+        properties.insert(name.to_owned(), value);
+    }
+    properties.extend(made.map(|made| ("timeCreated".to_owned(), made)));
     Ok(())
 }
 

@@ -103,6 +103,10 @@ pub async fn open(dir: &Path, clock: &Clock) -> Engine {
         data: dir.to_owned(),
         database: format!("sqlite:{}?mode=rwc", dir.join("catalog.db").display()),
         regions: vec![region("eastus"), region("westus2")],
+        machines: engine::MachineSettings {
+            driver: engine::DriverChoice::Simulated,
+            ..engine::MachineSettings::default()
+        },
     };
     Engine::open(settings, clock.clone()).await.unwrap()
 }

@@ -97,6 +97,10 @@ impl World {
                 region,
                 store: blocks::Location::Directory(dir.path().join("eastus")),
             }],
+            machines: engine::MachineSettings {
+                driver: engine::DriverChoice::Simulated,
+                ..Default::default()
+            },
         };
         let engine = Engine::open(settings, Clock::manual(NOW_MS)).await.unwrap();
         let first = engine

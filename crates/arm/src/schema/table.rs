@@ -47,10 +47,11 @@ pub(crate) struct Table {
     pub(crate) versions: Vec<&'static str>,
 }
 
-const FILES: [&str; 6] = [
+const FILES: &[&str] = &[
     include_str!("../../data/gallery.tsv"),
     include_str!("../../data/disk.tsv"),
     include_str!("../../data/managed-image.tsv"),
+    include_str!("../../data/virtual-machine.tsv"),
     include_str!("../../data/additions.tsv"),
     include_str!("../../data/arm.tsv"),
     include_str!("../../data/network.tsv"),

@@ -19,6 +19,10 @@ pub enum DiskState {
     ReadyToUpload,
     /// A URL writes it.
     ActiveUpload,
+    /// A machine that holds a place has it.
+    Attached,
+    /// A deallocated machine has it.
+    Reserved,
 }
 
 impl DiskState {
@@ -29,6 +33,8 @@ impl DiskState {
             Self::ActiveSas => "ActiveSAS",
             Self::ReadyToUpload => "ReadyToUpload",
             Self::ActiveUpload => "ActiveUpload",
+            Self::Attached => "Attached",
+            Self::Reserved => "Reserved",
         }
     }
 
@@ -39,7 +45,13 @@ impl DiskState {
             .get("diskState")
             .and_then(Value::as_str)
             .unwrap_or_default();
-        let all = [Self::ActiveSas, Self::ReadyToUpload, Self::ActiveUpload];
+        let all = [
+            Self::ActiveSas,
+            Self::ReadyToUpload,
+            Self::ActiveUpload,
+            Self::Attached,
+            Self::Reserved,
+        ];
         all.into_iter()
             .find(|s| s.as_str() == word)
             .unwrap_or(Self::Unattached)
@@ -133,7 +145,10 @@ pub fn begin_access(row: &mut Resource, request: &AccessRequest) -> Result<()> {
     }
     let kind = row.kind.wire_name();
     let state = match (DiskState::of(row), request.access) {
-        (DiskState::Unattached | DiskState::ActiveSas, AccessLevel::Read) => DiskState::ActiveSas,
+        (DiskState::Unattached | DiskState::Reserved | DiskState::ActiveSas, AccessLevel::Read) => {
+            DiskState::ActiveSas
+        }
+        (DiskState::Attached, AccessLevel::Read) => return Err(attached(row)),
         (DiskState::ReadyToUpload | DiskState::ActiveUpload, AccessLevel::Write) => {
             DiskState::ActiveUpload
         }
@@ -175,6 +190,8 @@ pub fn check_readable(row: &Resource) -> Result<()> {
 pub fn closed_state(row: &Resource) -> DiskState {
     match DiskState::of(row) {
         DiskState::ReadyToUpload => DiskState::ReadyToUpload,
+        DiskState::Attached => DiskState::Attached,
+        _ if holder(row).is_some() => DiskState::Reserved,
         _ => DiskState::Unattached,
     }
 }
@@ -185,8 +202,86 @@ pub fn set_state(row: &mut Resource, state: DiskState) {
         .insert("diskState".to_owned(), json!(state.as_str()));
 }
 
-/// Refuses to delete a disk that a URL holds.
+/// Returns the machine that has the disk.
+pub fn holder(row: &Resource) -> Option<&str> {
+    row.top.get("managedBy").and_then(Value::as_str)
+}
+
+/// Whether the disk is a machine's.
+pub fn is_held_by(row: &Resource, machine: &Resource) -> bool {
+    holder(row).is_some_and(|held| held.eq_ignore_ascii_case(&machine.id.to_string()))
+}
+
+/// Gives a disk to a machine. Source: the service's `ConflictingUserInput`.
+pub fn attach(row: &mut Resource, machine: &Resource, is_allocated: bool) -> Result<()> {
+    if let Some(held) = holder(row)
+        && !is_held_by(row, machine)
+    {
+        return Err(Error::conflict(
+            "ConflictingUserInput",
+            format!(
+                "Disk '{}' cannot be attached as the disk is already owned by VM '{held}'.",
+                row.id
+            ),
+        ));
+    }
+    check_closed(row)?;
+    check_readable(row)?;
+    row.top
+        .insert("managedBy".to_owned(), json!(machine.id.to_string()));
+    reserve(row, is_allocated);
+    Ok(())
+}
+
+/// Records whether the machine that has the disk holds a place.
+pub fn reserve(row: &mut Resource, is_allocated: bool) {
+    if DiskState::of(row) == DiskState::ActiveSas {
+        return;
+    }
+    let state = if is_allocated {
+        DiskState::Attached
+    } else {
+        DiskState::Reserved
+    };
+    set_state(row, state);
+}
+
+/// Takes a disk from its machine.
+pub fn detach(row: &mut Resource) {
+    row.top.shift_remove("managedBy");
+    if matches!(
+        DiskState::of(row),
+        DiskState::Attached | DiskState::Reserved
+    ) {
+        set_state(row, DiskState::Unattached);
+    }
+}
+
+fn attached(row: &Resource) -> Error {
+    Error::conflict(
+        "OperationNotAllowed",
+        format!(
+            "The {} {} is attached to the running VM {}. Deallocate the VM, or take a snapshot and open that.",
+            row.kind.wire_name(),
+            row.id.name(),
+            holder(row).unwrap_or_default()
+        ),
+    )
+}
+
+/// Refuses to delete a disk that a machine or a URL holds.
 pub fn check_delete(row: &Resource) -> Result<()> {
+    if let Some(machine) = holder(row) {
+        return Err(Error::conflict(
+            "OperationNotAllowed",
+            format!("Disk {} is attached to VM {machine}.", row.id.name()),
+        ));
+    }
+    check_closed(row)
+}
+
+/// Refuses what a URL holds.
+fn check_closed(row: &Resource) -> Result<()> {
     let kind = row.kind.wire_name();
     if matches!(
         DiskState::of(row),

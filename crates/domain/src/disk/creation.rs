@@ -111,6 +111,9 @@ fn check(rules: &Rules, creation: &Document, option: &str, sent: &Document) -> R
         "Empty" if !sent.contains_key("diskSizeGB") => {
             Err(Error::required(member(rules.kind, "diskSizeGB")))
         }
+        "FromImage" if creation.contains_key("imageReference") => {
+            check_managed_image(creation, &target("imageReference.id"))
+        }
         "FromImage" => check_image(creation, &target("galleryImageReference")),
         "Import" if !says("sourceUri") => Err(Error::required(target("sourceUri"))),
         "Copy" | "CopyStart" | "Restore" if !says("sourceResourceId") => {
@@ -171,6 +174,24 @@ fn check_image(creation: &Document, target: &str) -> Result<()> {
     } else {
         Err(invalid())
     }
+}
+
+/// A managed image names its disks by lun; the marketplace is not here.
+fn check_managed_image(creation: &Document, target: &str) -> Result<()> {
+    let reference = creation.get("imageReference").and_then(Value::as_object);
+    let id = reference.and_then(|r| text(r, "id")).unwrap_or_default();
+    let kind = ResourceId::parse(id).ok().and_then(|id| id.kind());
+    let is_alone = !creation.contains_key("galleryImageReference");
+    if kind == Some(Kind::ManagedImage) && is_alone {
+        return Ok(());
+    }
+    Err(Error::invalid_parameter(
+        target,
+        format!(
+            "The value '{id}' of parameter imageReference.id must be the id of a managed image. This server has no marketplace; \
+             an image of a gallery is named in galleryImageReference.id."
+        ),
+    ))
 }
 
 fn check_copy(creation: &Document, kinds: &[Kind], words: &str, target: String) -> Result<()> {

@@ -52,6 +52,16 @@ pub(super) fn plan(row: &mut Resource, sent: &Document) -> Result<()> {
         )),
         // The same size in GiB leaves an odd number of bytes alone.
         Some(held) if gib == held.div_ceil(GIB) => Ok(()),
+        Some(_) if DiskState::of(row) == DiskState::Attached => Err(Error::conflict(
+            "OperationNotAllowed",
+            format!(
+                "The disk {} is attached to VM {}. Resizing a disk of an Azure Virtual Machine is allowed only when the VM is \
+                 deallocated.",
+                row.id.name(),
+                super::holder(row).unwrap_or_default()
+            ),
+        )
+        .at(target.as_str())),
         _ => {
             set_size(row, gib * GIB);
             Ok(())

@@ -115,6 +115,40 @@ impl SourceFacts {
         }
     }
 
+    /// A machine: what its image said, and what became of it.
+    pub fn of_machine(machine: &Resource, size_bytes: u64) -> Self {
+        let inside = |name: &str| {
+            let value = machine.internal.get(name).and_then(Value::as_str);
+            value.map(str::to_owned)
+        };
+        let profile = machine.properties.get("storageProfile");
+        let os = profile.and_then(|p| p.pointer("/osDisk/osType"));
+        let controller = profile.and_then(|p| p.get("diskControllerType"));
+        let family = crate::virtual_machine::Size::of(machine).map(|size| size.family);
+        let usual = family.map(|family| family.controllers.join(", "));
+        let is_generalized = crate::virtual_machine::is_generalized(machine);
+        let plan = machine.top.get("plan").cloned();
+        let text = |value: Option<&Value>| value.and_then(Value::as_str).map(str::to_owned);
+        Self {
+            shown: machine.id.to_string(),
+            generation: inside("generation"),
+            os_type: text(os),
+            os_state: Some(
+                if is_generalized {
+                    "Generalized"
+                } else {
+                    "Specialized"
+                }
+                .to_owned(),
+            ),
+            plan: Some(plan.unwrap_or(Value::Null)),
+            architecture: inside("architecture"),
+            security: inside("security").filter(|s| s != "Standard"),
+            controllers: text(controller).or(usual),
+            size_bytes,
+        }
+    }
+
     /// A VHD in a blob: it says its size.
     pub fn of_vhd(uri: &str, size_bytes: u64) -> Self {
         Self {
@@ -150,6 +184,9 @@ pub fn check_source(version: &Resource, source: &Resource) -> Result<()> {
     }
     if matches!(source.kind, Kind::Disk | Kind::Snapshot) {
         disk::check_readable(source)?;
+    }
+    if source.kind == Kind::VirtualMachine {
+        crate::virtual_machine::check_captured(source)?;
     }
     if source.kind == Kind::ImageVersion && encryption::has_sets(source) {
         return Err(encryption_unsupported(&id.to_string()));

@@ -6,6 +6,7 @@
 use catalog::{Content, Replica, ReplicaState};
 use domain::image_version::{SourceFacts, check_source, check_source_matches, source_not_found};
 use domain::operation::Operation;
+use domain::virtual_machine::check_captured_disks;
 use domain::{Error, Kind, Resource, ResourceId, Result};
 use serde_json::{Value, json};
 
@@ -41,7 +42,9 @@ impl Engine {
             .get("storageProfile")
             .cloned()
             .unwrap_or_default();
-        let disks = match profile.pointer("/source/id").and_then(Value::as_str) {
+        let source = profile.get("source");
+        let source = source.and_then(|s| s.get("id").or(s.get("virtualMachineId")));
+        let disks = match source.and_then(Value::as_str) {
             Some(id) => {
                 let id = ResourceId::parse(id)?;
                 self.capture_whole(version, &definition, &id).await?
@@ -67,6 +70,9 @@ impl Engine {
         let row = self.load_row(source).await?;
         let row = row.ok_or_else(|| source_not_found(source))?;
         check_source(version, &row)?;
+        if row.kind == Kind::VirtualMachine {
+            return self.capture_machine(version, definition, &row).await;
+        }
         let disks = match row.kind {
             Kind::ImageVersion => captured(&row)?,
             _ => self.disks_of_image(&row).await?,
@@ -87,6 +93,34 @@ impl Engine {
             _ => SourceFacts::of_managed_image(&row, size_bytes),
         };
         check_source_matches(definition, version, &facts)?;
+        Ok(disks)
+    }
+
+    /// Freezes the disks of a machine, all after the checks: what it wrote since it was made is what is read.
+    async fn capture_machine(
+        &self,
+        version: &Resource,
+        definition: &Resource,
+        machine: &Resource,
+    ) -> Result<Vec<CapturedDisk>> {
+        let mut read = self.catalog().read().await.map_err(db)?;
+        let held = crate::machine::capture::disks_of(&mut read, machine).await?;
+        drop(read);
+        check_captured_disks(machine, &crate::machine::capture::as_sources(&held))?;
+        let size = |disk: &Resource| domain::disk::size_bytes(disk).unwrap_or(0);
+        let size_bytes = held.iter().map(|(_, disk)| size(disk)).sum();
+        let facts = SourceFacts::of_machine(machine, size_bytes);
+        check_source_matches(definition, version, &facts)?;
+        let mut disks = Vec::new();
+        for (lun, disk) in &held {
+            domain::disk::check_readable(disk)?;
+            let frozen = self.freeze_content(disk).await?;
+            let slot = domain::virtual_machine::slot(*lun);
+            disks.push(CapturedDisk {
+                caching: Some(domain::virtual_machine::caching(machine, *lun)),
+                ..describe(&slot, &disk.location, &frozen)
+            });
+        }
         Ok(disks)
     }
 

@@ -13,6 +13,10 @@ async fn node(dir: &std::path::Path, name: &str, clock: &Clock, store: &MemoryLo
             region: domain::region::known("eastus"),
             store: Location::Memory(store.clone()),
         }],
+        machines: engine::MachineSettings {
+            driver: engine::DriverChoice::Simulated,
+            ..engine::MachineSettings::default()
+        },
     };
     std::fs::create_dir_all(dir.join(name)).unwrap();
     Engine::open(settings, clock.clone()).await.unwrap()

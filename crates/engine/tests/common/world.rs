@@ -435,6 +435,10 @@ pub async fn open(dir: &Path, clock: &Clock) -> Engine {
         data: dir.to_owned(),
         database: format!("sqlite:{}?mode=rwc", dir.join("catalog.db").display()),
         regions: REGIONS.map(region).into(),
+        machines: engine::MachineSettings {
+            driver: engine::DriverChoice::Simulated,
+            ..Default::default()
+        },
     };
     Engine::open(settings, clock.clone()).await.unwrap()
 }

@@ -88,6 +88,10 @@ pub async fn open(dir: &Path, clock: &Clock) -> Engine {
             region: domain::region::known("eastus"),
             store: engine::Location::Directory(dir.join("eastus")),
         }],
+        machines: engine::MachineSettings {
+            driver: engine::DriverChoice::Simulated,
+            ..Default::default()
+        },
     };
     Engine::open(settings, clock.clone()).await.unwrap()
 }

@@ -26,6 +26,9 @@ pub struct Args {
     /// Loopback addresses that public IP addresses come from, such as 127.44.0.0/16; kept from the last start that said it
     #[arg(long, env = "VITRINE_PUBLIC_ADDRESSES")]
     pub public_addresses: Option<String>,
+    /// What runs machines: auto, qemu, or simulated (states without a guest)
+    #[arg(long, env = "VITRINE_MACHINES", default_value = "auto")]
+    pub machines: engine::DriverChoice,
 }
 
 /// A prepared server: everything but serving.
@@ -52,8 +55,12 @@ pub async fn prepare(args: &Args) -> anyhow::Result<Prepared> {
     let (listener, address) = server::bind(&args.listen).await?;
     let endpoint = endpoint_of(address);
     tls::ensure(data.path())?;
+    let machines = engine::MachineSettings {
+        driver: args.machines,
+        ..engine::MachineSettings::default()
+    };
     let engine = data
-        .open_engine_with(&regions, args.database.as_deref())
+        .open_engine_with(&regions, args.database.as_deref(), machines)
         .await?;
     if let Some(range) = &args.public_addresses {
         engine.set_public_addresses(range).await?;

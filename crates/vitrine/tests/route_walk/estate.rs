@@ -154,6 +154,7 @@ impl Estate {
         }
         estate.connect().await;
         estate.publish().await;
+        estate.boot().await;
         estate
     }
 
@@ -230,6 +231,24 @@ impl Estate {
             .as_str()
             .expect("an operation has a name")
             .clone_into(&mut self.operation);
+    }
+
+    /// Makes a machine of the version.
+    async fn boot(&self) {
+        let image = self.fill(&format!("{GROUP}{GALLERY}/images/{{image}}"));
+        let body = json!({
+            "location": "eastus",
+            "tags": { "owner": MARK },
+            "properties": {
+                "hardwareProfile": { "vmSize": "Standard_B1s" },
+                "storageProfile": { "imageReference": { "id": image } },
+                "osProfile": { "computerName": MARK, "adminUsername": MARK, "adminPassword": "Passw0rd!" },
+            },
+        });
+        let machine = format!("{GROUP}/providers/Microsoft.Compute/virtualMachines/{{machine}}");
+        self.owner
+            .done("PUT", &self.fill(&machine), "2024-07-01", Some(&body))
+            .await;
     }
 
     /// Returns a route's path with names of the first tenant in it.

@@ -1,0 +1,165 @@
+//! Machines: power, generalizing, instance views, sizes, the serial log.
+
+use axum::extract::{Path, Query, State};
+use axum::http::{StatusCode, header};
+use axum::response::{IntoResponse as _, Response};
+use domain::operation::Work;
+use domain::{Error, ErrorKind, Result};
+use serde::Deserialize;
+use serde_json::json;
+
+use super::resource::deleted_reply;
+use crate::reply::Reply;
+use crate::request::Request;
+use crate::state::ApiState;
+
+/// POST …/start.
+pub(crate) async fn start(request: Request) -> Result<Reply> {
+    act(request, Work::Start).await
+}
+
+/// POST …/powerOff.
+pub(crate) async fn power_off(request: Request) -> Result<Reply> {
+    act(request, Work::PowerOff).await
+}
+
+/// POST …/deallocate.
+pub(crate) async fn deallocate(request: Request) -> Result<Reply> {
+    act(request, Work::Deallocate).await
+}
+
+/// POST …/restart.
+pub(crate) async fn restart(request: Request) -> Result<Reply> {
+    act(request, Work::Restart).await
+}
+
+/// POST …/redeploy.
+pub(crate) async fn redeploy(request: Request) -> Result<Reply> {
+    act(request, Work::Redeploy).await
+}
+
+/// POST …/reapply.
+pub(crate) async fn reapply(request: Request) -> Result<Reply> {
+    act(request, Work::Reapply).await
+}
+
+/// 202 with both poll headers.
+async fn act(request: Request, work: Work) -> Result<Reply> {
+    let id = request.id_before_verb()?;
+    let skips = request
+        .option("skipshutdown")
+        .is_some_and(|skip| skip.eq_ignore_ascii_case("true"));
+    let accepted = request
+        .engine
+        .power_action(&request.ctx, &id, work, skips)
+        .await?;
+    Ok(deleted_reply(&request, &accepted))
+}
+
+/// POST …/generalize: 200 at once, no body.
+pub(crate) async fn generalize(request: Request) -> Result<Reply> {
+    let id = request.id_before_verb()?;
+    request.engine.generalize(&request.ctx, &id).await?;
+    Ok(Reply::empty(StatusCode::OK))
+}
+
+/// POST …/runCommand: there is no agent in the guests that could run it.
+pub(crate) async fn run_command(request: Request) -> Result<Reply> {
+    let id = request.id_before_verb()?;
+    Err(request.engine.run_command(&request.ctx, &id).await)
+}
+
+/// POST …/retrieveBootDiagnosticsData: the URL of the serial log.
+pub(crate) async fn boot_diagnostics(request: Request) -> Result<Reply> {
+    let id = request.id_before_verb()?;
+    let minutes = request.option("sasuriexpirationtimeinminutes");
+    let data = request
+        .engine
+        .boot_diagnostics(&request.ctx, &id, minutes)
+        .await?;
+    Ok(Reply::ok(data))
+}
+
+/// GET …/instanceView.
+pub(crate) async fn instance_view(request: Request) -> Result<Reply> {
+    let id = request.id_before_verb()?;
+    let view = request.engine.get_instance_view(&request.ctx, &id).await?;
+    Ok(Reply::ok(view))
+}
+
+/// GET …/virtualMachines/{machine}/vmSizes.
+pub(crate) async fn machine_sizes(request: Request) -> Result<Reply> {
+    let id = request.id_before_verb()?;
+    let sizes = request.engine.list_machine_sizes(&request.ctx, &id).await?;
+    Ok(Reply::ok(json!({ "value": sizes })))
+}
+
+/// GET …/locations/{location}/vmSizes.
+pub(crate) async fn sizes(request: Request) -> Result<Reply> {
+    let location = request.param("location");
+    if request.engine.regions().find(location).is_none() {
+        return Err(Error::new(
+            ErrorKind::Invalid,
+            "InvalidParameter",
+            format!("The region '{location}' is not configured on this server."),
+        ));
+    }
+    let subscription = request.param("subscription");
+    let sizes = request
+        .engine
+        .list_sizes(&request.ctx, subscription)
+        .await?;
+    Ok(Reply::ok(json!({ "value": sizes })))
+}
+
+/// GET …/skus, with `$filter=location eq '…'`.
+pub(crate) async fn skus(request: Request) -> Result<Reply> {
+    let subscription = request.param("subscription");
+    let mut skus = request.engine.list_skus(&request.ctx, subscription).await?;
+    let wanted = request.option("filter").unwrap_or_default();
+    if let Some(location) = wanted.split('\'').nth(1).filter(|l| !l.is_empty()) {
+        skus.retain(|sku| {
+            let first = sku.pointer("/locations/0").and_then(|l| l.as_str());
+            first.is_some_and(|first| first.eq_ignore_ascii_case(location))
+        });
+    }
+    Ok(Reply::ok(json!({ "value": skus })))
+}
+
+/// What the URL of a serial log carries.
+#[derive(Deserialize)]
+pub(crate) struct Signed {
+    #[serde(default)]
+    se: String,
+    #[serde(default)]
+    sig: String,
+}
+
+/// GET /boot-diagnostics/{machine}/serialconsole.log: no token, the URL is the right.
+pub(crate) async fn console(
+    State(state): State<ApiState>,
+    Path(machine): Path<String>,
+    Query(signed): Query<Signed>,
+) -> Response {
+    let log = state
+        .engine
+        .console(&machine, &signed.se, &signed.sig)
+        .await;
+    let (status, text) = match log {
+        Ok(text) => (StatusCode::OK, text),
+        Err(error) => (
+            crate::error::status(error.kind),
+            format!("{}: {}\n", error.code, error.message),
+        ),
+    };
+    let headers = [
+        (header::CONTENT_TYPE, "text/plain; charset=utf-8"),
+        (header::X_CONTENT_TYPE_OPTIONS, "nosniff"),
+        (header::CACHE_CONTROL, "no-store"),
+        (
+            header::CONTENT_SECURITY_POLICY,
+            "default-src 'none'; sandbox",
+        ),
+    ];
+    (status, headers, text).into_response()
+}

@@ -1,0 +1,201 @@
+//! What is asked of a machine: power, generalizing, its instance view and its serial log.
+
+use domain::operation::Work;
+use domain::virtual_machine::{self as rules, Observed, Power};
+use domain::{Error, Kind, ProvisioningState, Resource, ResourceId, Result};
+use serde_json::{Value, json};
+
+use super::driver::Seen;
+use crate::audit::{self, Deed};
+use crate::error::catalog as db;
+use crate::resources::{Accepted, action, marked_for_deletion, new_operation, not_found};
+use crate::{Ctx, Engine, lock};
+
+const DISK_WRITE: &str = "Microsoft.Compute/disks/write";
+
+impl Engine {
+    /// Accepts an action on a machine's power.
+    pub async fn power_action(
+        &self,
+        ctx: &Ctx,
+        id: &ResourceId,
+        work: Work,
+        skip_shutdown: bool,
+    ) -> Result<Accepted> {
+        let action = action(id, &format!("{}/action", rules::verb(work)));
+        self.authorize(ctx, &action, &id.to_string()).await?;
+        let now_ms = self.now_ms();
+        let seen = self.settled(id).await?;
+        let mut tx = self.catalog().write().await.map_err(db)?;
+        lock::check(&mut tx, domain::lock::Deed::Write, &id.to_string()).await?;
+        let row = tx.load(id).await.map_err(db)?;
+        let mut row = row.ok_or_else(|| not_found(id))?;
+        if row.state == ProvisioningState::Deleting {
+            return Err(marked_for_deletion(row.kind, id.name(), "Update"));
+        }
+        let before = audit::of_row(&row);
+        if seen && Power::of(&row) == Power::Running && work == Work::PowerOff {
+            Power::Stopped.set(&mut row);
+        }
+        rules::check_action(&row, work)?;
+        self.driver()?;
+        row.state = ProvisioningState::Updating;
+        let deed = Deed {
+            action: &action,
+            scope: &row.id.to_string(),
+            before,
+            after: audit::of_row(&row),
+        };
+        self.audit(&mut tx, ctx, deed).await?;
+        tx.update(&mut row).await.map_err(db)?;
+        let step = json!({ "skipShutdown": skip_shutdown });
+        let operation = new_operation(row.kind, work, &row, now_ms, step);
+        tx.insert_operation(&operation).await.map_err(db)?;
+        tx.commit().await.map_err(db)?;
+        self.ring();
+        Ok(Accepted {
+            resource: row,
+            operation: Some(operation),
+            is_created: false,
+        })
+    }
+
+    /// Marks a machine that stands still as generalized.
+    pub async fn generalize(&self, ctx: &Ctx, id: &ResourceId) -> Result<()> {
+        let action = action(id, "generalize/action");
+        self.authorize(ctx, &action, &id.to_string()).await?;
+        let is_down = self.settled(id).await?;
+        let mut tx = self.catalog().write().await.map_err(db)?;
+        lock::check(&mut tx, domain::lock::Deed::Write, &id.to_string()).await?;
+        let row = tx.load(id).await.map_err(db)?;
+        let mut row = row.ok_or_else(|| not_found(id))?;
+        if row.state == ProvisioningState::Deleting {
+            return Err(marked_for_deletion(row.kind, id.name(), "Update"));
+        }
+        if tx.open_operation_of(id).await.map_err(db)?.is_some() {
+            return Err(Error::conflict(
+                "OperationNotAllowed",
+                format!(
+                    "Operation 'generalize' is not allowed on VM '{}' since another operation on it is in progress. Wait for \
+                     its end.",
+                    id.name()
+                ),
+            ));
+        }
+        let before = audit::of_row(&row);
+        if is_down && Power::of(&row) == Power::Running {
+            Power::Stopped.set(&mut row);
+        }
+        rules::generalize(&mut row)?;
+        row.changed_ms = self.now_ms();
+        let deed = Deed {
+            action: &action,
+            scope: &row.id.to_string(),
+            before,
+            after: audit::of_row(&row),
+        };
+        self.audit(&mut tx, ctx, deed).await?;
+        tx.update(&mut row).await.map_err(db)?;
+        tx.commit().await.map_err(db)
+    }
+
+    /// Returns why a command cannot be run in a machine.
+    pub async fn run_command(&self, ctx: &Ctx, id: &ResourceId) -> Error {
+        let action = action(id, "runCommand/action");
+        if let Err(error) = self.authorize(ctx, &action, &id.to_string()).await {
+            return error;
+        }
+        match self.load_row(id).await {
+            Err(error) => error,
+            Ok(None) => not_found(id),
+            Ok(Some(_)) => Error::conflict(
+                "OperationNotAllowed",
+                format!(
+                    "Commands cannot be run in VM '{}': this service has no agent in its guests. Use ssh, or custom data when \
+                     the machine is created.",
+                    id.name()
+                ),
+            ),
+        }
+    }
+
+    /// Whether the driver sees that a machine which should run stands still.
+    async fn settled(&self, id: &ResourceId) -> Result<bool> {
+        let Some(row) = self.load_row(id).await? else {
+            return Ok(false);
+        };
+        Ok(matches!(self.see(&row).await, Seen::Stopped { .. }))
+    }
+
+    /// Returns what the driver sees of a machine that its row says is running.
+    async fn see(&self, row: &Resource) -> Seen {
+        let (Ok(driver), Ok(id)) = (self.driver(), super::machine_id(row)) else {
+            return Seen::AsRecorded;
+        };
+        if Power::of(row) != Power::Running {
+            return Seen::AsRecorded;
+        }
+        driver.observe(id).await.unwrap_or_else(|error| {
+            tracing::warn!(machine.id = %id, %error, "a machine cannot be observed");
+            Seen::AsRecorded
+        })
+    }
+
+    /// Returns the instance view of a machine that the caller has read.
+    pub async fn instance_view(&self, row: &Resource) -> Result<Value> {
+        let mut read = self.catalog().read().await.map_err(db)?;
+        let open = read.open_operation_of(&row.id).await.map_err(db)?;
+        drop(read);
+        let seen = self.see(row).await;
+        let observed = Observed {
+            work: open.map(|operation| operation.work),
+            is_down: matches!(seen, Seen::Stopped { .. }),
+            reason: match seen {
+                Seen::Stopped { reason } => reason,
+                _ => None,
+            },
+            driver: self.driver().map_or_else(|e| e.message, |d| d.describe()),
+        };
+        rules::instance_view(row, &observed)
+    }
+
+    /// Returns a machine's row and instance view, for `GET …/instanceView`.
+    pub async fn get_instance_view(&self, ctx: &Ctx, id: &ResourceId) -> Result<Value> {
+        let action = action(id, "instanceView/read");
+        self.authorize(ctx, &action, &id.to_string()).await?;
+        let row = self.load_row(id).await?;
+        self.instance_view(&row.ok_or_else(|| not_found(id))?).await
+    }
+
+    /// Refuses a machine whose disks the caller may not write.
+    ///
+    /// Who attaches a disk can write it; who makes a machine makes disks in its group.
+    pub(crate) async fn authorize_machine(
+        &self,
+        ctx: &Ctx,
+        id: &ResourceId,
+        body: &Value,
+    ) -> Result<()> {
+        if id.kind() != Some(Kind::VirtualMachine) {
+            return Ok(());
+        }
+        let profile = body.pointer("/properties/storageProfile");
+        let os = profile.and_then(|p| p.get("osDisk"));
+        let data = profile.and_then(|p| p.get("dataDisks"));
+        let data = data.and_then(Value::as_array).into_iter().flatten();
+        let mut makes = profile.is_some() && os.is_none();
+        for disk in os.into_iter().chain(data) {
+            let named = disk.pointer("/managedDisk/id").and_then(Value::as_str);
+            match named.filter(|id| !id.is_empty()).map(ResourceId::parse) {
+                None => makes = true,
+                Some(Ok(disk)) => self.authorize(ctx, DISK_WRITE, &disk.to_string()).await?,
+                Some(Err(_)) => {}
+            }
+        }
+        if makes {
+            let group = id.group_id().to_string();
+            self.authorize(ctx, DISK_WRITE, &group).await?;
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,97 @@
+//! What a new machine boots from: found, checked and written into its row, in the transaction of the request.
+
+use catalog::{Replica, Tx};
+use domain::virtual_machine::{BootFacts, add_image_disks, disks, take_boot};
+use domain::{Error, Kind, Resource, ResourceId, Result};
+use serde_json::Value;
+use uuid::Uuid;
+
+use crate::error::catalog as db;
+use crate::image_choice::{self, Chosen};
+use crate::{Engine, managed_image};
+
+/// Chooses the image or disk of a new machine; what `latest` means is decided here and kept.
+pub(crate) async fn choose_boot(engine: &Engine, tx: &mut Tx, row: &mut Resource) -> Result<()> {
+    let reference = row.properties.get("storageProfile");
+    let reference = reference.and_then(|p| p.get("imageReference")).cloned();
+    let facts = match &reference {
+        None => attached_disk(tx, row).await?,
+        Some(reference) => image(engine, tx, row, reference).await?,
+    };
+    add_image_disks(row, &facts.data, Uuid::new_v4)?;
+    take_boot(row, &facts)
+}
+
+async fn attached_disk(tx: &mut Tx, row: &Resource) -> Result<BootFacts> {
+    let all = disks(row);
+    let os = all.first().ok_or_else(Error::internal)?;
+    let disk = tx.load(&os.id).await.map_err(db)?;
+    let disk = disk.ok_or_else(|| super::hold::disk_not_found(&os.id))?;
+    Ok(BootFacts::of_disk(&disk))
+}
+
+async fn image(
+    engine: &Engine,
+    tx: &mut Tx,
+    row: &mut Resource,
+    reference: &Value,
+) -> Result<BootFacts> {
+    let says = |name: &str| {
+        let value = reference.get(name).and_then(Value::as_str);
+        value.filter(|id| !id.is_empty())
+    };
+    let subscription = row.id.subscription().to_owned();
+    if let Some(id) = says("sharedGalleryImageId").or(says("communityGalleryImageId")) {
+        let chosen = crate::shared::choose(engine, tx, id, &subscription, &row.location).await?;
+        return of_version(tx, row, chosen).await;
+    }
+    let id = ResourceId::parse(says("id").unwrap_or_default())?;
+    if id.kind() == Some(Kind::ManagedImage) {
+        return of_managed_image(tx, row, &id).await;
+    }
+    let chosen = image_choice::choose(engine, tx, &id, &row.location).await?;
+    of_version(tx, row, chosen).await
+}
+
+async fn of_version(tx: &mut Tx, row: &mut Resource, chosen: Chosen) -> Result<BootFacts> {
+    let definition = chosen.version.id.parent().ok_or_else(Error::internal)?;
+    let definition = tx.load(&definition).await.map_err(db)?;
+    let definition = definition.ok_or_else(Error::internal)?;
+    let version = chosen.version.id.to_string();
+    row.internal
+        .insert("imageVersion".to_owned(), Value::String(version));
+    let mut facts = BootFacts::of_definition(&definition);
+    facts.exact_version = Some(chosen.version.id.name().to_owned());
+    take_sizes(&mut facts, &chosen.replicas);
+    Ok(facts)
+}
+
+async fn of_managed_image(tx: &mut Tx, row: &Resource, id: &ResourceId) -> Result<BootFacts> {
+    let image = tx.load(id).await.map_err(db)?;
+    let image = image.filter(|image| image.location == row.location);
+    let image = image.ok_or_else(|| {
+        Error::not_found(
+            "NotFound",
+            format!(
+                "The Image '{id}' cannot be found in '{}' region.",
+                row.location
+            ),
+        )
+        .at("imageReference")
+    })?;
+    let replicas = managed_image::ready_disks(tx, &image).await?;
+    let mut facts = BootFacts::of_managed_image(&image);
+    take_sizes(&mut facts, &replicas);
+    Ok(facts)
+}
+
+fn take_sizes(facts: &mut BootFacts, replicas: &[Replica]) {
+    for replica in replicas {
+        let bytes = u64::try_from(replica.bytes_total).unwrap_or(0);
+        match replica.slot.strip_prefix("lun:").map(str::parse) {
+            Some(Ok(lun)) => facts.data.push((lun, bytes)),
+            _ => facts.os_bytes = bytes,
+        }
+    }
+    facts.data.sort_unstable();
+}
