@@ -132,6 +132,10 @@ async fn open(dir: &std::path::Path) -> Outcome<Engine> {
             region: domain::region::known("eastus"),
             store: Location::Directory(dir.join("eastus")),
         }],
+        machines: engine::MachineSettings {
+            driver: engine::DriverChoice::Simulated,
+            ..engine::MachineSettings::default()
+        },
     };
     Ok(Engine::open(settings, Clock::System).await?)
 }

@@ -66,7 +66,7 @@ pub fn az_lines(data: &Path, shell: &str) -> anyhow::Result<String> {
         "{exports}\n\
          az cloud register -n {CLOUD} --endpoint-resource-manager {endpoint} 2>/dev/null || az cloud update -n {CLOUD} --endpoint-resource-manager {endpoint}\n\
          az cloud set -n {CLOUD}\n\
-         az login --service-principal -u {client} -p {secret} --tenant {tenant}\n",
+         az login --service-principal -u {client} --password={secret} --tenant {tenant}\n",
         endpoint = c.endpoint,
         client = c.client_id,
         secret = quote(&c.client_secret),
