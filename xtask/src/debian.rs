@@ -20,7 +20,7 @@ struct Need {
 }
 
 /// Which package is needed for which tests. What `tiny` only unpacks is not here.
-const NEEDS: [Need; 15] = [
+const NEEDS: &[Need] = &[
     Need {
         packages: &["qemu-utils"],
         group: Group::DiskTools,

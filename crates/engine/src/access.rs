@@ -4,7 +4,7 @@
 //! found, whatever roles stand in the catalog. Scopes and ids compare in lower case.
 
 use domain::linked::Link;
-use domain::scope::{covers, subscription_in};
+use domain::scope::subscription_in;
 use domain::{Error, ErrorKind, ResourceId, Result};
 use serde_json::Value;
 use std::collections::BTreeSet;

@@ -12,7 +12,8 @@ use template::{Fault, Known, Mode, Planned};
 
 use super::complete::is_named;
 use super::lookup::{Door, shown};
-use super::prepare::{Prepared, blocking};
+use super::preflight::{Bounds, ids_of};
+use super::prepare::{Prepared, blocking, wanted};
 use super::{check_name, new_operation};
 use crate::error::catalog as db;
 use crate::resources::{Verb, action};
@@ -30,8 +31,8 @@ impl Engine {
             .await?;
         check_name(id.name())?;
         let prepared = self.prepare(ctx, id, body).await?;
-        self.preflight(ctx, &prepared).await?;
-        let changes = self.changes(ctx, &prepared).await?;
+        let levels = self.preflight(ctx, &prepared).await?;
+        let changes = self.changes(ctx, &prepared, &levels).await?;
         let now_ms = self.now_ms();
         let mut operation = new_operation(id, &prepared.location, now_ms);
         operation.family = domain::operation::Family::Group;
@@ -54,19 +55,33 @@ impl Engine {
         Ok(operation)
     }
 
-    async fn changes(&self, ctx: &Ctx, prepared: &Prepared) -> Result<Vec<Value>> {
+    async fn changes(
+        &self,
+        ctx: &Ctx,
+        prepared: &Prepared,
+        levels: &[Bounds],
+    ) -> Result<Vec<Value>> {
         let mut out = Vec::new();
-        for planned in prepared.wanted() {
-            let change = self.change(ctx, prepared, planned).await?;
-            out.push(change);
+        for level in levels {
+            for planned in wanted(&level.1) {
+                out.push(self.change(ctx, prepared, level, planned).await?);
+            }
         }
+        let named = ids_of(levels);
         let verb = match prepared.request.mode {
             Mode::Complete => "Delete",
             Mode::Incremental => "Ignore",
         };
         for row in self.rows_of_group(&prepared.id).await? {
-            if is_named(&row, prepared.wanted().map(|p| p.id.as_str())) {
+            if is_named(&row, named.iter().map(String::as_str)) {
                 continue;
+            }
+            // Who may ask what would change sees no more than who may read.
+            let (right, scope) = (action(&row.id, "read"), row.id.to_string());
+            match self.authorize(ctx, &right, &scope).await {
+                Ok(()) => {}
+                Err(error) if error.kind == ErrorKind::Forbidden => continue,
+                Err(error) => return Err(error),
             }
             let newest = arm::versions::supported(row.kind)
                 .last()
@@ -85,8 +100,14 @@ impl Engine {
         Ok(out)
     }
 
-    async fn change(&self, ctx: &Ctx, prepared: &Prepared, planned: &Planned) -> Result<Value> {
-        let (body, is_whole) = self.wanted_body(ctx, prepared, planned).await?;
+    async fn change(
+        &self,
+        ctx: &Ctx,
+        prepared: &Prepared,
+        level: &Bounds,
+        planned: &Planned,
+    ) -> Result<Value> {
+        let (body, is_whole) = self.wanted_body(ctx, level, planned).await?;
         let before = match Door::of(planned)? {
             Door::Resource(id, _) => self.state_of(ctx, &id, &planned.api_version).await?,
             // Nothing is known of what has no row: it is deployed, whatever is there.
@@ -191,7 +212,7 @@ impl Engine {
     async fn wanted_body(
         &self,
         ctx: &Ctx,
-        prepared: &Prepared,
+        (bound, expanded): &Bounds,
         planned: &Planned,
     ) -> Result<(Value, bool)> {
         if planned.is_deployment() {
@@ -199,7 +220,7 @@ impl Engine {
         }
         let mut known = Known::default();
         for _ in 0..NEEDS_MAX {
-            let (bound, expanded) = (Arc::clone(&prepared.bound), Arc::clone(&prepared.expanded));
+            let (bound, expanded) = (Arc::clone(bound), Arc::clone(expanded));
             let (one, seen) = (planned.clone(), known.clone());
             let evaluated = blocking(move || Ok(bound.body(&expanded, &one, &seen))).await?;
             let need = match evaluated {
@@ -216,11 +237,7 @@ impl Engine {
                 Err(_) => break,
             }
         }
-        let (bound, expanded, one) = (
-            Arc::clone(&prepared.bound),
-            Arc::clone(&prepared.expanded),
-            planned.clone(),
-        );
+        let (bound, expanded, one) = (Arc::clone(bound), Arc::clone(expanded), planned.clone());
         let body = blocking(move || {
             let body = bound.body_so_far(&expanded, &one, &known);
             body.map_err(|fault| fault.into_expression_error(&one.part()))

@@ -2,6 +2,7 @@
 
 mod audit;
 mod consumers;
+mod deployments;
 mod directory;
 mod limits;
 mod locks;
