@@ -99,7 +99,10 @@ fn section(root: &Map<String, Value>, name: &str, most: usize) -> Result<Map<Str
     Ok(found)
 }
 
-fn resources(root: &Map<String, Value>) -> Result<Vec<(Option<String>, Map<String, Value>)>> {
+/// A resource of a template, with its symbolic name where the template has names.
+type NamedResource = (Option<String>, Map<String, Value>);
+
+fn resources(root: &Map<String, Value>) -> Result<Vec<NamedResource>> {
     let raw: Vec<(Option<String>, &Value)> = match find(root, "resources") {
         Some(Value::Array(items)) => items.iter().map(|item| (None, item)).collect(),
         Some(Value::Object(named)) => named

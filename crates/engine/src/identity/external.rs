@@ -122,8 +122,11 @@ impl Provider {
 pub(crate) struct State {
     trusted: OnceLock<Trusted>,
     tokens: Mutex<HashMap<[u8; 32], Arc<Verified>>>,
-    subjects: Mutex<HashMap<(String, String), (i64, Option<String>)>>,
+    subjects: Mutex<Subjects>,
 }
+
+/// By issuer and subject: when it was looked up, and the principal that it stands for.
+type Subjects = HashMap<(String, String), (i64, Option<String>)>;
 
 struct Trusted {
     providers: Vec<Provider>,
