@@ -52,7 +52,7 @@ pub use catalog::ListFilter;
 pub use clock::Clock;
 pub use context::{Caller, Ctx};
 pub use deployment::AcceptedDeployment;
-pub use machine::settings::{DriverChoice, MachineSettings};
+pub use machine::settings::{Accelerator, DriverChoice, MachineSettings};
 pub use quota::ByteQuota;
 pub use resources::{Accepted, DeleteOptions, PAGE_ITEMS_MAX};
 pub use role_assignment::{AssignmentFilter, PutAssignment};

@@ -10,6 +10,7 @@ pub(crate) mod capture;
 mod console;
 pub mod driver;
 pub(crate) mod hold;
+mod qemu;
 pub mod settings;
 pub mod simulated;
 mod sizes;
