@@ -81,6 +81,7 @@ impl Engine {
             stores.insert(region.name.clone(), held);
             regions.push(region);
         }
+        let machines = settings.data.join("machines");
         Ok(Self(Arc::new(Inner {
             catalog,
             stores,
@@ -98,9 +99,9 @@ impl Engine {
             metrics: Metrics::default(),
             egress: Egress::default(),
             machines: Machines {
-                driver: machine_settings::driver(&settings.machines),
+                driver: machine_settings::driver(&settings.machines, &machines),
                 settings: settings.machines,
-                directory: settings.data.join("machines"),
+                directory: machines,
             },
         })))
     }

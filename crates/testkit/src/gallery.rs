@@ -206,11 +206,32 @@ impl Gallery {
     fn log(&self) -> PathBuf {
         self.directory.path().join("server.log")
     }
+
+    /// Returns the ids of the processes of each machine that has a directory.
+    pub fn guests(&self) -> Vec<Vec<u32>> {
+        let found = vm::leftovers(&self.data().join("machines"));
+        let machines = found.expect("the machines' directory can be listed");
+        machines
+            .into_iter()
+            .map(|machine| machine.processes)
+            .collect()
+    }
+
+    /// Kills the guests that outlive their server.
+    fn end_guests(&self) {
+        let left = vm::leftovers(&self.data().join("machines")).unwrap_or_default();
+        let pids = left.iter().flat_map(|machine| &machine.processes);
+        for pid in pids.filter_map(|pid| Pid::from_raw(i32::try_from(*pid).ok()?)) {
+            // It may have ended in the meantime.
+            let _ = kill_process(pid, Signal::KILL);
+        }
+    }
 }
 
 impl Drop for Gallery {
     fn drop(&mut self) {
         self.kill();
+        self.end_guests();
         if std::thread::panicking() {
             eprintln!("--- server log ---\n{}", self.log_text());
         }

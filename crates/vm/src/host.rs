@@ -89,6 +89,15 @@ impl Host {
                 package: "swtpm",
             });
         }
+        if self.user.is_none() && spec.nics.iter().any(|nic| !nic.is_restricted) {
+            // User-mode networking leads to this host's loopback too, where this process's own user
+            // may be trusted.
+            return Err(VmError::Invalid(
+                "guests may reach networks only when they run as another user than the server: \
+                 run it as root, or let guests reach nothing"
+                    .to_owned(),
+            ));
+        }
         if self.user.is_none() && spec.needs_low_ports(self.low_ports) {
             return Err(VmError::Invalid(format!(
                 "ports below {} can be forwarded by root alone: run as root, or lower {LOW_PORTS}",

@@ -312,7 +312,7 @@ async fn ports_are_forwarded_as_the_latest_call_says() {
     let low = if rustix::process::geteuid().is_root() {
         22
     } else {
-        2022
+        45022
     };
     let mut spec = spec(vec![disk(Place::Os, "os")]);
     spec.nics.push(nic(low));
@@ -323,27 +323,27 @@ async fn ports_are_forwarded_as_the_latest_call_says() {
         .expect("started");
     assert!(is_open(low));
     machine
-        .forward(vec![vec![forward(2023), forward(2024)]])
+        .forward(vec![vec![forward(45023), forward(45024)]])
         .await
         .expect("forwarded");
-    assert_eq!([low, 2023, 2024].map(is_open), [false, true, true]);
+    assert_eq!([low, 45023, 45024].map(is_open), [false, true, true]);
     machine
-        .forward(vec![vec![forward(2024), forward(low)]])
+        .forward(vec![vec![forward(45024), forward(low)]])
         .await
         .expect("forwarded");
-    assert_eq!([low, 2023, 2024].map(is_open), [true, false, true]);
-    let taken = std::net::TcpListener::bind(forward(2025).host).expect("free");
+    assert_eq!([low, 45023, 45024].map(is_open), [true, false, true]);
+    let taken = std::net::TcpListener::bind(forward(45025).host).expect("free");
     let error = machine
-        .forward(vec![vec![forward(2025)]])
+        .forward(vec![vec![forward(45025)]])
         .await
         .expect_err("taken");
     assert!(error.to_string().contains("hostfwd_add"), "{error}");
     drop(taken);
     machine
-        .forward(vec![vec![forward(2025)]])
+        .forward(vec![vec![forward(45025)]])
         .await
         .expect("forwarded");
-    assert_eq!([low, 2024, 2025].map(is_open), [false, false, true]);
+    assert_eq!([low, 45024, 45025].map(is_open), [false, false, true]);
     machine.stop().await.expect("stopped");
 }
 

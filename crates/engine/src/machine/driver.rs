@@ -11,12 +11,15 @@
 use domain::Result;
 use uuid::Uuid;
 
+use super::qemu::Qemu;
 use super::simulated::Simulated;
 use super::spec::{DiskSlot, DiskSpec, MachineSpec};
 
 /// What runs machines.
 #[derive(Debug)]
 pub enum Driver {
+    /// Runs guests on this node.
+    Qemu(Qemu),
     /// Keeps states without a process.
     Simulated(Simulated),
 }
@@ -48,6 +51,7 @@ impl Driver {
     /// Makes the machine run; nothing to do when it runs already.
     pub async fn start(&self, spec: &MachineSpec) -> Result<()> {
         match self {
+            Self::Qemu(driver) => driver.start(spec).await,
             Self::Simulated(driver) => driver.start(spec).await,
         }
     }
@@ -56,6 +60,7 @@ impl Driver {
     /// again and returns what it found. Never starts a guest that is not there.
     pub async fn adopt(&self, spec: &MachineSpec) -> Result<Seen> {
         match self {
+            Self::Qemu(driver) => driver.adopt(spec).await,
             Self::Simulated(_) => {
                 let _ = spec;
                 Ok(Seen::AsRecorded)
@@ -66,6 +71,7 @@ impl Driver {
     /// Makes the machine stand still; nothing to do when it does.
     pub async fn stop(&self, id: Uuid, how: Stop) -> Result<()> {
         match self {
+            Self::Qemu(driver) => driver.stop(id, how).await,
             Self::Simulated(driver) => driver.stop(id, how).await,
         }
     }
@@ -73,6 +79,7 @@ impl Driver {
     /// Boots a running machine again (asks the guest first); starts one that stands still.
     pub async fn restart(&self, spec: &MachineSpec) -> Result<()> {
         match self {
+            Self::Qemu(driver) => driver.restart(spec).await,
             Self::Simulated(driver) => driver.start(spec).await,
         }
     }
@@ -80,6 +87,7 @@ impl Driver {
     /// Plugs a data disk into a running machine; nothing to do when it is there, or nothing runs.
     pub async fn attach(&self, id: Uuid, disk: &DiskSpec) -> Result<()> {
         match self {
+            Self::Qemu(driver) => driver.attach(id, disk).await,
             Self::Simulated(_) => {
                 let _ = (id, disk);
                 Ok(())
@@ -90,6 +98,7 @@ impl Driver {
     /// Unplugs a data disk from a running machine and lets go of its layer, flushed.
     pub async fn detach(&self, id: Uuid, slot: DiskSlot) -> Result<()> {
         match self {
+            Self::Qemu(driver) => driver.detach(id, slot).await,
             Self::Simulated(_) => {
                 let _ = (id, slot);
                 Ok(())
@@ -100,6 +109,7 @@ impl Driver {
     /// Replaces the forwarded ports of a running machine by those of its cards.
     pub async fn forward(&self, spec: &MachineSpec) -> Result<()> {
         match self {
+            Self::Qemu(driver) => driver.forward(spec).await,
             Self::Simulated(_) => {
                 let _ = spec;
                 Ok(())
@@ -110,6 +120,7 @@ impl Driver {
     /// Stops the machine and removes all that the driver has of it, its directory included.
     pub async fn remove(&self, id: Uuid) -> Result<()> {
         match self {
+            Self::Qemu(driver) => driver.remove(id).await,
             Self::Simulated(driver) => driver.stop(id, Stop::PowerOff).await,
         }
     }
@@ -117,6 +128,7 @@ impl Driver {
     /// Returns what the driver sees of a machine; cheap, asked by every instance view.
     pub async fn observe(&self, id: Uuid) -> Result<Seen> {
         match self {
+            Self::Qemu(driver) => driver.observe(id).await,
             Self::Simulated(_) => {
                 let _ = id;
                 Ok(Seen::AsRecorded)
@@ -128,6 +140,7 @@ impl Driver {
     /// `bytes_max`; survives stops and restarts of the machine. The engine makes them safe to show.
     pub async fn console(&self, id: Uuid, bytes_max: usize) -> Result<Vec<u8>> {
         match self {
+            Self::Qemu(driver) => driver.console(id, bytes_max).await,
             Self::Simulated(driver) => driver.console(id, bytes_max).await,
         }
     }
@@ -135,6 +148,7 @@ impl Driver {
     /// Returns the driver's name and how it runs guests, as instance views show it: `QEMU 7.2.9 with TCG`.
     pub fn describe(&self) -> String {
         match self {
+            Self::Qemu(driver) => driver.describe(),
             Self::Simulated(driver) => driver.describe(),
         }
     }

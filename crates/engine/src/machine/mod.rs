@@ -12,6 +12,7 @@ pub(crate) mod cards;
 mod console;
 pub mod driver;
 pub(crate) mod hold;
+mod qemu;
 pub mod settings;
 pub mod simulated;
 mod sizes;

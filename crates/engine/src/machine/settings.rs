@@ -1,8 +1,13 @@
 //! Which driver runs machines, and how much of this node they may take.
 
+use std::path::Path;
+
 use domain::{Error, ErrorKind, Result};
 
+pub use vm::Choice as Accelerator;
+
 use super::driver::Driver;
+use super::qemu::Qemu;
 use super::simulated::Simulated;
 
 /// Which driver runs machines.
@@ -26,6 +31,10 @@ pub struct MachineSettings {
     pub cpus_max: u32,
     /// Memory that one machine gets at most, in MiB, whatever its size says.
     pub memory_mib_max: u64,
+    /// What runs the guests' code: `auto` takes KVM where it comes up in time.
+    pub accelerator: Accelerator,
+    /// Whether guests reach the networks of this node. Off: a guest reaches nothing.
+    pub has_egress: bool,
 }
 
 impl Default for MachineSettings {
@@ -34,6 +43,8 @@ impl Default for MachineSettings {
             driver: DriverChoice::Auto,
             cpus_max: 16,
             memory_mib_max: 64 << 10,
+            accelerator: Accelerator::Auto,
+            has_egress: false,
         }
     }
 }
@@ -54,10 +65,14 @@ impl std::str::FromStr for DriverChoice {
 }
 
 /// Returns the driver that the settings ask for; none when it cannot run here.
-pub(crate) fn driver(settings: &MachineSettings) -> Option<Driver> {
+///
+/// Machines of QEMU live below `directory`, which is made when the first one is.
+pub(crate) fn driver(settings: &MachineSettings, directory: &Path) -> Option<Driver> {
     match settings.driver {
         DriverChoice::Simulated => Some(Driver::Simulated(Simulated)),
-        DriverChoice::Auto | DriverChoice::Qemu => None,
+        DriverChoice::Auto | DriverChoice::Qemu => {
+            Qemu::new(directory.to_owned(), settings).map(Driver::Qemu)
+        }
     }
 }
 

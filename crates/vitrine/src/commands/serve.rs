@@ -34,6 +34,12 @@ pub struct Args {
     /// What runs machines: auto, qemu, or simulated (states without a guest)
     #[arg(long, env = "VITRINE_MACHINES", default_value = "auto")]
     pub machines: engine::DriverChoice,
+    /// What runs the guests' code: auto (KVM where it comes up in time), kvm, or tcg
+    #[arg(long, env = "VITRINE_ACCELERATOR", default_value = "auto", value_parser = accelerator)]
+    pub accelerator: engine::Accelerator,
+    /// Let guests reach the networks of this host
+    #[arg(long, env = "VITRINE_GUEST_EGRESS")]
+    pub guest_egress: bool,
 }
 
 /// A prepared server: everything but serving.
@@ -64,6 +70,8 @@ pub async fn prepare(args: &Args) -> anyhow::Result<Prepared> {
     tls::ensure(data.path())?;
     let machines = engine::MachineSettings {
         driver: args.machines,
+        accelerator: args.accelerator,
+        has_egress: args.guest_egress,
         ..engine::MachineSettings::default()
     };
     let engine = data
@@ -158,4 +166,13 @@ async fn bootstrap(
         }
     }
     Ok(false)
+}
+
+fn accelerator(text: &str) -> Result<engine::Accelerator, String> {
+    match text {
+        "auto" => Ok(engine::Accelerator::Auto),
+        "kvm" => Ok(engine::Accelerator::Kvm),
+        "tcg" => Ok(engine::Accelerator::Tcg),
+        _ => Err("use auto, kvm or tcg".to_owned()),
+    }
 }

@@ -26,6 +26,8 @@ use crate::process::Process;
 use crate::qmp::Qmp;
 use crate::spec::{Disk, Spec};
 
+/// How often the power button is pressed.
+const PRESS: Duration = Duration::from_secs(5);
 /// How long an emulator may take to quit before it is killed.
 const QUIT: Duration = Duration::from_secs(5);
 /// How long the system may take to end a process that was killed.
@@ -206,17 +208,25 @@ impl Machine {
     }
 
     /// Presses the power button, and stops the machine when the guest has not obeyed in time.
+    ///
+    /// A guest that is still coming up does not hear it: it is pressed again and again.
     pub async fn power_off(&self, limit: Duration) -> Result<End, VmError> {
         if let Status::Ended(end) = self.status() {
             return Ok(end);
         }
         let shared = &self.inner.shared;
         shared.intend(Intent::PowerOff);
-        let pressed = shared.qmp.run("system_powerdown", json!({})).await;
-        if pressed.is_ok()
-            && let Ok(end) = tokio::time::timeout(limit, self.ended()).await
-        {
-            return Ok(end);
+        let pressing = async {
+            while shared.qmp.run("system_powerdown", json!({})).await.is_ok() {
+                tokio::time::sleep(PRESS).await;
+            }
+            // It has ended, or does not answer: the limit decides.
+            std::future::pending::<()>().await;
+        };
+        tokio::select! {
+            end = self.ended() => return Ok(end),
+            () = pressing => {}
+            () = tokio::time::sleep(limit) => {}
         }
         self.stop().await
     }

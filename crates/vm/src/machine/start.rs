@@ -40,14 +40,10 @@ impl Host {
     ) -> Result<Machine, VmError> {
         self.check(&spec)?;
         let directory = self.directory(dir);
-        directory
-            .ensure()
-            .map_err(VmError::io("making the machine's directory"))?;
         end_strays(&directory).await?;
         let firmware = self.firmware(spec.firmware)?;
         let has_seed = seed.is_some();
-        prepare(&directory, firmware.as_ref(), seed.as_deref())
-            .map_err(VmError::io("preparing the machine's directory"))?;
+        prepare(directory.clone(), firmware.clone(), seed).await?;
         let mut record = Record {
             spec,
             accelerator: self.accelerator(),
@@ -196,24 +192,31 @@ async fn end_strays(directory: &Directory) -> Result<(), VmError> {
     Ok(())
 }
 
-fn prepare(
-    directory: &Directory,
-    firmware: Option<&FirmwareFiles>,
-    seed: Option<&[u8]>,
-) -> std::io::Result<()> {
-    serial::ensure(directory)?;
-    let run = directory.run();
-    remove(&run.join(QMP_SOCKET))?;
-    match seed {
-        Some(disc) => directory.put(SEED, disc)?,
-        None => remove(&run.join(SEED))?,
-    }
-    if let Some(files) = firmware
-        && run.join(VARIABLES).symlink_metadata().is_err()
-    {
-        directory.put(VARIABLES, &std::fs::read(&files.variables)?)?;
-    }
-    Ok(())
+async fn prepare(
+    directory: Directory,
+    firmware: Option<FirmwareFiles>,
+    seed: Option<Vec<u8>>,
+) -> Result<(), VmError> {
+    let prepare = move || {
+        directory.ensure()?;
+        serial::ensure(&directory)?;
+        let run = directory.run();
+        remove(&run.join(QMP_SOCKET))?;
+        match seed {
+            Some(disc) => directory.put(SEED, &disc)?,
+            None => remove(&run.join(SEED))?,
+        }
+        match firmware {
+            Some(files) if run.join(VARIABLES).symlink_metadata().is_err() => {
+                directory.put(VARIABLES, &std::fs::read(&files.variables)?)
+            }
+            _ => Ok(()),
+        }
+    };
+    tokio::task::spawn_blocking(prepare)
+        .await
+        .unwrap_or_else(|error| Err(std::io::Error::other(error)))
+        .map_err(VmError::io("preparing the machine's directory"))
 }
 
 fn write(directory: &Directory, record: &Record) -> Result<(), VmError> {
@@ -257,11 +260,14 @@ pub(crate) fn spawn(
 /// Waits until the emulator answers on its monitor, or has ended.
 async fn answer(directory: &Directory, child: &mut Child, pid: u32) -> Result<Qmp, VmError> {
     loop {
-        match directory.connect(QMP_SOCKET, pid).await {
-            Ok(stream) => return Qmp::open(stream).await,
-            // It is not listening yet.
-            Err(VmError::Io { .. }) => {}
-            Err(error) => return Err(error),
+        let asked = async {
+            let stream = directory.connect(QMP_SOCKET, pid).await?;
+            Qmp::open(stream).await
+        };
+        match asked.await {
+            // It is not listening yet, or it listens and fails a moment later.
+            Err(VmError::Io { .. } | VmError::Protocol(_) | VmError::NotRunning) => {}
+            done => return done,
         }
         let exit = child
             .try_wait()

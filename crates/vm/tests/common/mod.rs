@@ -12,6 +12,7 @@ use std::time::{Duration, Instant};
 use bytes::Bytes;
 use disk::nbd::{Answer, Export, ExportError, Exports, Piece, serve};
 use disk::{Extent, ExtentKind};
+use rustix::process::{Pid, Signal, kill_process};
 use tokio::net::UnixListener;
 use tokio::task::JoinSet;
 use uuid::Uuid;
@@ -161,6 +162,19 @@ impl Bench {
     /// Ends the server and all its connections.
     pub async fn stop_serving(&mut self) {
         self.server.shutdown().await;
+    }
+}
+
+impl Drop for Bench {
+    /// A test that fails leaves no guest behind.
+    fn drop(&mut self) {
+        let left = vm::leftovers(&self.root()).unwrap_or_default();
+        for pid in left.iter().flat_map(|one| &one.processes) {
+            let pid = i32::try_from(*pid).ok().and_then(Pid::from_raw);
+            if let Some(pid) = pid {
+                let _ = kill_process(pid, Signal::KILL);
+            }
+        }
     }
 }
 
