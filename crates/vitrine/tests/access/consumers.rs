@@ -1,10 +1,10 @@
 //! What consumers make of images of others, and what keeps them and their owners safe.
 
 use serde_json::{Value, json};
-use testkit::{Answer, DISK_VERSION, GALLERY_VERSION, definition_body};
+use testkit::{Answer, DISK_VERSION, GALLERY_VERSION, definition_body, until};
 
 use crate::sharing::Market;
-use crate::world::{check, guid};
+use crate::world::{SOON, check, guid};
 
 const ALLOWED: &str = "2026-11-01";
 
@@ -295,16 +295,12 @@ async fn a_tenant_rejects_for_its_subscriptions_and_leaves_their_own_invitations
     let path = format!(
         "/providers/Microsoft.Compute/locations/eastus/tenantLevelSharedGallerySubscriptions/{owner}/sharedGalleries/sig/reject"
     );
-    let until = async |wanted: [usize; 2]| {
-        for _ in 0..1000 {
-            // The role counts within a second.
-            let answered = market
-                .consumer
-                .arm
-                .send("POST", &path, "2025-12-03", None)
-                .await;
+    let sees = async |wanted: [usize; 2]| {
+        until("the rejection and the role count", SOON, || async {
+            let arm = &market.consumer.arm;
+            let answered = arm.send("POST", &path, "2025-12-03", None).await;
             if answered.status == 403 {
-                continue;
+                return None;
             }
             check(&answered, 204, "");
             let of = async |local| {
@@ -313,21 +309,19 @@ async fn a_tenant_rejects_for_its_subscriptions_and_leaves_their_own_invitations
                     .unwrap()
                     .len()
             };
-            if [
+            let seen = [
                 of("sharedGalleries").await,
                 of("sharedGalleries?sharedTo=tenant").await,
-            ] == wanted
-            {
-                return;
-            }
-        }
-        panic!("never {wanted:?}");
+            ];
+            (seen == wanted).then_some(())
+        })
+        .await;
     };
-    until([1, 0]).await;
+    sees([1, 0]).await;
     market
         .share("Remove", "Subscriptions", market.subscription_id())
         .await;
-    until([0, 0]).await;
+    sees([0, 0]).await;
 }
 
 #[tokio::test]

@@ -3,9 +3,9 @@
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use serde_json::Value;
-use testkit::{Arm, Gallery, Options};
+use testkit::{Arm, Gallery, Options, until};
 
-use crate::world::{World, check};
+use crate::world::{SOON, World, check};
 
 fn claims(token: &str) -> Value {
     let payload = token.split('.').nth(1).unwrap();
@@ -57,14 +57,11 @@ async fn tokens_of_another_gallery_count_for_the_principal_that_they_are_linked_
         gallery.verb(&format!("principal links {}", reader.object_id))[0]["subject"],
         theirs["oid"]
     );
-    let mut answer = ask(&foreign).await;
-    for _ in 0..1000 {
-        if answer.status == 200 {
-            break;
-        }
-        answer = ask(&foreign).await;
-    }
-    check(&answer, 200, "");
+    let answer = until("the link counts", SOON, || async {
+        let answer = ask(&foreign).await;
+        (answer.status == 200).then_some(answer)
+    })
+    .await;
     assert_eq!(
         answer.body["value"][0]["id"],
         scope.as_str(),

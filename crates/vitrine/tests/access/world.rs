@@ -1,11 +1,16 @@
 //! A gallery with its owner, and people who come and go.
 
+use std::time::Duration;
+
 use serde_json::{Value, json};
 use testkit::{Answer, Arm, GALLERY_VERSION, GROUP_VERSION, Gallery, Options};
 
 const BINARY: &str = env!("CARGO_BIN_EXE_vitrine");
 /// The api-version of roles and locks.
 pub const ACCESS_VERSION: &str = "2022-04-01";
+
+/// How long what another process has written may take to count.
+pub const SOON: Duration = Duration::from_secs(10);
 
 /// A server and its first owner.
 pub struct World {
