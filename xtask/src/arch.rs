@@ -10,9 +10,9 @@ use crate::sizes;
 
 /// Which crates of the workspace a crate may use.
 const EDGES: [(&str, &[&str]); 11] = [
-    ("template", &["domain"]),
     ("domain", &[]),
     ("arm", &["domain"]),
+    ("template", &["domain"]),
     ("disk", &[]),
     ("blocks", &["disk"]),
     ("catalog", &["domain"]),

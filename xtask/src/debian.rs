@@ -20,7 +20,7 @@ struct Need {
 }
 
 /// Which package is needed for which tests. What `tiny` only unpacks is not here.
-const NEEDS: [Need; 15] = [
+const NEEDS: &[Need] = &[
     Need {
         packages: &["qemu-utils"],
         group: Group::DiskTools,
@@ -94,6 +94,11 @@ const NEEDS: [Need; 15] = [
         packages: &["nodejs", "npm"],
         group: Group::Node,
         is_there: || has(&["npm"]) && node_major() >= Some(NODE_MAJOR_MIN),
+    },
+    Need {
+        packages: &["nodejs", "npm", "python3", "python3-venv"],
+        group: Group::Objects,
+        is_there: || has(&["npm"]) && crate::python::interpreter().is_some(),
     },
     Need {
         packages: &["postgresql"],

@@ -15,17 +15,20 @@ pub enum Group {
     Node,
     /// The catalog on PostgreSQL.
     Postgres,
+    /// The block store on object stores of the network.
+    Objects,
 }
 
 impl Group {
     /// Every group.
-    pub const ALL: [Self; 6] = [
+    pub const ALL: [Self; 7] = [
         Self::DiskTools,
         Self::Guest,
         Self::Debian,
         Self::Python,
         Self::Node,
         Self::Postgres,
+        Self::Objects,
     ];
 
     /// Returns the nextest filter expression of its tests: how a test says that it belongs here.
@@ -40,6 +43,7 @@ impl Group {
             Self::Python => "(binary(/^(clients_(az|python)|xtask$)/) - package(xtask))",
             Self::Node => "(binary(/^(clients_node|xtask$)/) - package(xtask))",
             Self::Postgres => "test(/(^|::)postgres(::|_)/)",
+            Self::Objects => "test(/(^|::)objects_on_/)",
         }
     }
 }

@@ -10,6 +10,7 @@ mod debian;
 mod debian_guest;
 mod group;
 mod node;
+mod objects;
 mod postgres;
 mod python;
 mod sizes;

@@ -41,7 +41,7 @@ const SETTINGS: [&str; 8] = [
     "logging_collector=off",
 ];
 /// Starts the server (`$@`), waits until nobody holds standard input open, stops it.
-const KEEPER: &str =
+pub const KEEPER: &str =
     r#"trap "" INT HUP; "$@" & server=$!; cat >/dev/null; kill -INT $server; wait $server"#;
 
 /// A server that stops when this is dropped.
@@ -195,7 +195,8 @@ fn own(paths: &[&Path]) -> anyhow::Result<()> {
     Ok(())
 }
 
-fn free_port() -> std::io::Result<u16> {
+/// Returns a port of this machine that nobody listens on.
+pub fn free_port() -> std::io::Result<u16> {
     Ok(TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?
         .local_addr()?
         .port())

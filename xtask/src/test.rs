@@ -10,7 +10,7 @@ use crate::command::{capture, cargo, find, run as run_command};
 use crate::group::{Gap, Group, without};
 use crate::postgres::Server;
 use crate::stage::stage;
-use crate::{arch, debian, debian_guest, node, python, tiny};
+use crate::{arch, debian, debian_guest, node, objects, python, tiny};
 
 /// Where everything that the tests need is kept.
 const HOME: &str = "target/test-env";
@@ -56,6 +56,8 @@ struct Environment {
     gaps: Vec<Gap>,
     /// Held for its end: the server stops with the environment.
     postgres: Option<Server>,
+    /// The same.
+    objects: Option<objects::Servers>,
 }
 
 /// Runs every stage; the runner's own summary is the last that is printed when all is well.
@@ -150,6 +152,12 @@ fn environment(home: &Path) -> Environment {
     if let Some(server) = environment.have(Group::Postgres, "PostgreSQL", || Server::start(home)) {
         environment.set("VITRINE_TEST_POSTGRES", server.url());
         environment.postgres = Some(server);
+    }
+    let started = || objects::Servers::start(home);
+    if let Some(servers) = environment.have(Group::Objects, "object stores", started) {
+        environment.set("VITRINE_TEST_S3", servers.s3());
+        environment.set("VITRINE_TEST_AZURE_BLOBS", servers.azure());
+        environment.objects = Some(servers);
     }
     environment
 }

@@ -7,7 +7,17 @@
 //! bench-blocks open    STORE               start-up
 //! bench-blocks freeze  STORE MANIFEST      a layer over it, 1000 random 4 KiB writes, a freeze
 //! bench-blocks read    STORE MANIFEST      random 4 KiB reads, cold and cached
+//! bench-blocks disk    STORE MANIFEST      a reader and a layer from a manifest; the first byte, cold
+//! bench-blocks serve   STORE MANIFEST SOCKET [layer]   over NBD, until it is killed
+//! bench-blocks sparse  STORE COPY          a disk of 32 TiB with 1 GiB of content: all that can be done
+//! bench-blocks index   BYTES               the index of 1 TiB of unique content in so much memory
 //! ```
+//!
+//! `LEVEL` sets the zstd level, `INDEX_BYTES` the memory of the index.
+
+mod disk_of;
+mod index;
+mod sparse;
 
 use std::io::Error;
 use std::path::{Path, PathBuf};
@@ -30,7 +40,12 @@ async fn main() -> Done<()> {
         ["open", store] => start(store).await,
         ["freeze", store, manifest] => freeze(store, manifest).await,
         ["read", store, manifest] => read(store, manifest).await,
-        _ => Err(Error::other("ingest | export | copy | open | freeze | read").into()),
+        ["disk", store, manifest] => disk_of::measure(store, manifest).await,
+        ["serve", store, manifest, socket] => disk_of::serve(store, manifest, socket, false).await,
+        ["serve", store, manifest, socket, "layer"] => disk_of::serve(store, manifest, socket, true).await,
+        ["sparse", store, copy] => sparse::measure(store, copy).await,
+        ["index", bytes] => index::measure(bytes.parse()?),
+        _ => Err(Error::other("ingest | export | copy | open | freeze | read | disk | serve | sparse | index").into()),
     }
 }
 
@@ -39,6 +54,9 @@ async fn open(path: &str) -> Done<Store> {
     let mut options = StoreOptions::new(Location::Directory(root.join("store")), root.join("node"), [7; 32]);
     if let Ok(level) = std::env::var("LEVEL") {
         options.level = level.parse()?;
+    }
+    if let Ok(bytes) = std::env::var("INDEX_BYTES") {
+        options.index_bytes_max = bytes.parse()?;
     }
     Ok(Store::open(options).await?)
 }

@@ -11,9 +11,12 @@ use domain::{Error, ErrorKind, Result};
 use engine::Ctx;
 use percent_encoding::percent_decode_str;
 use std::net::SocketAddr;
+use std::sync::OnceLock;
 use std::time::Duration;
 use uuid::Uuid;
 
+use crate::auxiliary;
+use crate::limits::Remaining;
 use crate::reply::Reply;
 use crate::request::Request;
 use crate::routes::Found;
@@ -31,6 +34,8 @@ struct Ids {
     request: Uuid,
     correlation: Uuid,
     client: Option<HeaderValue>,
+    /// What the caller has left of its rate limit.
+    remaining: OnceLock<Remaining>,
 }
 
 /// Serves every path that no other face owns.
@@ -78,6 +83,18 @@ async fn handle(state: ApiState, request: axum::extract::Request, ids: &Ids) -> 
     }
     let path = clean_path(parts.uri.path())?;
     let caller = state.engine.authenticate(bearer(&parts.headers)?).await?;
+    let taken = state.limiter.take(
+        &caller.object_id,
+        &parts.method,
+        &path,
+        state.engine.now_ms(),
+    );
+    match taken {
+        Ok(Some(remaining)) => drop(ids.remaining.set(remaining)),
+        Ok(None) => {}
+        Err(refusal) => return Ok(refusal),
+    }
+    let auxiliary = auxiliary::callers(&state.engine, &parts.headers).await?;
     let raw_query = parts.uri.query().unwrap_or_default().to_owned();
     let query = parse_query(&raw_query)?;
     let (handler, type_name, params) = match state.routes.find(&parts.method, &path) {
@@ -93,6 +110,7 @@ async fn handle(state: ApiState, request: axum::extract::Request, ids: &Ids) -> 
     let body = read_body(body).await?;
     let ctx = Ctx {
         caller,
+        auxiliary,
         api_version: api_version.to_string(),
         base_url: base_url(&parts.headers, &parts.uri),
         correlation_id: ids.correlation,
@@ -326,6 +344,7 @@ impl Ids {
                 .get("x-ms-client-request-id")
                 .filter(|v| v.len() <= 128)
                 .cloned(),
+            remaining: OnceLock::new(),
         }
     }
 
@@ -349,6 +368,10 @@ impl Ids {
             ),
             ("cache-control", Some(HeaderValue::from_static("no-cache"))),
         ];
+        if let Some(remaining) = self.remaining.get() {
+            let name = HeaderName::from_static(remaining.name);
+            headers.insert(name, HeaderValue::from(remaining.left));
+        }
         for (name, value) in all {
             if let Some(value) = value {
                 headers.insert(HeaderName::from_static(name), value);

@@ -3,11 +3,13 @@
 //! A handler extracts, calls one engine function, converts. No SQL, no authorization, no business
 //! here. Every ARM route stands in one table ([`routes`]), so a test can walk them all.
 
+mod auxiliary;
 pub mod blob;
 mod error;
 mod face;
 pub mod graph;
 mod handlers;
+mod limits;
 pub mod metadata;
 mod reply;
 mod request;
@@ -19,6 +21,7 @@ use axum::Router;
 use axum::routing::get;
 use tower_http::catch_panic::CatchPanicLayer;
 
+pub use limits::Limits;
 pub use state::ApiState;
 
 /// Returns the whole server as one service.

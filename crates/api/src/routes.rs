@@ -100,6 +100,9 @@ impl Routes {
         routes.add_activity();
         routes.add_care();
         routes.add_deployments();
+        routes.add_invites();
+        routes.add_allowed_images();
+        routes.add_moves();
         routes
     }
 
@@ -355,6 +358,7 @@ impl Segment {
     fn parse(text: &str) -> Self {
         const NAMES: &[&str] = &[
             "deployment",
+            "owner",
             "uniqueName",
             "publicName",
             "assignment",

@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use engine::Engine;
 
+use crate::limits::{Limiter, Limits};
 use crate::routes::Routes;
 
 /// Shared by all handlers; clones are cheap.
@@ -13,14 +14,22 @@ pub struct ApiState {
     pub engine: Engine,
     /// The ARM routes.
     pub(crate) routes: Arc<Routes>,
+    /// What everybody has left of the rate limits.
+    pub(crate) limiter: Limiter,
 }
 
 impl ApiState {
-    /// Returns the state of a server over `engine`.
+    /// Returns the state of a server over `engine`, with the usual limits.
     pub fn new(engine: Engine) -> Self {
+        Self::with_limits(engine, Limits::default())
+    }
+
+    /// Returns the state of a server over `engine`, with limits of its own.
+    pub fn with_limits(engine: Engine, limits: Limits) -> Self {
         Self {
             engine,
             routes: Arc::new(Routes::new()),
+            limiter: Limiter::new(limits),
         }
     }
 }

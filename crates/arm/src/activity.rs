@@ -115,6 +115,7 @@ pub fn event(entry: &Entry) -> Value {
             "beforeDigest": entry.before,
             "afterDigest": entry.after,
             "entity": entry.scope,
+            "repeats": entry.repeats,
         },
         "resourceGroupName": group,
         "resourceId": entry.scope,

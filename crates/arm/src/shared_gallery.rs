@@ -3,6 +3,7 @@
 //! Members are named one by one: what is not named here – tags, sources, owner, group – never shows.
 
 use domain::Resource;
+use domain::confusable::Worth;
 use domain::shared_image::Door;
 use serde_json::{Map, Value, json};
 
@@ -28,12 +29,12 @@ pub fn gallery_item(door: Door, name: &str, region: &str) -> Value {
     json!({ "location": region, "name": name, "identifier": { "uniqueId": unique_id(door, name) } })
 }
 
-/// Returns a gallery.
-pub fn gallery(door: Door, row: &Resource, name: &str, region: &str) -> Value {
+/// Returns a gallery; a public one says what its name is worth.
+pub fn gallery(door: Door, row: &Resource, name: &str, region: &str, worth: &Worth) -> Value {
     let mut out = json!({ "properties": {} });
     merge(&mut out, gallery_item(door, name, region));
     if door == Door::Community {
-        let metadata = community_metadata(row);
+        let metadata = community_metadata(row, worth);
         out["properties"] = json!({ "disclaimer": DISCLAIMER, "communityMetadata": metadata });
         out["disclaimer"] = json!(DISCLAIMER);
         out["communityMetadata"] = metadata;
@@ -42,21 +43,27 @@ pub fn gallery(door: Door, row: &Resource, name: &str, region: &str) -> Value {
 }
 
 /// Returns a row of the query of public galleries.
-pub fn community_row(row: &Resource, subscription: &str, name: &str, region: &str) -> Value {
+pub fn community_row(
+    row: &Resource,
+    subscription: &str,
+    name: &str,
+    region: &str,
+    worth: &Worth,
+) -> Value {
     json!({
         "id": format!("/subscriptions/{subscription}/providers/Microsoft.Compute/locations/{region}/communityGalleries/{name}"),
         "name": name,
         "type": "microsoft.compute/locations/communitygalleries",
         "location": region,
         "properties": {
-            "communityMetadata": community_metadata(row),
+            "communityMetadata": community_metadata(row, worth),
             "disclaimer": DISCLAIMER,
             "identifier": { "uniqueId": unique_id(Door::Community, name) },
         },
     })
 }
 
-fn community_metadata(row: &Resource) -> Value {
+fn community_metadata(row: &Resource, worth: &Worth) -> Value {
     let info = row
         .properties
         .get("sharingProfile")
@@ -67,6 +74,19 @@ fn community_metadata(row: &Resource) -> Value {
             shown.insert(name.to_owned(), value.clone());
         }
     }
+    // Members of this product: the original has neither badge nor warning.
+    match worth {
+        Worth::Verified(name) => {
+            shown.insert("verifiedPublisher".to_owned(), json!(name));
+        }
+        Worth::LooksLike(name) => {
+            let warning = format!(
+                "The name looks like '{name}', and this gallery's publisher is not verified as that. Make sure whose images they are."
+            );
+            shown.insert("publisherWarning".to_owned(), json!(warning));
+        }
+        Worth::Plain => {}
+    }
     Value::Object(shown)
 }
 
@@ -74,11 +94,13 @@ fn community_metadata(row: &Resource) -> Value {
 pub fn image(door: Door, row: &Resource, gallery: &str, region: &str) -> Value {
     let mut properties = Map::new();
     for name in IMAGE {
-        if let Some(value) = row.properties.get(name) {
-            properties.insert(name.to_owned(), value.clone());
+        let value = row.properties.get(name).cloned();
+        // Shown even when the owner recommends nothing.
+        let value = value.or_else(|| (name == "recommended").then(|| json!({})));
+        if let Some(value) = value {
+            properties.insert(name.to_owned(), value);
         }
     }
-    properties.entry("recommended").or_insert_with(|| json!({}));
     if door == Door::Community {
         properties.insert(
             "identifier".to_owned(),

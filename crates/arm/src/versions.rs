@@ -31,6 +31,9 @@ const RESOURCE_GRAPH: [&str; 4] = [
 /// Versions of the activity log.
 const INSIGHTS: [&str; 2] = ["2015-04-01", "2017-03-01-preview"];
 
+/// Versions of answers to the invitations of shared galleries.
+const INVITES: [&str; 2] = ["2025-12-03", "2026-03-03"];
+
 /// Versions of what only this product has.
 const VITRINE: [&str; 1] = ["2026-11-01"];
 
@@ -76,6 +79,9 @@ pub fn supported_type(type_name: &str) -> &'static [&'static str] {
         ("microsoft.compute", "images") => Shape::ManagedImage,
         ("microsoft.compute", "virtualmachines") => Shape::VirtualMachine,
         ("microsoft.compute", "diskencryptionsets") => Shape::DiskEncryptionSet,
+        ("microsoft.compute", "locations") if local.ends_with("sharedgallerysubscriptions") => {
+            return &INVITES;
+        }
         ("microsoft.compute", _) if is_gallery_path(local) => Shape::Gallery,
         // Disks go back furthest: polls and lists of locations carry versions of every family.
         ("microsoft.compute", _) => Shape::Disk,

@@ -128,7 +128,7 @@ fn a_stored_resource_is_answered_in_the_recorded_order() {
         assert_eq!(shown.to_string(), row.response.to_string(), "{}", row.from);
         *seen.entry(resource.kind.type_name()).or_insert(0) += 1;
     }
-    assert_eq!(seen.len(), 6, "{seen:?}");
+    assert_eq!(seen.len(), 7, "{seen:?}");
 }
 
 #[test]

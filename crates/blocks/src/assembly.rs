@@ -123,6 +123,8 @@ impl<'a> Assembly<'a> {
     ) -> Result<()> {
         let (mut at, end) = (from / BLOCK, to.div_ceil(BLOCK));
         let start = at;
+        self.finder
+            .look_ahead(contents.blocks.iter().flatten().copied());
         while at < end {
             let (is_touched, until) = self.touched_at(at, end);
             if is_touched {

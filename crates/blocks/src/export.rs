@@ -1,20 +1,39 @@
 //! Export: a whole disk into a raw file, decoded on all cores, holes left holes.
+//!
+//! It goes by frames, not by the disk: each is read together with its neighbours, decoded once, and
+//! written from where it was decoded to every place that it has on the disk. Only so much of the disk
+//! is planned at once that memory stays bounded.
 
 use std::fs::File;
 use std::os::unix::fs::FileExt as _;
-
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use crate::BLOCK_BYTES;
 use crate::error::{BlocksError, Result};
-use crate::inner::lock;
+use crate::frame::{FRAME_BYTES, FrameId};
+use crate::frames::Stretch;
+use crate::inner::{Inner, lock};
+use crate::manifest::Run;
+use crate::parts::range_in;
 use crate::progress::Progress;
-use crate::reader::{Reader, read_manifest};
+use crate::reader::Reader;
 use crate::store::blocking;
+use crate::{FRAME_BLOCKS, frame, pack};
 
-/// Bytes that a worker decodes and writes at once.
-const PIECE_BYTES: u64 = 1 << 20;
+/// Content that is planned at once, in blocks: 1 GiB.
+const PLAN_BLOCKS: u64 = 256 << 10;
+
+/// Blocks of a frame, and where they go.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+struct Use {
+    frame: FrameId,
+    /// First block in the frame.
+    within: usize,
+    /// First block on the disk.
+    block: u64,
+    count: usize,
+}
 
 impl Reader {
     /// Writes the disk into an empty file; what is zero is left a hole. Returns the bytes written.
@@ -24,63 +43,148 @@ impl Reader {
     }
 
     fn export_now(&self, file: &File, progress: &Progress) -> Result<u64> {
-        file.set_len(self.size_bytes())?;
-        let pieces = self.pieces();
-        let total: u64 = pieces.iter().map(|(from, to)| to - from).sum();
+        let size = self.size_bytes();
+        file.set_len(size)?;
+        let block = BLOCK_BYTES as u64;
+        let runs = self.manifest.runs();
+        let bytes_of = |run: &Run| ((run.block + run.count) * block).min(size) - run.block * block;
+        let total = runs.iter().map(bytes_of).sum();
         progress.set_total(total);
+        let mut plan = Plan {
+            reader: self,
+            file,
+            progress,
+            uses: Vec::new(),
+        };
+        let mut planned = 0;
+        for run in runs {
+            planned += plan.add(run);
+            if planned >= PLAN_BLOCKS {
+                plan.carry_out()?;
+                planned = 0;
+            }
+        }
+        plan.carry_out()?;
+        Ok(total)
+    }
+}
+
+/// A part of an export.
+struct Plan<'a> {
+    reader: &'a Reader,
+    file: &'a File,
+    progress: &'a Progress,
+    uses: Vec<Use>,
+}
+
+/// The buffers of one thread.
+struct Buffers {
+    stored: Vec<u8>,
+    raw: Vec<u8>,
+}
+
+impl Plan<'_> {
+    /// Adds a run; returns its blocks.
+    fn add(&mut self, run: &Run) -> u64 {
+        let (mut block, end) = (run.block, run.block + run.count);
+        while block < end {
+            let (frame, within) = self.reader.manifest.place(run, block);
+            let left = usize::try_from(end - block).unwrap_or(FRAME_BLOCKS);
+            let count = left.min(FRAME_BLOCKS - within);
+            self.uses.push(Use {
+                frame,
+                within,
+                block,
+                count,
+            });
+            block += count as u64;
+        }
+        run.count
+    }
+
+    /// Writes what was added.
+    fn carry_out(&mut self) -> Result<()> {
+        self.uses.sort_unstable();
+        let mut frames: Vec<FrameId> = self.uses.iter().map(|each| each.frame).collect();
+        frames.dedup();
+        let stretches = self.reader.store.0.stretches(&frames);
         let (next, failed) = (AtomicUsize::new(0), Mutex::new(None::<BlocksError>));
         let threads = std::thread::available_parallelism().map_or(2, std::num::NonZero::get);
         std::thread::scope(|scope| {
-            for _ in 0..threads {
+            for _ in 0..threads.min(stretches.len()) {
                 scope.spawn(|| {
-                    if let Err(error) = self.export_pieces(file, &pieces, &next, progress) {
-                        next.store(pieces.len(), Ordering::Relaxed);
+                    if let Err(error) = self.work(&stretches, &next) {
+                        next.store(stretches.len(), Ordering::Relaxed);
                         lock(&failed).get_or_insert(error);
                     }
                 });
             }
         });
-        match lock(&failed).take() {
-            Some(error) => Err(error),
-            None => Ok(total),
+        if let Some(error) = lock(&failed).take() {
+            return Err(error);
         }
+        self.write_the_rest(&frames, &stretches)?;
+        self.uses.clear();
+        Ok(())
     }
 
-    fn export_pieces(
-        &self,
-        file: &File,
-        pieces: &[(u64, u64)],
-        next: &AtomicUsize,
-        progress: &Progress,
-    ) -> Result<()> {
-        let mut buffer = Vec::new();
-        while let Some((from, to)) = pieces.get(next.fetch_add(1, Ordering::Relaxed)) {
-            progress.check()?;
-            buffer.resize(usize::try_from(to - from).unwrap_or(0), 0);
-            read_manifest(&self.store.0, &self.manifest, *from, &mut buffer)?;
-            file.write_all_at(&buffer, *from)?;
-            progress.add(to - from);
+    fn work(&self, stretches: &[Stretch], next: &AtomicUsize) -> Result<()> {
+        let mut buffers = Buffers {
+            stored: Vec::new(),
+            raw: vec![0; FRAME_BYTES],
+        };
+        while let Some(stretch) = stretches.get(next.fetch_add(1, Ordering::Relaxed)) {
+            self.progress.check()?;
+            self.write_stretch(stretch, &mut buffers)?;
         }
         Ok(())
     }
 
-    /// Returns the ranges that hold data, cut at multiples of a piece.
-    fn pieces(&self) -> Vec<(u64, u64)> {
-        let block = BLOCK_BYTES as u64;
-        let mut pieces: Vec<(u64, u64)> = Vec::new();
-        for run in self.manifest.runs() {
-            let end = ((run.block + run.count) * block).min(self.size_bytes());
-            let mut at = run.block * block;
-            while at < end {
-                let border = (at / PIECE_BYTES + 1) * PIECE_BYTES;
-                let to = border.min(end);
-                match pieces.last_mut() {
-                    Some(last) if last.1 == at && !at.is_multiple_of(PIECE_BYTES) => last.1 = to,
-                    _ => pieces.push((at, to)),
-                }
-                at = to;
+    fn write_stretch(&self, stretch: &Stretch, buffers: &mut Buffers) -> Result<()> {
+        let store: &Inner = &self.reader.store.0;
+        let Buffers { stored, raw } = buffers;
+        let is_read = store.read_stretch(stretch, stored).is_ok();
+        for (id, place) in &stretch.frames {
+            let raw = &mut raw[..pack::raw_bytes(place.blocks)];
+            let bytes = stretch.stored(place, stored);
+            if is_read && frame::unpack(*id, place.codec, &place.digest, bytes, raw).is_ok() {
+                self.write_frame(*id, raw)?;
+            } else {
+                // Another of its places may have it whole; if not, that says what is wrong.
+                self.write_frame(*id, &store.read_frame(*id)?.0)?;
             }
         }
-        pieces
+        Ok(())
+    }
+
+    /// Writes frames that had no place when the plan was made.
+    fn write_the_rest(&self, frames: &[FrameId], stretches: &[Stretch]) -> Result<()> {
+        let planned: usize = stretches.iter().map(|stretch| stretch.frames.len()).sum();
+        if planned == frames.len() {
+            return Ok(());
+        }
+        let known = stretches.iter().flat_map(|stretch| &stretch.frames);
+        let known: std::collections::HashSet<FrameId> = known.map(|(id, _)| *id).collect();
+        for id in frames.iter().filter(|id| !known.contains(*id)) {
+            self.write_frame(*id, &self.reader.store.0.read_frame(*id)?.0)?;
+        }
+        Ok(())
+    }
+
+    /// Writes a frame to every place that it has on the disk.
+    fn write_frame(&self, id: FrameId, raw: &[u8]) -> Result<()> {
+        let first = self.uses.partition_point(|each| each.frame < id);
+        let uses = self.uses[first..].iter();
+        for each in uses.take_while(|each| each.frame == id) {
+            let (from, length) = (each.within * BLOCK_BYTES, each.count * BLOCK_BYTES);
+            let bytes = &raw[range_in(id, raw.len(), from, length)?];
+            let offset = each.block * BLOCK_BYTES as u64;
+            // The last block of a disk may reach beyond its end.
+            let inside = self.reader.size_bytes().saturating_sub(offset);
+            let length = usize::try_from(inside).unwrap_or(length).min(length);
+            self.file.write_all_at(&bytes[..length], offset)?;
+            self.progress.add(length as u64);
+        }
+        Ok(())
     }
 }

@@ -12,7 +12,7 @@ use crate::pack::Pack;
 use crate::segment::Segment;
 
 /// Segments that are searched when the hooks are only a sample.
-const NEAR_MAX: usize = 8;
+const NEAR_MAX: usize = 16;
 
 /// The search of one ingest.
 pub(crate) struct Finder<'a> {
@@ -27,6 +27,19 @@ impl<'a> Finder<'a> {
             store,
             last: None,
             near: VecDeque::new(),
+        }
+    }
+
+    /// Loads the segments that some of these blocks are hooked to, before any of them is looked up:
+    /// what comes before a sampled block is then found as well as what comes after it.
+    pub fn look_ahead(&mut self, blocks: impl Iterator<Item = BlockId>) {
+        if self.store.index.is_exact() {
+            return;
+        }
+        for block in blocks {
+            if let (Some((pack, number)), _) = self.store.index.hooked(block) {
+                self.load(&pack, number);
+            }
         }
     }
 
@@ -64,28 +77,31 @@ impl<'a> Finder<'a> {
         Some(self.take(found))
     }
 
+    /// Returns a segment, from those that are near or from its pack.
+    fn load(&mut self, pack: &Arc<Pack>, number: usize) -> Option<Arc<Segment>> {
+        let is_same =
+            |(p, n, _): &(Arc<Pack>, usize, Arc<Segment>)| p.id == pack.id && *n == number;
+        if let Some(at) = self.near.iter().position(is_same) {
+            return self.near.get(at).map(|(_, _, segment)| segment.clone());
+        }
+        // A table that cannot be read only costs a copy.
+        let read = self.store.index.segment(&self.store.objects, pack, number);
+        let segment = read.ok()?;
+        if self.near.len() >= NEAR_MAX {
+            self.near.pop_back();
+        }
+        self.near
+            .push_front((pack.clone(), number, segment.clone()));
+        Some(segment)
+    }
+
     fn search(
         &mut self,
         pack: &Arc<Pack>,
         number: usize,
         block: BlockId,
     ) -> Option<(FrameId, usize)> {
-        let is_same =
-            |(p, n, _): &(Arc<Pack>, usize, Arc<Segment>)| p.id == pack.id && *n == number;
-        let segment = match self.near.iter().position(is_same) {
-            Some(at) => self.near.get(at).map(|(_, _, segment)| segment.clone())?,
-            None => {
-                // A table that cannot be read only costs a copy.
-                let read = self.store.index.segment(&self.store.objects, pack, number);
-                let segment = read.ok()?;
-                if self.near.len() >= NEAR_MAX {
-                    self.near.pop_back();
-                }
-                self.near
-                    .push_front((pack.clone(), number, segment.clone()));
-                segment
-            }
-        };
+        let segment = self.load(pack, number)?;
         let (row, within) = segment.find(block)?;
         Some(self.take((segment, row, within)))
     }

@@ -16,9 +16,17 @@ const READ_BYTES_MAX: u64 = 1 << 20;
 const GAP_BYTES_MAX: u64 = 32 << 10;
 
 /// Frames that lie near each other in one pack.
-struct Stretch {
-    frames: Vec<(FrameId, Place)>,
+pub(crate) struct Stretch {
+    pub frames: Vec<(FrameId, Place)>,
     end: u64,
+}
+
+impl Stretch {
+    /// Returns a frame's part of the bytes that were read.
+    pub fn stored<'b>(&self, place: &Place, bytes: &'b [u8]) -> &'b [u8] {
+        let from = usize::try_from(place.offset - self.frames[0].1.offset).unwrap_or(0);
+        bytes.get(from..from + place.length as usize).unwrap_or(&[])
+    }
 }
 
 impl Inner {
@@ -38,14 +46,13 @@ impl Inner {
             return;
         }
         let mut claim = self.cache.claim(ids.iter().copied());
+        let mut bytes = Vec::new();
         for stretch in self.stretches(claim.frames()) {
-            let Ok(bytes) = self.read_stretch(&stretch) else {
+            if self.read_stretch(&stretch, &mut bytes).is_err() {
                 continue;
-            };
-            let start = stretch.frames[0].1.offset;
+            }
             for (id, place) in &stretch.frames {
-                let from = usize::try_from(place.offset - start).unwrap_or(0);
-                let stored = &bytes[from..from + place.length as usize];
+                let stored = stretch.stored(place, &bytes);
                 let mut raw = vec![0_u8; pack::raw_bytes(place.blocks)];
                 if frame::unpack(*id, place.codec, &place.digest, stored, &mut raw).is_ok() {
                     claim.land(*id, Bytes::from(raw));
@@ -54,8 +61,8 @@ impl Inner {
         }
     }
 
-    /// Groups frames by where they lie.
-    fn stretches(&self, ids: &[FrameId]) -> Vec<Stretch> {
+    /// Groups frames by where they lie; those that lie nowhere are left out.
+    pub fn stretches(&self, ids: &[FrameId]) -> Vec<Stretch> {
         let place = |id: &FrameId| Some((*id, self.index.place(&self.objects, *id).ok()?));
         let mut places: Vec<(FrameId, Place)> = ids.iter().filter_map(place).collect();
         places.sort_by_key(|(_, place)| (place.pack.id, place.offset));
@@ -80,12 +87,12 @@ impl Inner {
         out
     }
 
-    fn read_stretch(&self, stretch: &Stretch) -> Result<Vec<u8>> {
+    /// Reads the stored bytes of frames, unchecked.
+    pub fn read_stretch(&self, stretch: &Stretch, bytes: &mut Vec<u8>) -> Result<()> {
         let place = &stretch.frames[0].1;
         let length = usize::try_from(stretch.end - place.offset).unwrap_or(0);
-        let mut bytes = vec![0_u8; length];
+        bytes.resize(length, 0);
         let pack = self.index.bytes(&self.objects, place.pack.id)?;
-        pack.read_at(&mut bytes, place.offset)?;
-        Ok(bytes)
+        pack.read_at(bytes, place.offset)
     }
 }

@@ -234,6 +234,12 @@ impl Index {
         }
     }
 
+    /// Whether every block has a hook.
+    pub fn is_exact(&self) -> bool {
+        let hooking = self.hooks.lock().unwrap_or_else(PoisonError::into_inner);
+        hooking.hooks.is_exact()
+    }
+
     /// Returns the segment that a block may be in, and whether that answer is final.
     pub fn hooked(&self, block: BlockId) -> (Option<(Arc<Pack>, usize)>, bool) {
         let hooking = self.hooks.lock().unwrap_or_else(PoisonError::into_inner);

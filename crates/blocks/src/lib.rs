@@ -44,6 +44,8 @@ mod repair;
 mod scrub;
 mod segment;
 mod shares;
+#[cfg(any(test, feature = "simulation"))]
+pub mod simulation;
 mod store;
 mod sweep;
 mod tree_hash;

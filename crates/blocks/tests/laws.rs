@@ -304,20 +304,27 @@ async fn an_object_store_in_memory_is_a_location() {
     conforms(Location::Memory(MemoryLocation::default()), root.path()).await;
 }
 
-/// `VITRINE_TEST_OBJECTS` is the URL of an empty container, then `name=value` options, in words.
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn an_object_store_on_the_network_is_a_location() {
-    let Ok(words) = std::env::var("VITRINE_TEST_OBJECTS") else {
-        return;
-    };
+/// Runs the promises below a prefix of its own. The variable has a URL, then `name=value` options, in words.
+async fn conforms_on(variable: &str) {
+    let words = std::env::var(variable).unwrap_or_else(|_| panic!("{variable}: see CONTRIBUTING"));
     let mut words = words.split_whitespace();
-    let url = words.next().unwrap().to_owned();
+    let url = format!("{}/{}", words.next().unwrap(), Uuid::new_v4());
     let pairs = words.map(|word| word.split_once('=').unwrap());
     let options = pairs
         .map(|(name, value)| (name.to_owned(), value.to_owned()))
         .collect();
     let root = tempfile::tempdir().unwrap();
     conforms(Location::Remote { url, options }, root.path()).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn objects_on_s3_are_a_location() {
+    conforms_on("VITRINE_TEST_S3").await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn objects_on_azure_are_a_location() {
+    conforms_on("VITRINE_TEST_AZURE_BLOBS").await;
 }
 
 /// Stores disks that are mostly what others have too, and reads them here and in another store.

@@ -64,8 +64,8 @@ impl Tx {
     /// Adds the entry that follows the last one.
     pub async fn insert_audit(&mut self, entry: &Entry, hash: &str) -> Result<()> {
         const SQL: &str = "INSERT INTO audit (sequence, at_ms, tenant, subscription, principal, caller, action, scope, code, \
-             correlation, client, before_digest, after_digest, hash) \
-             VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14)";
+             correlation, client, before_digest, after_digest, hash, repeats) \
+             VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15)";
         sqlx::query(SQL)
             .bind(entry.sequence)
             .bind(entry.at_ms)
@@ -81,6 +81,7 @@ impl Tx {
             .bind(entry.before.clone())
             .bind(entry.after.clone())
             .bind(hash)
+            .bind(entry.repeats)
             .execute(self.connection())
             .await?;
         Ok(())
@@ -102,6 +103,7 @@ fn entry(row: &AnyRow) -> Result<(Entry, String)> {
         client: row.try_get("client")?,
         before: row.try_get("before_digest")?,
         after: row.try_get("after_digest")?,
+        repeats: row.try_get("repeats")?,
     };
     Ok((entry, row.try_get("hash")?))
 }

@@ -23,6 +23,7 @@ mod settings;
 mod sign_in;
 mod storage;
 mod store;
+mod trust;
 mod usage;
 
 pub use audit::AuditFilter;
@@ -38,4 +39,5 @@ pub use resources::{ListFilter, Page};
 pub use sign_in::{DeviceCode, PrincipalKey, RefreshToken};
 pub use storage::{Blob, BlobKind, Container, Grant, StagedBlock};
 pub use store::{Catalog, Read, Tx};
+pub use trust::{ExternalSubject, ShareAnswer, VerifiedPublisher};
 pub use usage::{EgressUsage, StorageUsage};

@@ -31,12 +31,16 @@ pub struct Entry {
     pub before: String,
     /// Digest of the state after; empty when there is none.
     pub after: String,
+    /// How many more refusals of the same kind the entry stands for.
+    pub repeats: i64,
 }
 
 impl Entry {
     /// Returns the text whose SHA-256 is the entry's hash; `previous` is the hash of the entry before.
+    ///
+    /// Repeats are in it only where there are any: entries from before there were hash as they did.
     pub fn text(&self, previous: &str) -> String {
-        json!([
+        let mut members = json!([
             previous,
             self.sequence,
             self.at_ms,
@@ -51,8 +55,11 @@ impl Entry {
             self.client,
             self.before,
             self.after,
-        ])
-        .to_string()
+        ]);
+        if let Some(members) = members.as_array_mut().filter(|_| self.repeats != 0) {
+            members.push(json!(self.repeats));
+        }
+        members.to_string()
     }
 }
 
@@ -87,13 +94,14 @@ mod tests {
             with(|e| e.client = "x".into()),
             with(|e| e.before = "x".into()),
             with(|e| e.after = "x".into()),
+            with(|e| e.repeats = 1),
             // Nothing moves from one member to the next unseen.
             with(|e| {
                 e.before = "\",\"x".into();
             }),
         ];
         let mut all: std::collections::BTreeSet<String> = others.into_iter().collect();
-        assert_eq!(all.len(), 15);
+        assert_eq!(all.len(), 16);
         assert!(all.insert(base));
     }
 }

@@ -3,7 +3,7 @@
 use serde_json::{Map, Value, json};
 
 use crate::image_version::VersionNumber;
-use crate::{Error, Result};
+use crate::{Error, Result, gallery_kind};
 
 const TARGET: &str = "galleryImage.properties.features";
 
@@ -37,9 +37,6 @@ const SECURITY_TYPES: [&str; 6] = [
     "ConfidentialVM",
     "TrustedLaunchAndConfidentialVmSupported",
 ];
-
-/// Security types that only a private gallery holds.
-const PRIVATE_ONLY: [&str; 2] = ["TrustedLaunch", "ConfidentialVM"];
 
 /// Names that mean a feature though the wire has another: the service's own documents use them.
 const ALIASES: [(&str, &str); 1] = [("DiskControllerType", "DiskControllerTypes")];
@@ -164,13 +161,5 @@ pub fn check(features: &Value, permissions: &str, generation: &str) -> Result<()
             ),
         ));
     }
-    if PRIVATE_ONLY.contains(&security) && permissions != "Private" {
-        return Err(Error::invalid_parameter(
-            TARGET,
-            format!(
-                "The security type '{security}' is only supported in private galleries; this gallery's sharing permission is '{permissions}'."
-            ),
-        ));
-    }
-    Ok(())
+    gallery_kind::check_security(permissions, security)
 }

@@ -60,6 +60,21 @@ pub fn permissions(gallery: &Resource) -> &str {
         .unwrap_or("Private")
 }
 
+/// Returns the words by which consumers tell whose a public gallery is: the prefix of its public name, and the
+/// labels of its publisher's site.
+pub fn public_words(gallery: &Resource) -> Vec<&str> {
+    let info = gallery.properties.get("sharingProfile");
+    let info = info.and_then(|profile| profile.get("communityGalleryInfo"));
+    let text = |name: &str| info.and_then(|info| info.get(name)?.as_str());
+    let site = text("publisherUri").unwrap_or_default();
+    let site = site.split_once("://").map_or(site, |(_, rest)| rest);
+    let host = site.split(['/', '?', '#']).next().unwrap_or_default();
+    text("publicNamePrefix")
+        .into_iter()
+        .chain(host.split(['.', ':', '@']))
+        .collect()
+}
+
 /// Decides a PUT.
 pub fn plan_put(
     ctx: &mut PutContext<'_>,

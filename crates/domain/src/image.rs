@@ -8,7 +8,7 @@ use crate::plan::{
     text, word,
 };
 use crate::resource::Document;
-use crate::{Error, Kind, Resource, ResourceId, Result, disk, features, gallery};
+use crate::{Error, Kind, Resource, ResourceId, Result, disk, features, gallery, gallery_kind};
 
 const WIRE: &str = "galleryImage";
 /// From this api-version on a definition is generation 2 and supports Trusted Launch unless it says otherwise.
@@ -24,8 +24,9 @@ const MUTABLE: [&str; 6] = [
     "privacyStatementUri",
 ];
 
-/// Refuses a disk of a type that the definition of its image does not allow. Source: `API.md` 10.
-pub fn check_disk_type(definition: &Resource, disk: &Resource) -> Result<()> {
+/// Refuses a disk of a type that the definition of its image does not allow; `shown` is how the caller names
+/// the image. Source: `API.md` 10.
+pub fn check_disk_type(definition: &Resource, disk: &Resource, shown: &str) -> Result<()> {
     let sku = disk.top.get("sku").and_then(|sku| sku.get("name"));
     let disallowed = definition.properties.get("disallowed");
     let types = disallowed.and_then(|d| d.get("diskTypes"));
@@ -37,8 +38,7 @@ pub fn check_disk_type(definition: &Resource, disk: &Resource) -> Result<()> {
     Err(Error::invalid_parameter(
         "disk.sku.name",
         format!(
-            "The disk type '{sku}' is not allowed for disks made from the gallery image '{}'.",
-            definition.id
+            "The disk type '{sku}' is not allowed for disks made from the gallery image '{shown}'."
         ),
     ))
 }
@@ -133,16 +133,10 @@ fn plan_disallowed(row: &mut Resource, sent: &Document) -> Result<()> {
 
 /// Images with a Marketplace plan are not for everyone. Source: `API.md` 4.
 fn check_plan(ctx: &PutContext<'_>, sent: &Document, is_new: bool) -> Result<()> {
-    let is_public = ctx
-        .parent
-        .is_some_and(|g| gallery::permissions(g) == "Community");
-    if is_new && is_public && sent.contains_key("purchasePlan") {
-        return Err(Error::invalid_parameter(
-            "galleryImage.properties.purchasePlan",
-            "A purchase plan is not supported for images in a community gallery.",
-        ));
+    if !is_new {
+        return Ok(());
     }
-    Ok(())
+    gallery_kind::check_plan(ctx.parent.map_or("Private", gallery::permissions), sent)
 }
 
 /// A PATCH of properties must repeat the type of system. Source: `API.md` 3.2.

@@ -12,17 +12,20 @@ use std::str::FromStr;
 
 use serde_json::Value;
 
-use crate::plan::{PutContext, is_nothing, properties, start, take, text};
+use crate::plan::{PutContext, properties, start, take, text};
 use crate::resource::Document;
 use crate::{
-    Error, ErrorKind, Kind, ProvisioningState, Resource, ResourceId, Result, gallery,
+    Error, ErrorKind, Kind, ProvisioningState, Resource, ResourceId, Result, gallery, gallery_kind,
     plan::location_required,
 };
 
 pub use encryption::encryption_sets;
 pub use regions::{is_excluded_in, target_regions};
-pub use source::{SourceFacts, check_source, check_source_matches, source_not_found};
-pub use storage::{has_content, source_ids};
+pub use source::{
+    SourceFacts, check_image_of_others, check_source, check_source_matches,
+    shared_source_not_found, source_not_found,
+};
+pub use storage::{has_content, image_of_others, source_ids};
 
 const WIRE: &str = "galleryImageVersion.properties";
 /// What a safety profile lets a caller set.
@@ -120,36 +123,10 @@ fn check_gallery(
     let Some(gallery) = ctx.gallery else {
         return Ok(());
     };
-    let permissions = gallery::permissions(gallery);
-    if permissions == "Private" {
-        return Ok(());
+    if is_new {
+        gallery_kind::check_location(gallery, row)?;
     }
-    if is_new && row.location != gallery.location {
-        return Err(Error::invalid_parameter(
-            "galleryImageVersion.location",
-            format!(
-                "The location '{}' of the image version must be the location '{}' of its gallery, because the gallery's \
-                 sharing permission is '{permissions}'.",
-                row.location, gallery.location
-            ),
-        ));
-    }
-    let regions = sent
-        .get("publishingProfile")
-        .and_then(|p| p.get("targetRegions"))
-        .and_then(Value::as_array);
-    if regions
-        .into_iter()
-        .flatten()
-        .any(|r| r.get("encryption").is_some_and(|e| !is_nothing(e)))
-    {
-        return Err(Error::invalid_parameter(
-            format!("{WIRE}.publishingProfile.targetRegions.encryption"),
-            format!(
-                "Encryption is not supported in a gallery whose sharing permission is '{permissions}'."
-            ),
-        ));
-    }
+    gallery_kind::check_encryption(gallery::permissions(gallery), sent)?;
     Ok(())
 }
 

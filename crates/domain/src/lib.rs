@@ -4,24 +4,30 @@
 //! decisions go out as values or as an [`Error`] that a person can act on. Every other crate may
 //! import this one; this one imports none of them.
 
+pub mod allowed_images;
 pub mod artifact;
 pub mod audit;
+pub mod confusable;
 pub mod directory;
 pub mod disk;
 pub mod disk_encryption_set;
 pub mod error;
 pub mod features;
 pub mod gallery;
+pub mod gallery_kind;
 pub mod image;
 pub mod image_version;
 pub mod kind;
 pub mod latest;
+pub mod linked;
 pub mod lock;
 pub mod managed_image;
 pub mod network;
 pub mod operation;
+pub mod outbound;
 pub mod plan;
 pub mod quota;
+pub mod rate;
 pub mod region;
 pub mod resource;
 pub mod resource_group;

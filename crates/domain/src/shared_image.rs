@@ -2,6 +2,8 @@
 //!
 //! Source: `API.md` 7, 9.
 
+use std::fmt;
+
 use serde_json::Value;
 
 use crate::{Error, Kind, Resource, ResourceId, Result};
@@ -22,6 +24,42 @@ pub struct Consumer<'a> {
     pub subscription: &'a str,
     /// Its tenant.
     pub tenant: &'a str,
+}
+
+/// Which invitations to a gallery that is shared directly were rejected by those who got them.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Rejected {
+    /// The one to the subscription; it closes the door even where the tenant was invited too.
+    pub by_subscription: bool,
+    /// The one to the tenant; it leaves what was shared with a subscription.
+    pub by_tenant: bool,
+}
+
+/// Who was invited to a gallery that is shared directly.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Invitee<'a> {
+    /// A subscription.
+    Subscription(&'a str),
+    /// A tenant.
+    Tenant(&'a str),
+}
+
+impl Invitee<'_> {
+    /// Returns the text by which its answer is kept.
+    pub fn key(self) -> String {
+        match self {
+            Self::Subscription(id) => format!("subscriptions/{}", id.to_ascii_lowercase()),
+            Self::Tenant(id) => format!("tenants/{}", id.to_ascii_lowercase()),
+        }
+    }
+
+    /// Whether the gallery is shared with it.
+    pub fn is_invited(self, gallery: &Resource) -> bool {
+        match self {
+            Self::Subscription(id) => is_shared_with(gallery, "Subscriptions", id),
+            Self::Tenant(id) => is_shared_with(gallery, "AADTenants", id),
+        }
+    }
 }
 
 /// The id of an image of others: a definition, a version, or `latest`.
@@ -76,6 +114,15 @@ impl SharedImageId {
         })
     }
 
+    /// Returns the id of one version of the same image.
+    #[must_use]
+    pub fn with_version(&self, version: &str) -> Self {
+        Self {
+            version: Some(version.to_owned()),
+            ..self.clone()
+        }
+    }
+
     /// Returns what the id means in a gallery: a version, or a definition for `latest`.
     pub fn within(&self, gallery: &ResourceId) -> ResourceId {
         let definition = gallery.child(Kind::Image, &self.image);
@@ -84,6 +131,22 @@ impl SharedImageId {
                 definition.child(Kind::ImageVersion, version)
             }
             _ => definition,
+        }
+    }
+}
+
+impl fmt::Display for SharedImageId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(
+            f,
+            "/{}/{}/Images/{}",
+            self.door.as_str(),
+            self.gallery,
+            self.image
+        )?;
+        match &self.version {
+            Some(version) => write!(f, "/Versions/{version}"),
+            None => Ok(()),
         }
     }
 }
@@ -109,12 +172,14 @@ pub fn name_behind(door: Door, gallery: &Resource) -> Option<&str> {
 }
 
 /// Whether a consumer may come in by a door.
-pub fn is_open(door: Door, gallery: &Resource, consumer: Consumer<'_>) -> bool {
+pub fn is_open(door: Door, gallery: &Resource, consumer: Consumer<'_>, rejected: Rejected) -> bool {
     match door {
         Door::Community => name_behind(door, gallery).is_some(),
         Door::Shared => {
-            is_shared_with(gallery, "Subscriptions", consumer.subscription)
-                || is_shared_with(gallery, "AADTenants", consumer.tenant)
+            let invited = |invitee: Invitee<'_>| invitee.is_invited(gallery);
+            !rejected.by_subscription
+                && (invited(Invitee::Subscription(consumer.subscription))
+                    || (!rejected.by_tenant && invited(Invitee::Tenant(consumer.tenant))))
         }
     }
 }
@@ -194,6 +259,9 @@ mod tests {
             ("/subscriptions/s/resourceGroups/g/x", None),
         ] {
             assert_eq!(SharedImageId::parse(text).ok(), id, "{text}");
+            if let Some(id) = id {
+                assert!(id.to_string().eq_ignore_ascii_case(text), "{id} {text}");
+            }
         }
     }
 
@@ -225,10 +293,35 @@ mod tests {
             };
             let row = gallery(profile);
             assert_eq!(
-                is_open(door, &row, consumer),
+                is_open(door, &row, consumer, Rejected::default()),
                 is_in,
                 "{door:?} {subscription} {tenant} {row:?}"
             );
+        }
+        let both = json!({ "permissions": "Groups", "groups": [
+            { "type": "Subscriptions", "ids": ["a"] }, { "type": "AADTenants", "ids": ["t"] },
+        ] });
+        // Subscription a of tenant t, another of t, and a of another tenant: what each rejection closes.
+        let consumers = [("a", "t"), ("b", "t"), ("a", "x")];
+        for (by_subscription, by_tenant, open) in [
+            (false, false, [true, true, true]),
+            (false, true, [true, false, true]),
+            (true, false, [false, false, false]),
+            (true, true, [false, false, false]),
+        ] {
+            let rejected = Rejected {
+                by_subscription,
+                by_tenant,
+            };
+            let row = gallery(both.clone());
+            let is_in = consumers.map(|(subscription, tenant)| {
+                let consumer = Consumer {
+                    subscription,
+                    tenant,
+                };
+                is_open(Door::Shared, &row, consumer, rejected)
+            });
+            assert_eq!(is_in, open, "{rejected:?}");
         }
         assert_eq!(
             name_behind(Door::Shared, &gallery(json!({}))),

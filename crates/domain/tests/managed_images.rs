@@ -5,10 +5,7 @@
 
 mod common;
 
-use common::{
-    COMPUTE, Expect, SUB, World, check, done, fixed, invalid, missing, refused, regions, stored,
-};
-use domain::ErrorKind::NotFound;
+use common::{COMPUTE, Expect, SUB, World, check, done, fixed, invalid, missing, regions, stored};
 use domain::managed_image::{DiskSource, disks, set_captured, set_size};
 use domain::{Resource, disk_encryption_set};
 use serde_json::{Value, json};
@@ -45,7 +42,15 @@ fn images() {
         body["properties"].as_object_mut().unwrap().remove(name);
         body
     };
-    let machine = json!({ "location": "eastus", "properties": { "sourceVirtualMachine": { "id": format!("{COMPUTE}/virtualMachines/vm1") } } });
+    let from_machine = |source: &str, more: Value| {
+        let mut properties =
+            json!({ "sourceVirtualMachine": { "id": format!("{COMPUTE}/{source}") } });
+        properties
+            .as_object_mut()
+            .unwrap()
+            .extend(more.as_object().unwrap().clone());
+        json!({ "location": "eastus", "properties": properties })
+    };
     let table: Vec<(&str, Value, Expect)> = vec![
         (
             "from a blob",
@@ -133,14 +138,25 @@ fn images() {
             missing("dataDisk.lun"),
         ),
         (
-            "a machine",
-            machine,
-            refused(
-                NotFound,
-                "NotFound",
-                "Resource vm1 is not found.",
-                Some("sourceVirtualMachine"),
+            "from a machine: its disks are filled in where the catalog is",
+            from_machine("virtualMachines/vm1", json!({})),
+            stored(json!({ "/sourceVirtualMachine/id": format!("{COMPUTE}/virtualMachines/vm1") })),
+        ),
+        (
+            "from a machine, and disks",
+            from_machine(
+                "virtualMachines/vm1",
+                json!({ "storageProfile": { "osDisk": os(blob("os")) } }),
             ),
+            invalid(
+                "storageProfile",
+                "Parameter 'storageProfile' is not allowed together with 'sourceVirtualMachine'.",
+            ),
+        ),
+        (
+            "from what is no machine",
+            from_machine("disks/d", json!({})),
+            invalid("sourceVirtualMachine.id", "The value '"),
         ),
     ];
     for (name, body, expected) in table {

@@ -118,7 +118,7 @@ fn another_definition() {
         ),
     ];
     for (name, parent, of_source, expected) in table {
-        let facts = SourceFacts::of_definition(&source, &definition(of_source), GIB);
+        let facts = SourceFacts::of_definition(&source.to_string(), &definition(of_source), GIB);
         let result = check_source_matches(&definition(parent), &version("Full"), &facts);
         match expected {
             Ok(()) => assert_eq!(result, Ok(()), "{name}"),

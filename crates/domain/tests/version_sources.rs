@@ -8,7 +8,7 @@ mod common;
 use common::{
     COMPUTE, Expect, GROUP, World, check, done, fixed, invalid, missing, refused, stored,
 };
-use domain::ErrorKind::{Conflict, Invalid, NotFound};
+use domain::ErrorKind::{Conflict, Invalid};
 use domain::image_version::source_ids;
 use domain::{Resource, ResourceId};
 use serde_json::{Value, json};
@@ -122,10 +122,39 @@ fn sources_of_creates() {
         (
             "community image",
             whole("communityGalleryImageId", "/CommunityGalleries/p/Images/d"),
+            stored(
+                json!({ "/storageProfile": { "source": { "communityGalleryImageId": "/CommunityGalleries/p/Images/d" } } }),
+            ),
+        ),
+        (
+            "shared image",
+            whole("id", "/SharedGalleries/p/Images/d/Versions/1.0.0"),
+            stored(
+                json!({ "/storageProfile": { "source": { "id": "/SharedGalleries/p/Images/d/Versions/1.0.0" } } }),
+            ),
+        ),
+        (
+            "shared image by the public door",
+            whole("communityGalleryImageId", "/SharedGalleries/p/Images/d"),
             refused(
-                NotFound,
-                "NotFound",
-                "Source was not found: /CommunityGalleries/p/Images/d. Please make sure the source exists.",
+                Invalid,
+                "InvalidParameter",
+                "The value '/SharedGalleries/p/Images/d' is invalid. Expect an image id of the form \
+                 '/CommunityGalleries/{galleryName}/Images/{imageName}[/Versions/{version}]'.",
+                Some(&format!(
+                    "{P}.storageProfile.source.communityGalleryImageId"
+                )),
+            ),
+        ),
+        (
+            "community image by the wrong member",
+            whole("id", "/CommunityGalleries/p/Images/d"),
+            refused(
+                Invalid,
+                "InvalidParameter",
+                "The value '/CommunityGalleries/p/Images/d' is invalid. Expect an image id of the form \
+                 '/SharedGalleries/{galleryName}/Images/{imageName}[/Versions/{version}]'. An image of a community gallery is \
+                 named by 'communityGalleryImageId'.",
                 Some(&format!("{P}.storageProfile.source.id")),
             ),
         ),

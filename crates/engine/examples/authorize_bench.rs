@@ -46,14 +46,7 @@ async fn main() -> Outcome<()> {
     ] {
         assign(&engine, &first, who, count).await?;
     }
-    // A subscription more, so that the first is not the only one that is known.
-    let new = NewSubscription {
-        name: "other".to_owned(),
-        tenant: None,
-        owner: None,
-        id: None,
-    };
-    engine.create_subscription(&new).await?;
+    another_subscription(&engine).await?;
     println!(
         "caller                      what          requests   mean us    p50 us    p99 us    max us"
     );
@@ -64,6 +57,7 @@ async fn main() -> Outcome<()> {
     ] {
         let ctx = Ctx {
             caller: caller.clone(),
+            auxiliary: Vec::new(),
             api_version: String::new(),
             base_url: BASE.to_owned(),
             client: String::new(),
@@ -121,6 +115,18 @@ async fn measure(
         us(at(99)),
         us(at(100)),
     );
+    Ok(())
+}
+
+/// Makes a subscription more, so that the first is not the only one that is known.
+async fn another_subscription(engine: &Engine) -> Outcome<()> {
+    let new = NewSubscription {
+        name: "other".to_owned(),
+        tenant: None,
+        owner: None,
+        id: None,
+    };
+    engine.create_subscription(&new).await?;
     Ok(())
 }
 

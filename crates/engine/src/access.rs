@@ -3,14 +3,15 @@
 //! A subscription of another tenant is as good as none: the caller hears that it could not be
 //! found, whatever roles stand in the catalog. Scopes and ids compare in lower case.
 
-use domain::scope::{covers, subscription_in};
+use domain::linked::Link;
+use domain::scope::subscription_in;
 use domain::{Error, ErrorKind, ResourceId, Result};
 use serde_json::Value;
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 
 use crate::blob::BLOB_READ_ACTION;
 use crate::identity::no_subscription;
-use crate::{Ctx, Engine};
+use crate::{Caller, Ctx, Engine};
 
 /// Links of one body; each costs a decision.
 const LINKS_MAX: usize = 1000;
@@ -27,7 +28,7 @@ impl Engine {
                 return Err(read_only(&own.id));
             }
         }
-        if self.may(ctx, action, scope).await? {
+        if self.may(&ctx.caller, action, scope).await? {
             return Ok(());
         }
         tracing::info!(principal.id = %ctx.caller.object_id, action, scope, "refused");
@@ -48,23 +49,23 @@ impl Engine {
 
     /// Refuses a body that refers to resources or blobs that the caller may not read.
     ///
-    /// Every string that is the id of a resource or the URL of a blob of this gallery counts, wherever
-    /// it stands, so no property can be forgotten. Ids below the written resource itself are covered by the right to write it.
+    /// Every text that is the id of a resource ([`domain::linked`]) or the URL of a blob of this gallery counts,
+    /// wherever it stands, so no property can be forgotten. What lies in another tenant is asked of the auxiliary token of that tenant.
     pub(crate) async fn authorize_links(
         &self,
         ctx: &Ctx,
         id: &ResourceId,
         body: &Value,
     ) -> Result<()> {
-        let (mut links, mut accounts) = (BTreeMap::new(), BTreeSet::new());
-        collect(body, &id.key(), &mut links);
+        let mut accounts = BTreeSet::new();
+        let links = domain::linked::links(id, body);
         collect_accounts(body, &mut accounts);
         if links.len() + accounts.len() > LINKS_MAX {
             return Err(Error::bad_request(format!(
                 "The body refers to more than {LINKS_MAX} resources."
             )));
         }
-        for link in links.values() {
+        for link in &links {
             self.authorize_link(ctx, id, link).await?;
         }
         for account in &accounts {
@@ -81,11 +82,14 @@ impl Engine {
             other => other?,
         };
         let known = self.known_subscription(row.id.subscription()).await?;
-        let is_own = known.is_some_and(|s| s.tenant == ctx.caller.tenant);
+        let caller = known.and_then(|s| ctx.caller_in(&s.tenant));
         let scope = row.id.to_string();
-        let may = match is_own {
-            true => self.authorize_data(ctx, BLOB_READ_ACTION, &scope).await,
-            false => Err(no_subscription(row.id.subscription())),
+        let may = match caller {
+            Some(caller) => {
+                let theirs = ctx.of(caller);
+                self.authorize_data(&theirs, BLOB_READ_ACTION, &scope).await
+            }
+            None => Err(no_subscription(row.id.subscription())),
         };
         match may {
             Err(error) if matches!(error.kind, ErrorKind::Forbidden | ErrorKind::NotFound) => {
@@ -101,27 +105,27 @@ impl Engine {
         }
     }
 
-    async fn authorize_link(&self, ctx: &Ctx, id: &ResourceId, link: &ResourceId) -> Result<()> {
-        let action = crate::resources::action(link, "read");
-        let known = self.known_subscription(link.subscription()).await?;
-        if known.is_none_or(|s| s.tenant != ctx.caller.tenant) {
+    async fn authorize_link(&self, ctx: &Ctx, id: &ResourceId, link: &Link) -> Result<()> {
+        let (linked, action) = (&link.id, &link.action);
+        let known = self.known_subscription(linked.subscription()).await?;
+        let Some(caller) = known.and_then(|s| ctx.caller_in(&s.tenant)) else {
             return Err(linked_failed(format!(
                 "The client has permission to perform action '{action}' on scope '{id}', however the current tenant \
                  '{}' is not authorized to access linked subscription '{}'.",
                 ctx.caller.tenant,
-                link.subscription()
+                linked.subscription()
             )));
-        }
-        if self.may(ctx, &action, &link.key()).await? {
+        };
+        if self.may(caller, action, &linked.key()).await? {
             return Ok(());
         }
         Err(linked_failed(format!(
-            "The client '{}' with object id '{}' has permission to perform action '{}/write' on scope '{id}'; however, \
-             it does not have permission to perform action '{action}' on the linked scope(s) '{link}' or the linked \
+            "The client '{}' with object id '{}' has permission to perform action '{}' on scope '{id}'; however, \
+             it does not have permission to perform action '{action}' on the linked scope(s) '{linked}' or the linked \
              scope(s) are invalid.",
-            ctx.caller.name,
-            ctx.caller.object_id,
-            id.type_name()
+            caller.name,
+            caller.object_id,
+            crate::resources::action(id, "write")
         )))
     }
 
@@ -131,25 +135,25 @@ impl Engine {
     pub(crate) async fn authorize_data(&self, ctx: &Ctx, action: &str, scope: &str) -> Result<()> {
         const LIST_KEYS: &str = "Microsoft.Storage/storageAccounts/listKeys/action";
         let by_data = |role: &domain::role::Role| role.allows_data(action);
-        if self.may_by(ctx, scope, by_data).await? {
+        if self.may_by(&ctx.caller, scope, by_data).await? {
             return Ok(());
         }
         self.authorize(ctx, LIST_KEYS, scope).await
     }
 
     /// Whether a role of the caller allows `action` at `scope` or above it; the tenant is not asked.
-    async fn may(&self, ctx: &Ctx, action: &str, scope: &str) -> Result<bool> {
-        self.may_by(ctx, scope, |role| role.allows(action)).await
+    async fn may(&self, caller: &Caller, action: &str, scope: &str) -> Result<bool> {
+        self.may_by(caller, scope, |role| role.allows(action)).await
     }
 
     async fn may_by(
         &self,
-        ctx: &Ctx,
+        caller: &Caller,
         scope: &str,
         allows: impl Fn(&domain::role::Role) -> bool + Send,
     ) -> Result<bool> {
         // Work that goes on for somebody ends with his access.
-        let standing = self.standing(&ctx.caller.object_id).await?;
+        let standing = self.standing(&caller.object_id).await?;
         let Some(standing) = standing.filter(|standing| standing.principal.enabled) else {
             return Ok(false);
         };
@@ -189,27 +193,6 @@ fn linked_failed(message: String) -> Error {
     Error::new(ErrorKind::Forbidden, "LinkedAuthorizationFailed", message)
 }
 
-/// Collects the ids in a body, by key, that are not `own` or below it.
-fn collect(value: &Value, own: &str, links: &mut BTreeMap<String, ResourceId>) {
-    match value {
-        Value::String(text) => {
-            let Ok(link) = ResourceId::parse(text.trim()) else {
-                return;
-            };
-            let key = link.key();
-            let counts = link.kind().is_some() || crate::network::is_part(&link);
-            if counts && !covers(own, &key) {
-                links.insert(key, link);
-            }
-        }
-        Value::Array(items) => items.iter().for_each(|item| collect(item, own, links)),
-        Value::Object(members) => members
-            .values()
-            .for_each(|member| collect(member, own, links)),
-        Value::Null | Value::Bool(_) | Value::Number(_) => {}
-    }
-}
-
 /// Collects the names of the accounts whose blobs a body names by URL.
 fn collect_accounts(value: &Value, accounts: &mut BTreeSet<String>) {
     match value {
@@ -221,30 +204,5 @@ fn collect_accounts(value: &Value, accounts: &mut BTreeSet<String>) {
             .values()
             .for_each(|member| collect_accounts(member, accounts)),
         Value::Null | Value::Bool(_) | Value::Number(_) => {}
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use serde_json::json;
-
-    #[test]
-    fn links_are_found_wherever_they_stand_and_however_they_are_written() {
-        let own = "/subscriptions/s/resourceGroups/g/providers/Microsoft.Compute/galleries/x/images/d/versions/1.0.0";
-        let other = "/SUBSCRIPTIONS/t//resourcegroups/g/providers/microsoft.compute/DISKS/d";
-        let body = json!({
-            "id": own.to_uppercase(),
-            "deep": [{ "source": { "id": other } }, { "again": other.to_lowercase() }],
-            "tags": { "note": "/subscriptions/s" },
-            "url": "https://h/subscriptions/t/resourceGroups/g/providers/Microsoft.Compute/disks/d",
-        });
-        let mut links = BTreeMap::new();
-        collect(&body, &own.to_ascii_lowercase(), &mut links);
-        let keys: Vec<_> = links.keys().map(String::as_str).collect();
-        assert_eq!(
-            keys,
-            ["/subscriptions/t/resourcegroups/g/providers/microsoft.compute/disks/d"]
-        );
     }
 }

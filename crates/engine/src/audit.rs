@@ -6,7 +6,7 @@
 
 use catalog::{AuditFilter, Tx};
 use domain::audit::Entry;
-use domain::{Error, Resource, Result};
+use domain::{Resource, Result};
 use serde_json::json;
 use sha2::{Digest as _, Sha256};
 
@@ -68,7 +68,12 @@ pub struct ActivityFilter {
 impl Engine {
     /// Adds what was done to the chain, in the transaction that does it.
     pub(crate) async fn audit(&self, tx: &mut Tx, ctx: &Ctx, deed: Deed<'_>) -> Result<()> {
-        self.append(tx, ctx, deed, "").await
+        let entry = Entry {
+            before: deed.before,
+            after: deed.after,
+            ..self.entry(ctx, deed.action, deed.scope)
+        };
+        self.chain(tx, entry).await
     }
 
     /// Adds a change of a resource to the chain, in the transaction that makes it.
@@ -89,44 +94,29 @@ impl Engine {
         self.audit(tx, ctx, deed).await
     }
 
-    /// Adds a refused attempt to the chain; a failure to do so is logged and changes no answer.
-    pub async fn audit_refusal(&self, ctx: &Ctx, action: &str, scope: &str, error: &Error) {
-        let deed = Deed {
-            action,
-            scope,
-            before: String::new(),
-            after: String::new(),
-        };
-        let recorded = async {
-            let mut tx = self.catalog().write().await.map_err(db)?;
-            self.append(&mut tx, ctx, deed, &error.code).await?;
-            tx.commit().await.map_err(db)
-        };
-        if let Err(error) = recorded.await {
-            tracing::error!(%error, action, scope, "a refusal was not recorded");
-        }
-    }
-
-    async fn append(&self, tx: &mut Tx, ctx: &Ctx, deed: Deed<'_>, code: &str) -> Result<()> {
-        let last = tx.last_audit().await.map_err(db)?;
-        let (sequence, previous) = last.map_or((0, String::new()), |(e, hash)| (e.sequence, hash));
-        let entry = Entry {
-            sequence: sequence + 1,
+    /// Returns an entry of now, of which only the deed is missing.
+    pub(crate) fn entry(&self, ctx: &Ctx, action: &str, scope: &str) -> Entry {
+        Entry {
             at_ms: self.now_ms(),
             tenant: ctx.caller.tenant.clone(),
-            subscription: domain::scope::subscription_in(deed.scope)
+            subscription: domain::scope::subscription_in(scope)
                 .unwrap_or_default()
                 .to_ascii_lowercase(),
             principal: ctx.caller.object_id.clone(),
             caller: ctx.caller.name.clone(),
-            action: deed.action.to_owned(),
-            scope: deed.scope.to_owned(),
-            code: code.to_owned(),
+            action: action.to_owned(),
+            scope: scope.to_owned(),
             correlation: ctx.correlation_id.to_string(),
             client: ctx.client.clone(),
-            before: deed.before,
-            after: deed.after,
-        };
+            ..Entry::default()
+        }
+    }
+
+    /// Adds an entry to the end of the chain.
+    pub(crate) async fn chain(&self, tx: &mut Tx, mut entry: Entry) -> Result<()> {
+        let last = tx.last_audit().await.map_err(db)?;
+        let (sequence, previous) = last.map_or((0, String::new()), |(e, hash)| (e.sequence, hash));
+        entry.sequence = sequence + 1;
         let hash = digest(&entry.text(&previous));
         tx.insert_audit(&entry, &hash).await.map_err(db)
     }

@@ -20,6 +20,8 @@ pub struct Caller {
 pub struct Ctx {
     /// Who asks.
     pub caller: Caller,
+    /// Who else asks with it, in other tenants: the right to what a body names there is theirs.
+    pub auxiliary: Vec<Caller>,
     /// The api-version, as the client sent it.
     pub api_version: String,
     /// `https://host:port` as the client reached us, without a trailing slash.
@@ -28,4 +30,22 @@ pub struct Ctx {
     pub client: String,
     /// `x-ms-correlation-request-id`.
     pub correlation_id: Uuid,
+}
+
+impl Ctx {
+    /// Returns who asks in a tenant; none where no token of that tenant came with the request.
+    pub(crate) fn caller_in(&self, tenant: &str) -> Option<&Caller> {
+        std::iter::once(&self.caller)
+            .chain(&self.auxiliary)
+            .find(|caller| caller.tenant == tenant)
+    }
+
+    /// Returns the same request, asked by another of its callers alone.
+    pub(crate) fn of(&self, caller: &Caller) -> Self {
+        Self {
+            caller: caller.clone(),
+            auxiliary: Vec::new(),
+            ..self.clone()
+        }
+    }
 }

@@ -7,8 +7,9 @@ use catalog::Content;
 use domain::{Error, Resource, ResourceId, Result};
 use serde_json::Value;
 
+use crate::Engine;
 use crate::error::{blocks as store_error, catalog as db};
-use crate::{Engine, image_choice};
+use crate::image_choice::{self, For, Named};
 
 const OS_SLOT: &str = "os";
 
@@ -53,10 +54,17 @@ impl Engine {
         let reference = creation
             .get("galleryImageReference")
             .ok_or_else(Error::internal)?;
-        let pinned = row.internal.get("imageVersion").or(reference.get("id"));
-        let id = ResourceId::parse(pinned.and_then(Value::as_str).unwrap_or_default())?;
+        let mut named = Named::read(reference)?;
+        if let Some(pinned) = row.internal.get("imageVersion").and_then(Value::as_str) {
+            named = named.pinned(&ResourceId::parse(pinned)?);
+        }
+        let who = For {
+            subscription: row.id.subscription(),
+            region: &row.location,
+        };
         let mut read = self.catalog().read().await.map_err(db)?;
-        let chosen = image_choice::choose(self, &mut read, &id, &row.location).await?;
+        // Asked again: what was unshared since is not used any more.
+        let chosen = image_choice::choose(self, &mut read, &named, who).await?;
         let definition = match chosen.version.id.parent() {
             Some(definition) => read.load(&definition).await.map_err(db)?,
             None => None,

@@ -120,6 +120,9 @@ impl Engine {
         tx.delete_grants_of(&row.id).await.map_err(db)?;
         tx.release(&row.id).await.map_err(db)?;
         tx.delete_access_at(&row.id.key()).await.map_err(db)?;
+        if row.kind == Kind::Gallery {
+            crate::invite::forget_all(&mut tx, &row.id).await?;
+        }
         tx.free_bytes(&row.id.key()).await.map_err(db)?;
         tx.delete(&row.id).await.map_err(db)?;
         tx.commit().await.map_err(db)?;

@@ -1,20 +1,41 @@
 //! Which image version a reference means: a version by its id, or `latest` of a definition.
 //!
-//! Source: `API.md` 7, 10. Versions are looked at from the highest number down, a page at a time, so
+//! The one place where images are chosen, so also the one where a subscription's list of allowed images
+//! is asked ([`choose`]). Source: `API.md` 7, 10. Versions are looked at from the highest number down, a page at a time, so
 //! `latest` costs the same among ten versions and among a million.
 
 use catalog::{Read, Replica, ReplicaState};
 use domain::image_version::{VersionNumber, is_excluded_in, target_regions};
 use domain::latest::{Candidate, choose_latest};
+use domain::shared_image::SharedImageId;
 use domain::{Error, ErrorKind, Kind, ProvisioningState, Resource, ResourceId, Result};
 use serde_json::Value;
+use std::fmt;
 
-use crate::Engine;
 use crate::error::catalog as db;
+use crate::{Engine, allowed_images, shared};
 
 /// Versions looked at in one go.
 const PAGE_VERSIONS: usize = 16;
 const DAY_MS: i64 = 24 * 60 * 60 * 1000;
+
+/// How a caller names an image.
+#[derive(Clone, Debug)]
+pub(crate) enum Named {
+    /// By its id: of a version, of a definition, or `…/versions/latest`.
+    Own(ResourceId),
+    /// As one of others.
+    OfOthers(SharedImageId),
+}
+
+/// Who is to use an image, and where.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct For<'a> {
+    /// The subscription that what is made lies in.
+    pub subscription: &'a str,
+    /// The region's short name.
+    pub region: &'a str,
+}
 
 /// A version that a region can use, and its copies there.
 pub(crate) struct Chosen {
@@ -22,10 +43,69 @@ pub(crate) struct Chosen {
     pub version: Resource,
     /// Its replicas in the region, all complete.
     pub replicas: Vec<Replica>,
+    /// What the subscription's list of allowed images says against it, where the list only watches.
+    pub objection: Option<Error>,
+}
+
+impl Named {
+    /// Reads a reference with one of the members `id`, `sharedGalleryImageId` and `communityGalleryImageId`.
+    pub fn read(reference: &Value) -> Result<Self> {
+        let says = |name: &str| {
+            let text = reference.get(name).and_then(Value::as_str);
+            text.filter(|text| !text.is_empty())
+        };
+        match says("sharedGalleryImageId").or_else(|| says("communityGalleryImageId")) {
+            Some(text) => Ok(Self::OfOthers(SharedImageId::parse(text)?)),
+            None => Ok(Self::Own(ResourceId::parse(
+                says("id").unwrap_or_default(),
+            )?)),
+        }
+    }
+
+    /// Returns the same name for one version that was chosen before.
+    #[must_use]
+    pub fn pinned(self, version: &ResourceId) -> Self {
+        match self {
+            Self::Own(_) => Self::Own(version.clone()),
+            Self::OfOthers(id) => Self::OfOthers(id.with_version(version.name())),
+        }
+    }
+}
+
+impl fmt::Display for Named {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Own(id) => id.fmt(f),
+            Self::OfOthers(id) => id.fmt(f),
+        }
+    }
+}
+
+/// Returns the version that a name means for somebody.
+///
+/// Refuses what the subscription does not allow. Errors say no other name of an image of others than
+/// the caller's.
+pub(crate) async fn choose(
+    engine: &Engine,
+    read: &mut Read,
+    named: &Named,
+    who: For<'_>,
+) -> Result<Chosen> {
+    let (mut chosen, door) = match named {
+        Named::Own(id) => (of_gallery(engine, read, id, who.region).await?, None),
+        Named::OfOthers(id) => {
+            let chosen = shared::choose(engine, read, id, who).await?;
+            (chosen, Some((id.door, id.gallery.as_str())))
+        }
+    };
+    let shown = named.to_string();
+    chosen.objection =
+        allowed_images::check(read, who.subscription, &chosen.version.id, door, &shown).await?;
+    Ok(chosen)
 }
 
 /// Returns the version that `id` (of a version, a definition or `…/versions/latest`) means in a region.
-pub(crate) async fn choose(
+pub(crate) async fn of_gallery(
     engine: &Engine,
     read: &mut Read,
     id: &ResourceId,
@@ -54,7 +134,11 @@ async fn named(engine: &Engine, read: &mut Read, id: &ResourceId, region: &str) 
     };
     let replicas = complete_in(engine, read, &version, region).await?;
     let replicas = replicas.ok_or_else(|| not_in_region(id, region))?;
-    Ok(Chosen { version, replicas })
+    Ok(Chosen {
+        version,
+        replicas,
+        objection: None,
+    })
 }
 
 /// A soft-deleted version can be used until its retention is over. Source: `API.md` 8.
@@ -99,7 +183,11 @@ async fn latest(
                 .zip(&candidates)
                 .find(|(_, c)| c.number == best.number);
             if let Some(((version, Some(replicas)), _)) = found {
-                return Ok(Chosen { version, replicas });
+                return Ok(Chosen {
+                    version,
+                    replicas,
+                    objection: None,
+                });
             }
         }
         before = page.next;

@@ -6,6 +6,7 @@
 //! only recovery path.
 
 pub mod access;
+mod allowed_images;
 mod audit;
 pub mod blob;
 pub mod care;
@@ -22,16 +23,20 @@ mod disk_encryption_set;
 mod error;
 pub mod identity;
 mod image_choice;
+mod invite;
 mod lock;
 pub mod machine;
 pub mod maintenance;
 mod managed_image;
 pub mod metering;
 pub mod metrics;
+mod moving;
 mod network;
 mod operations;
 pub mod publish;
+mod publisher;
 mod quota;
+mod refusals;
 mod resources;
 mod role_assignment;
 mod role_definition;
@@ -48,12 +53,15 @@ mod vhd_source;
 
 pub use audit::{ActivityFilter, AuditReport};
 pub use blocks::{ContentHasher, LEAF_BYTES, Location};
-pub use catalog::ListFilter;
+pub use catalog::{ListFilter, VerifiedPublisher};
 pub use clock::Clock;
 pub use context::{Caller, Ctx};
 pub use deployment::AcceptedDeployment;
+pub use invite::{Invite, Invited};
 pub use machine::settings::{Accelerator, DriverChoice, MachineSettings};
+pub use publisher::{FlaggedGallery, Publishers};
 pub use quota::ByteQuota;
+pub use refusals::KINDS_MAX as REFUSAL_KINDS_MAX;
 pub use resources::{Accepted, DeleteOptions, PAGE_ITEMS_MAX};
 pub use role_assignment::{AssignmentFilter, PutAssignment};
 pub use role_definition::{DefinitionFilter, RoleView};

@@ -48,7 +48,12 @@ impl Engine {
     pub async fn run_maintenance(&self, stop: CancellationToken) {
         loop {
             tokio::select! {
-                () = stop.cancelled() => return,
+                () = stop.cancelled() => {
+                    if let Err(error) = self.flush_refusals(true).await {
+                        tracing::warn!(%error, "counted refusals were not recorded");
+                    }
+                    return;
+                }
                 () = tokio::time::sleep(ROUND_EVERY) => {}
             }
             if let Err(error) = self.housekeeping().await {
@@ -67,6 +72,7 @@ impl Engine {
     /// Does what every node does for itself: what is over in the catalog, its own layers.
     async fn housekeeping(&self) -> Result<()> {
         self.open_stores().await;
+        self.flush_refusals(false).await?;
         self.expire_soft_deleted().await?;
         let before = self.now_ms() - OPERATION_KEPT_MS;
         let mut tx = self.catalog().write().await.map_err(db)?;

@@ -44,6 +44,9 @@ struct Counters {
     replication_bytes: AtomicU64,
 }
 
+/// A gauge of a store: name, help, how to read it.
+type Gauge = (&'static str, &'static str, fn(&blocks::Stat) -> u64);
+
 impl Metrics {
     /// Counts a request that was answered.
     pub fn count_request(&self, plane: Plane, method: &str, status: u16, took: Duration) {
@@ -174,7 +177,7 @@ impl Engine {
             let labels = [("region", *region)];
             out.sample("vitrine_store_up", &labels, u8::from(stat.is_some()));
         }
-        let gauges: [(&str, &str, fn(&blocks::Stat) -> u64); 4] = [
+        let gauges: [Gauge; 4] = [
             ("vitrine_store_bytes", "Bytes of packs", |s| s.stored_bytes),
             ("vitrine_store_packs", "Packs", |s| s.packs),
             ("vitrine_store_manifests", "Immutable disks", |s| {

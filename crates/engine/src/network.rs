@@ -13,7 +13,7 @@ use domain::network::{
 };
 use domain::operation::Work;
 use domain::plan::PutContext;
-use domain::{Error, Kind, ProvisioningState, Resource, ResourceId, Result};
+use domain::{Error, ProvisioningState, Resource, ResourceId, Result};
 use serde_json::{Value, json};
 use uuid::Uuid;
 
@@ -376,9 +376,4 @@ impl Targets {
         }
         Ok(())
     }
-}
-
-/// Whether an id is that of a part that bodies refer to, so that readers of it may.
-pub(crate) fn is_part(id: &ResourceId) -> bool {
-    Part::parse(id).is_some_and(|part| part.list.kind != Kind::NetworkInterface)
 }

@@ -5,7 +5,7 @@
 
 use std::time::Duration;
 
-use domain::operation::{Operation, OperationState, Work};
+use domain::operation::{Family, Operation, OperationState, Work};
 use domain::{Error, ErrorKind, Kind, Result};
 use serde_json::Value;
 use tokio::task::JoinSet;
@@ -332,7 +332,9 @@ fn poll_actions(operation: &Operation) -> Vec<String> {
         Work::BeginAccess => vec![on("beginGetAccess/action")],
         Work::EndAccess => vec![on("endGetAccess/action"), on("read")],
         Work::Share => vec![on("share/action"), on("read")],
-        Work::Deploy => vec![on("write"), on("read"), on("whatIf/action")],
+        // The answer of what-if shows resources.
+        Work::Deploy if operation.family == Family::Group => vec![on("whatIf/action")],
+        Work::Deploy => vec![on("write"), on("read")],
         work => {
             let verb = domain::virtual_machine::verb(work);
             vec![on(&format!("{verb}/action")), on("read")]

@@ -133,33 +133,16 @@ impl Engine {
         let mut planned = rules::plan(self, &mut tx, ctx, &wanted).await?;
         crate::storage_account::complete(&mut planned.resource)?;
         let is_created = stored.is_none() && !planned.is_restored;
-        // A version or image that has captured nothing may have been given another source.
-        let is_empty = match kind {
-            Kind::ImageVersion => {
-                !planned.is_restored && !planned.resource.internal.contains_key("images")
-            }
-            Kind::ManagedImage => !domain::managed_image::has_content(&planned.resource),
-            _ => false,
-        };
-        if is_created || is_empty {
-            rules::check_links(self, &mut tx, &mut planned.resource).await?;
+        if is_created || is_empty(&planned) {
+            rules::check_links(self, &mut tx, ctx, &mut planned.resource).await?;
         }
         if is_created {
             rules::reserve_quota(&mut tx, &planned.resource).await?;
             rules::claim_names(&mut tx, &planned.resource).await?;
         }
-        if kind.is_network() {
-            network::give_address(&mut tx, &mut planned.resource).await?;
-            network::hold_links(&mut tx, &mut planned.resource, stored.as_ref()).await?;
-        }
-        self.reserve_bytes(&mut tx, &planned.resource).await?;
-        if kind == Kind::VirtualMachine {
-            machine::hold::hold_disks(self, &mut tx, ctx, &mut planned.resource, now_ms).await?;
-        }
-        let regions = self.regions();
-        disk_encryption_set::hold_sets(&mut tx, regions, &planned.resource, stored.as_ref())
-            .await?;
         planned.resource.changed_ms = now_ms;
+        self.hold(&mut tx, ctx, &mut planned.resource, stored.as_ref())
+            .await?;
         let deed = action(id, "write");
         self.audit_row(&mut tx, ctx, &deed, stored.as_ref(), &planned.resource)
             .await?;
@@ -182,6 +165,27 @@ impl Engine {
             operation,
             is_created,
         })
+    }
+
+    /// Takes what a row names for itself, and lets go of what it names no more.
+    async fn hold(
+        &self,
+        tx: &mut Tx,
+        ctx: &Ctx,
+        row: &mut Resource,
+        stored: Option<&Resource>,
+    ) -> Result<()> {
+        if row.kind.is_network() {
+            network::give_address(tx, row).await?;
+            network::hold_links(tx, row, stored).await?;
+        }
+        self.reserve_bytes(tx, row).await?;
+        if row.kind == Kind::VirtualMachine {
+            let now_ms = row.changed_ms;
+            machine::hold::hold_disks(self, tx, ctx, row, now_ms).await?;
+            machine::cards::hold_cards(self, tx, ctx, row, stored).await?;
+        }
+        disk_encryption_set::hold_sets(tx, self.regions(), row, stored).await
     }
 
     /// Accepts the deletion of a resource; `None` when there is nothing to delete.
@@ -233,6 +237,17 @@ impl Engine {
             operation: Some(operation),
             is_created: false,
         }))
+    }
+}
+
+/// Whether a version or image has captured nothing: it may have been given another source.
+fn is_empty(planned: &rules::Planned) -> bool {
+    match planned.resource.kind {
+        Kind::ImageVersion => {
+            !planned.is_restored && !planned.resource.internal.contains_key("images")
+        }
+        Kind::ManagedImage => !domain::managed_image::has_content(&planned.resource),
+        _ => false,
     }
 }
 

@@ -1,18 +1,22 @@
 //! Where kinds differ: the one table from a kind to its rules in `domain`.
 
-use catalog::Tx;
+use catalog::{Read, Tx};
 use domain::image_version::PutKind;
 use domain::plan::PutContext;
-use domain::{Error, Kind, ProvisioningState, Resource, ResourceId, Result};
+use domain::shared_image::SharedImageId;
+use domain::{Error, ErrorKind, Kind, ProvisioningState, Resource, ResourceId, Result};
 use serde_json::Value;
 use uuid::Uuid;
 
 use crate::error::catalog as db;
+use crate::image_choice::{self, Chosen, For, Named};
 use crate::resources::Verb;
-use crate::{Ctx, Engine, disk_encryption_set, image_choice, machine, managed_image};
+use crate::{Ctx, Engine, allowed_images, disk_encryption_set, machine, managed_image};
 
 /// The most nested ids that a refused delete names.
 const NESTED_SHOWN_MAX: usize = 5;
+/// Where a version remembers which version of others it is made from.
+const SOURCE_VERSION: &str = "sourceVersion";
 
 /// A decided write.
 pub(crate) struct Planned {
@@ -82,6 +86,7 @@ pub(crate) async fn plan(
         gallery: gallery.as_ref(),
     };
     let kind = id.kind().ok_or_else(Error::internal)?;
+    let was_private = stored.is_some_and(|s| domain::gallery::permissions(s) == "Private");
     let mut resource = match verb {
         Verb::Put => domain::plan::plan_put(kind, &mut context, id, body, stored)?,
         Verb::Patch => {
@@ -89,6 +94,9 @@ pub(crate) async fn plan(
             domain::plan::plan_patch(kind, &mut context, id, body, stored)?
         }
     };
+    if kind == Kind::Gallery && was_private {
+        check_opened(tx, &resource).await?;
+    }
     if kind == Kind::DiskEncryptionSet {
         domain::disk_encryption_set::set_tenant(&mut resource, &ctx.caller.tenant.to_string());
     }
@@ -101,6 +109,27 @@ pub(crate) async fn plan(
         is_synchronous,
         is_restored: false,
     })
+}
+
+/// A gallery that others are to see must hold only what they may; soft-deleted versions come back, so they count.
+async fn check_opened(tx: &mut Tx, gallery: &Resource) -> Result<()> {
+    if domain::gallery::permissions(gallery) == "Private" {
+        return Ok(());
+    }
+    for id in tx
+        .children(&gallery.id, usize::MAX, true)
+        .await
+        .map_err(db)?
+    {
+        let child = match tx.load(&id).await.map_err(db)? {
+            Some(child) => Some(child),
+            None => tx.load_deleted(&id).await.map_err(db)?,
+        };
+        if let Some(child) = child {
+            domain::gallery_kind::check_content(gallery, &child)?;
+        }
+    }
+    Ok(())
 }
 
 fn restore(
@@ -132,11 +161,16 @@ fn restore(
 }
 
 /// Checks what a new row refers to, in the same transaction; what exists keeps its content without its sources.
-pub(crate) async fn check_links(engine: &Engine, tx: &mut Tx, row: &mut Resource) -> Result<()> {
+pub(crate) async fn check_links(
+    engine: &Engine,
+    tx: &mut Tx,
+    ctx: &Ctx,
+    row: &mut Resource,
+) -> Result<()> {
     match row.kind {
-        Kind::ImageVersion => check_version_sources(tx, row).await,
+        Kind::ImageVersion => check_version_sources(engine, tx, ctx, row).await,
         Kind::Disk => {
-            choose_image(engine, tx, row).await?;
+            choose_image(engine, tx, ctx, row).await?;
             take_copy_source(tx, row).await
         }
         Kind::Snapshot => take_copy_source(tx, row).await,
@@ -144,19 +178,66 @@ pub(crate) async fn check_links(engine: &Engine, tx: &mut Tx, row: &mut Resource
         Kind::VirtualMachine => {
             engine.driver()?;
             domain::virtual_machine::check_cap(row, engine.machine_cap())?;
-            machine::boot::choose_boot(engine, tx, row).await
+            machine::boot::choose_boot(engine, tx, ctx, row).await
         }
         _ => Ok(()),
     }
 }
 
-async fn check_version_sources(tx: &mut Tx, row: &Resource) -> Result<()> {
+async fn check_version_sources(
+    engine: &Engine,
+    tx: &mut Tx,
+    ctx: &Ctx,
+    row: &mut Resource,
+) -> Result<()> {
+    let subscription = row.id.subscription().to_owned();
     for source in domain::image_version::source_ids(row) {
         let found = tx.load(&source).await.map_err(db)?;
         let found = found.ok_or_else(|| domain::image_version::source_not_found(&source))?;
         domain::image_version::check_source(row, &found)?;
+        if found.kind == Kind::ImageVersion {
+            let shown = source.to_string();
+            let objection =
+                allowed_images::check(tx, &subscription, &found.id, None, &shown).await?;
+            allowed_images::record(engine, tx, ctx, row, objection).await?;
+        }
     }
-    Ok(())
+    let Some(id) = domain::image_version::image_of_others(row) else {
+        return Ok(());
+    };
+    let chosen = source_of_others(engine, tx, row, &id).await?;
+    row.internal.insert(
+        SOURCE_VERSION.to_owned(),
+        Value::String(chosen.version.id.to_string()),
+    );
+    allowed_images::record(engine, tx, ctx, row, chosen.objection).await
+}
+
+/// Returns the version of others that a version is made from: the one that was chosen first, while it may be used.
+pub(crate) async fn source_of_others(
+    engine: &Engine,
+    read: &mut Read,
+    row: &Resource,
+    id: &SharedImageId,
+) -> Result<Chosen> {
+    let mut named = Named::OfOthers(id.clone());
+    if let Some(pinned) = row.internal.get(SOURCE_VERSION).and_then(Value::as_str) {
+        named = named.pinned(&ResourceId::parse(pinned)?);
+    }
+    let who = For {
+        subscription: row.id.subscription(),
+        region: &row.location,
+    };
+    let chosen = match image_choice::choose(engine, read, &named, who).await {
+        Err(error) if error.kind == ErrorKind::NotFound => {
+            return Err(domain::image_version::shared_source_not_found(
+                &id.to_string(),
+            ));
+        }
+        other => other?,
+    };
+    domain::image_version::check_image_of_others(row, &chosen.version, &id.to_string())?;
+    Ok(chosen)
 }
 
 /// What is copied must be there; its words go over to the copy.
@@ -174,30 +255,27 @@ pub(crate) async fn take_copy_source(tx: &mut Tx, row: &mut Resource) -> Result<
 /// A disk from an image needs the image complete in its region: said at once, not by the worker.
 ///
 /// The version that `latest` means is decided here and kept, so a later version does not change it.
-async fn choose_image(engine: &Engine, tx: &mut Tx, row: &mut Resource) -> Result<()> {
+async fn choose_image(engine: &Engine, tx: &mut Tx, ctx: &Ctx, row: &mut Resource) -> Result<()> {
     let creation = row.properties.get("creationData");
     let Some(reference) = creation.and_then(|c| c.get("galleryImageReference")) else {
         return Ok(());
     };
-    let says = |name: &str| reference.get(name).and_then(Value::as_str);
     let slot = crate::creation::image_slot(reference);
-    let region = &row.location;
-    let of_others = says("sharedGalleryImageId").or_else(|| says("communityGalleryImageId"));
-    let chosen = match of_others.filter(|id| !id.is_empty()) {
-        Some(id) => crate::shared::choose(engine, tx, id, row.id.subscription(), region).await?,
-        None => {
-            let id = ResourceId::parse(says("id").unwrap_or_default())?;
-            image_choice::choose(engine, tx, &id, region).await?
-        }
+    let named = Named::read(reference)?;
+    let who = For {
+        subscription: row.id.subscription(),
+        region: &row.location,
     };
+    let chosen = image_choice::choose(engine, tx, &named, who).await?;
     if !chosen.replicas.iter().any(|r| r.slot == slot) {
         return Err(crate::creation::no_such_lun());
     }
     if let Some(definition) = chosen.version.id.parent() {
         let definition = tx.load(&definition).await.map_err(db)?;
         let definition = definition.ok_or_else(Error::internal)?;
-        domain::image::check_disk_type(&definition, row)?;
+        domain::image::check_disk_type(&definition, row, &named.to_string())?;
     }
+    allowed_images::record(engine, tx, ctx, row, chosen.objection).await?;
     let version = Value::String(chosen.version.id.to_string());
     row.internal.insert("imageVersion".to_owned(), version);
     Ok(())

@@ -1,13 +1,16 @@
 //! Galleries of others, as their consumers see them: read only, only where versions are, nothing of the owner.
 
 use catalog::{ListFilter, Page, Read};
-use domain::shared_image::{Consumer, Door, SharedImageId, is_open, is_shared_with, name_behind};
+use domain::confusable::Worth;
+use domain::shared_image::{
+    Consumer, Door, Invitee, Rejected, SharedImageId, is_open, name_behind,
+};
 use domain::{Error, ErrorKind, Kind, ProvisioningState, Resource, ResourceId, Result};
 
 use crate::error::catalog as db;
-use crate::image_choice::{self, Chosen, complete_in};
+use crate::image_choice::{self, Chosen, For, complete_in};
 use crate::resources::PAGE_ITEMS_MAX;
-use crate::{Ctx, Engine};
+use crate::{Ctx, Engine, publisher};
 
 /// Where a consumer stands.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -29,6 +32,8 @@ pub struct SeenGallery {
     pub name: String,
     /// The region's short name.
     pub region: String,
+    /// What its names are worth, of a public one.
+    pub worth: Worth,
 }
 
 impl Engine {
@@ -42,13 +47,22 @@ impl Engine {
         let region = self.enter(ctx, place).await?;
         let mut read = self.catalog().read().await.map_err(db)?;
         let mut seen = Vec::new();
+        let consumer = Consumer {
+            subscription: &place.subscription,
+            tenant: &ctx.caller.tenant,
+        };
         for row in read.list_galleries().await.map_err(db)? {
-            let is_shared = match to_tenant {
-                true => is_shared_with(&row, "AADTenants", &ctx.caller.tenant),
-                false => is_shared_with(&row, "Subscriptions", &place.subscription),
+            let invitee = match to_tenant {
+                true => Invitee::Tenant(consumer.tenant),
+                false => Invitee::Subscription(consumer.subscription),
             };
-            if is_shared && self.has_versions(&mut read, &row, &region).await? {
-                seen.extend(see(place.door, row, &region));
+            if !invitee.is_invited(&row) {
+                continue;
+            }
+            let rejected = rejected(&mut read, place.door, &row, consumer).await?;
+            let is_closed = rejected.by_subscription || (to_tenant && rejected.by_tenant);
+            if !is_closed && self.has_versions(&mut read, &row, &region).await? {
+                seen.extend(see(place.door, row, &region, Worth::Plain));
             }
         }
         Ok(seen)
@@ -61,6 +75,7 @@ impl Engine {
         name: Option<&str>,
     ) -> Result<Vec<SeenGallery>> {
         let mut read = self.catalog().read().await.map_err(db)?;
+        let verified = read.list_verified_publishers().await.map_err(db)?;
         let mut seen = Vec::new();
         for row in read.list_galleries().await.map_err(db)? {
             let Some(known) = name_behind(Door::Community, &row) else {
@@ -73,7 +88,8 @@ impl Engine {
                 if location.is_none_or(|l| l.eq_ignore_ascii_case(&region.name))
                     && self.has_versions(&mut read, &row, &region.name).await?
                 {
-                    seen.extend(see(Door::Community, row.clone(), &region.name));
+                    let worth = publisher::worth_among(&verified, &row);
+                    seen.extend(see(Door::Community, row.clone(), &region.name, worth));
                 }
             }
         }
@@ -92,7 +108,8 @@ impl Engine {
         if let Some(row) = found
             && self.has_versions(&mut read, &row, &region).await?
         {
-            return see(place.door, row, &region).ok_or_else(|| missing(name, &region));
+            let worth = publisher::worth(&mut read, &row).await?;
+            return see(place.door, row, &region, worth).ok_or_else(|| missing(name, &region));
         }
         Err(missing(name, &region))
     }
@@ -189,7 +206,7 @@ impl Engine {
     }
 
     /// Asks for the right to look, and returns the region.
-    async fn enter(&self, ctx: &Ctx, place: &Place) -> Result<String> {
+    pub(crate) async fn enter(&self, ctx: &Ctx, place: &Place) -> Result<String> {
         let local = match place.door {
             Door::Shared => "sharedGalleries",
             Door::Community => "communityGalleries",
@@ -203,7 +220,7 @@ impl Engine {
             .ok_or_else(|| missing("gallery", &place.location))
     }
 
-    async fn has_versions(
+    pub(crate) async fn has_versions(
         &self,
         read: &mut Read,
         gallery: &Resource,
@@ -276,23 +293,21 @@ impl Engine {
 pub(crate) async fn choose(
     engine: &Engine,
     read: &mut Read,
-    text: &str,
-    subscription: &str,
-    region: &str,
+    id: &SharedImageId,
+    who: For<'_>,
 ) -> Result<Chosen> {
-    let id = SharedImageId::parse(text)?;
-    let tenant = read.load_subscription(subscription).await.map_err(db)?;
+    let refused = || not_available(&id.to_string(), who.region);
+    let tenant = read.load_subscription(who.subscription).await.map_err(db)?;
     let tenant = tenant.map(|s| s.tenant).unwrap_or_default();
     let consumer = Consumer {
-        subscription,
+        subscription: who.subscription,
         tenant: &tenant,
     };
-    let Some(gallery) = find(read, id.door, &id.gallery, consumer).await? else {
-        return Err(not_available(text, region));
-    };
+    let found = find(read, id.door, &id.gallery, consumer).await?;
+    let gallery = found.ok_or_else(refused)?;
     let meant = id.within(&gallery.id);
-    match image_choice::choose(engine, read, &meant, region).await {
-        Err(error) if error.kind == ErrorKind::NotFound => Err(not_available(text, region)),
+    match image_choice::of_gallery(engine, read, &meant, who.region).await {
+        Err(error) if error.kind == ErrorKind::NotFound => Err(refused()),
         other => other,
     }
 }
@@ -305,23 +320,52 @@ async fn find(
     consumer: Consumer<'_>,
 ) -> Result<Option<Resource>> {
     let all = read.list_galleries().await.map_err(db)?;
-    Ok(all.into_iter().find(|row| {
-        row.state != ProvisioningState::Deleting
-            && is_open(door, row, consumer)
-            && name_behind(door, row).is_some_and(|known| known.eq_ignore_ascii_case(name))
-    }))
+    let is_meant = |row: &Resource| {
+        name_behind(door, row).is_some_and(|known| known.eq_ignore_ascii_case(name))
+    };
+    let Some(row) = all
+        .into_iter()
+        .find(|row| row.state != ProvisioningState::Deleting && is_meant(row))
+    else {
+        return Ok(None);
+    };
+    let rejected = rejected(read, door, &row, consumer).await?;
+    Ok(Some(row).filter(|row| is_open(door, row, consumer, rejected)))
 }
 
-fn see(door: Door, row: Resource, region: &str) -> Option<SeenGallery> {
+/// Returns which invitations to a gallery a consumer has rejected; nobody is invited by the public door.
+async fn rejected(
+    read: &mut Read,
+    door: Door,
+    gallery: &Resource,
+    consumer: Consumer<'_>,
+) -> Result<Rejected> {
+    if door == Door::Community {
+        return Ok(Rejected::default());
+    }
+    let answers = read.share_answers(&gallery.id.key()).await.map_err(db)?;
+    let has_rejected = |invitee: Invitee<'_>| {
+        let key = invitee.key();
+        let mut answers = answers.iter();
+        answers.any(|answer| answer.invitee == key && !answer.is_accepted)
+    };
+    Ok(Rejected {
+        by_subscription: has_rejected(Invitee::Subscription(consumer.subscription)),
+        by_tenant: has_rejected(Invitee::Tenant(consumer.tenant)),
+    })
+}
+
+fn see(door: Door, row: Resource, region: &str, worth: Worth) -> Option<SeenGallery> {
     Some(SeenGallery {
         name: name_behind(door, &row)?.to_owned(),
         region: region.to_owned(),
         row,
+        worth,
     })
 }
 
 /// One answer for what is not there, not shared and not in the region.
-fn missing(name: &str, region: &str) -> Error {
+pub(crate) fn missing(name: &str, region: &str) -> Error {
     let shown: String = name.chars().take(200).collect();
     Error::not_found(
         "ResourceNotFound",

@@ -32,6 +32,7 @@ impl Engine {
         }
         let before = audit::of_row(&row);
         domain::sharing::plan_share(&mut row, body)?;
+        crate::invite::forget_uninvited(&mut tx, &row).await?;
         let deed = Deed {
             action,
             scope: &row.id.to_string(),

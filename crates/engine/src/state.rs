@@ -17,6 +17,7 @@ use crate::machine::driver::Driver;
 use crate::machine::settings::{self as machine_settings, MachineSettings};
 use crate::metering::Egress;
 use crate::metrics::Metrics;
+use crate::refusals::Refusals;
 use crate::settings::RegionSettings;
 use crate::{Clock, Settings};
 
@@ -40,6 +41,7 @@ struct Inner {
     /// Layers that a sweep found without an owner, and when.
     ownerless: Mutex<HashMap<LayerId, i64>>,
     blob_locks: BlobLocks,
+    refusals: Refusals,
     writers: Writers,
     /// The name of this process among the nodes of the catalog.
     node: String,
@@ -90,6 +92,7 @@ impl Engine {
             identity: crate::identity::State::default(),
             ownerless: Mutex::default(),
             blob_locks: BlobLocks::default(),
+            refusals: Refusals::default(),
             writers: Writers::default(),
             node: Uuid::new_v4().to_string(),
             access_key,
@@ -186,6 +189,11 @@ impl Engine {
     /// Returns who uses which blob now.
     pub(crate) fn blob_locks(&self) -> &BlobLocks {
         &self.0.blob_locks
+    }
+
+    /// Returns the refusals that were counted and not recorded yet.
+    pub(crate) fn refusals(&self) -> &Refusals {
+        &self.0.refusals
     }
 
     /// Returns whose writes to blobs were recorded last.

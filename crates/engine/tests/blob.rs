@@ -48,6 +48,7 @@ async fn open_at(dir: &tempfile::TempDir, clock: Clock) -> Engine {
 async fn owner(engine: &Engine, first: &Bootstrapped) -> Ctx {
     let principal = engine.find_principal(&first.client_id).await.unwrap();
     Ctx {
+        auxiliary: Vec::new(),
         client: "127.0.0.1".to_owned(),
         caller: engine::Caller {
             object_id: principal.object_id,

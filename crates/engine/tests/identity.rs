@@ -11,6 +11,7 @@ mod identity {
     pub mod accounts;
     pub mod assertions;
     pub mod audit;
+    pub mod external;
     pub mod grants;
     pub mod tokens;
     pub mod world;

@@ -63,3 +63,8 @@ impl Fault {
 pub fn invalid_template(message: String) -> Error {
     Error::new(ErrorKind::Invalid, "InvalidTemplate", message)
 }
+
+/// 400 `InvalidTemplate` for a template that is not right.
+pub(crate) fn wrong(sentence: String) -> Error {
+    Fault::wrong(sentence.trim_end_matches('.')).into_validation_error()
+}

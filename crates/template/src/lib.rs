@@ -9,22 +9,25 @@
 
 pub mod date;
 mod evaluate;
-pub mod expand;
+mod expand;
 pub mod expression;
 mod fault;
 mod functions;
 pub mod jsonc;
 pub mod limits;
 mod model;
+mod order;
 mod parameters;
 mod request;
 mod scope;
 mod syntax;
+mod unfold;
 mod unique;
 
-pub use expand::{Bound, Expanded, NestedFault, Planned};
+pub use expand::{Bound, NestedFault};
 pub use fault::{Fault, Need};
 pub use model::Template;
+pub use order::{Expanded, Planned};
 
 pub use request::{Mode, Request};
 pub use scope::{Known, Place, Scope};

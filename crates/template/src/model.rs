@@ -4,7 +4,7 @@ use domain::Result;
 use serde_json::{Map, Value};
 
 use crate::evaluate::{find, member};
-use crate::fault::Fault;
+use crate::fault;
 use crate::limits::{OUTPUTS_MAX, PARAMETERS_MAX, RESOURCES_MAX, VARIABLES_MAX};
 
 /// A template: its parts as they were written.
@@ -99,7 +99,10 @@ fn section(root: &Map<String, Value>, name: &str, most: usize) -> Result<Map<Str
     Ok(found)
 }
 
-fn resources(root: &Map<String, Value>) -> Result<Vec<(Option<String>, Map<String, Value>)>> {
+/// A resource of a template, with its symbolic name where the template has names.
+type NamedResource = (Option<String>, Map<String, Value>);
+
+fn resources(root: &Map<String, Value>) -> Result<Vec<NamedResource>> {
     let raw: Vec<(Option<String>, &Value)> = match find(root, "resources") {
         Some(Value::Array(items)) => items.iter().map(|item| (None, item)).collect(),
         Some(Value::Object(named)) => named
@@ -177,5 +180,5 @@ fn read_function(space: &str, name: &str, function: &Value) -> Result<Function> 
 }
 
 fn wrong(sentence: &str) -> domain::Error {
-    Fault::wrong(sentence).into_validation_error()
+    fault::wrong(sentence.to_owned())
 }

@@ -9,7 +9,7 @@ use uuid::Uuid;
 
 use crate::evaluate::{find, member};
 use crate::expression::{self, Expression, Text};
-use crate::fault::Fault;
+use crate::fault::wrong;
 use crate::functions::{show, type_name};
 use crate::model::Template;
 use crate::scope::{Evaluation, Known, Moment, Place, Scope};
@@ -350,8 +350,4 @@ fn check_bounds(name: &str, definition: &Value, value: &Value) -> Result<()> {
         }
     }
     Ok(())
-}
-
-fn wrong(sentence: String) -> domain::Error {
-    Fault::wrong(sentence.trim_end_matches('.')).into_validation_error()
 }

@@ -70,6 +70,11 @@ impl Arm {
         }
     }
 
+    /// Returns the token that it shows.
+    pub fn token(&self) -> &str {
+        &self.token
+    }
+
     /// Returns the HTTP client that trusts the gallery.
     pub fn http(&self) -> &Client {
         &self.http

@@ -5,9 +5,12 @@
 
 mod client;
 mod commands;
+mod config;
+mod connections;
 mod credentials;
 mod data_dir;
 mod names;
+mod outbound;
 mod output;
 mod server;
 mod tls;
@@ -18,8 +21,8 @@ use std::process::ExitCode;
 use clap::{Parser, Subcommand};
 
 use commands::{
-    audit, backup, care, connect, doctor, export, principal, publish, routes, schedule, serve,
-    subscription, tenant, up, usage,
+    audit, backup, care, connect, doctor, export, principal, publish, publisher, routes, schedule,
+    serve, subscription, tenant, up, usage, vm,
 };
 
 /// A compute gallery that anyone can run
@@ -45,6 +48,8 @@ enum Command {
     Publish(publish::Args),
     /// Write a version back to a file
     Export(export::Args),
+    /// Boot machines from images
+    Vm(vm::VmArgs),
     /// Show what is stored and what it costs
     Stat(care::StatArgs),
     /// Check this machine and this gallery
@@ -69,6 +74,8 @@ enum Command {
     Subscription(subscription::SubscriptionArgs),
     /// Manage users and service principals
     Principal(principal::PrincipalArgs),
+    /// Manage verified publishers
+    Publisher(publisher::PublisherArgs),
     /// Check the audit
     Audit(audit::AuditArgs),
     /// Print every route of the server
@@ -103,6 +110,7 @@ async fn run(command: Command, format: output::Format) -> anyhow::Result<()> {
         Command::Env(args) => connect::run(&args),
         Command::Publish(args) => output::print(format, &publish::run(args).await?),
         Command::Export(args) => output::print(format, &export::run(args).await?),
+        Command::Vm(args) => output::print(format, &vm::run(args).await?),
         Command::Stat(args) => output::print(format, &care::stat(args, format).await?),
         Command::Doctor(args) => doctor::run(args, format).await,
         Command::Fsck(args) => output::print(format, &care::fsck(args).await?),
@@ -123,6 +131,10 @@ async fn run(command: Command, format: output::Format) -> anyhow::Result<()> {
         Command::Principal(args) => {
             let engine = data_dir::DataDir::from(&args.data).open_engine().await?;
             output::print(format, &principal::run(args, &engine).await?)
+        }
+        Command::Publisher(args) => {
+            let engine = data_dir::DataDir::from(&args.data).open_engine().await?;
+            output::print(format, &publisher::run(args, &engine).await?)
         }
         Command::Audit(args) => {
             let engine = data_dir::DataDir::from(&args.data).open_engine().await?;

@@ -10,12 +10,13 @@ use std::time::Duration;
 
 use anyhow::Context as _;
 use axum_server::Handle;
-use axum_server::tls_rustls::RustlsConfig;
+use axum_server::tls_rustls::{RustlsAcceptor, RustlsConfig};
 use engine::Engine;
 use tokio::net::TcpListener;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio_util::sync::CancellationToken;
 
+use crate::connections::{ConnectionLimits, Door};
 use crate::data_dir::DataDir;
 use crate::tls;
 
@@ -23,6 +24,15 @@ use crate::tls;
 const WORKERS: usize = 8;
 /// How long open requests may take to finish when the server stops.
 const DRAIN: Duration = Duration::from_secs(10);
+
+/// What a server takes from its clients.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct ServerLimits {
+    /// Requests of each principal.
+    pub rates: api::Limits,
+    /// Connections.
+    pub connections: ConnectionLimits,
+}
 
 /// Binds the port first, so that its number can go into the credentials.
 pub async fn bind(listen: &str) -> anyhow::Result<(std::net::TcpListener, SocketAddr)> {
@@ -38,15 +48,19 @@ pub async fn serve(
     data: &DataDir,
     engine: Engine,
     listener: std::net::TcpListener,
+    limits: ServerLimits,
     ready: impl FnOnce() -> anyhow::Result<()>,
 ) -> anyhow::Result<()> {
     engine.open_stores().await;
-    let config = tls::server_config(data.path())?;
+    let tls = RustlsConfig::from_config(tls::server_config(data.path())?);
     let stop = CancellationToken::new();
     let signals = StopSignals::catch()?;
     let workers = tokio::task::spawn({
         let (engine, stop) = (engine.clone(), stop.clone());
-        async move { engine.run_workers(WORKERS, stop).await }
+        async move {
+            engine.adopt_machines().await;
+            engine.run_workers(WORKERS, stop).await;
+        }
     });
     let maintenance = tokio::task::spawn({
         let (engine, stop) = (engine.clone(), stop.clone());
@@ -66,10 +80,26 @@ pub async fn serve(
             handle.graceful_shutdown(Some(DRAIN));
         }
     });
-    let app = api::router(api::ApiState::new(engine));
-    let server = axum_server::from_tcp_rustls(listener, RustlsConfig::from_config(config))?
-        .handle(handle)
-        .serve(app.into_make_service_with_connect_info::<SocketAddr>());
+    let app = api::router(api::ApiState::with_limits(engine, limits.rates));
+    let connections = limits.connections;
+    let acceptor = RustlsAcceptor::new(tls)
+        .handshake_timeout(connections.header_limit)
+        .acceptor(Door::new(connections));
+    let mut server = axum_server::from_tcp(listener)?
+        .acceptor(acceptor)
+        .first_request_timeout(connections.header_limit)
+        .handle(handle);
+    let builder = server.http_builder();
+    builder
+        .http1()
+        .header_read_timeout(connections.header_limit)
+        .max_buf_size(connections.header_bytes_max);
+    builder
+        .http2()
+        .max_header_list_size(u32::try_from(connections.header_bytes_max).unwrap_or(u32::MAX))
+        .max_concurrent_streams(connections.streams_max)
+        .keep_alive_interval(connections.header_limit);
+    let server = server.serve(app.into_make_service_with_connect_info::<SocketAddr>());
     ready()?;
     server.await?;
     stop.cancel();

@@ -23,6 +23,25 @@ fn text(path: &Path) -> String {
 }
 
 #[tokio::test]
+async fn an_image_is_booted_by_its_name() {
+    let server = Gallery::start(Options::new(BINARY)).await;
+    let raw = server.scratch().join("in.raw");
+    std::fs::write(&raw, random_disk(9 << 20, 5)).unwrap();
+    let key = server.scratch().join("key.pub");
+    std::fs::write(&key, "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAA me\n").unwrap();
+    json(&server.vitrine(&["publish", &text(&raw), "--to", "web/debian/1.0.0"]));
+    let run = ["vm", "run", "web/debian", "--name", "one", "--ssh-key"];
+    let made = json(&server.vitrine(&[&run[..], &[text(&key).as_str()]].concat()));
+    let reference = &made["properties"]["storageProfile"]["imageReference"];
+    assert_eq!(reference["exactVersion"], "1.0.0");
+    let address = made["publicIpAddress"].as_str().unwrap();
+    assert!(address.starts_with("127."), "{address}");
+    assert!(made["serialLog"].is_string(), "{made}");
+    let missing = server.vitrine(&["vm", "run", "web/none", "--ssh-key", &text(&key)]);
+    assert_eq!(missing.status.code(), Some(3), "{}", said(&missing));
+}
+
+#[tokio::test]
 async fn what_is_published_from_raw_and_vhd_is_exported_byte_for_byte() {
     let server = Gallery::start(Options::new(BINARY)).await;
     let bytes = random_disk(9 << 20, 4);
@@ -106,6 +125,7 @@ async fn env_prints_lines_for_each_client_and_doctor_finds_the_server() {
     for (client, expected) in [
         ("az", "--password="),
         ("terraform", "export ARM_METADATA_HOSTNAME=localhost:"),
+        ("packer", "export ARM_METADATA_HOST=localhost:"),
         ("sdk", "export AZURE_AUTHORITY_HOST=https://localhost:"),
     ] {
         let printed = server.vitrine(&["env", client]);

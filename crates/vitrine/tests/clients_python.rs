@@ -13,3 +13,9 @@ async fn the_python_sdk_works_at_every_api_version_it_has_models_for() {
     let python = real_client::from_environment("VITRINE_TEST_PYTHON");
     real_client::run(&python, "python/old_versions.py", &[]).await;
 }
+
+#[tokio::test]
+async fn the_python_sdk_takes_machines_through_their_lives() {
+    let python = real_client::from_environment("VITRINE_TEST_PYTHON");
+    real_client::run(&python, "python/machines.py", &[]).await;
+}

@@ -599,6 +599,36 @@ async fn nested_deployments_loops_and_references_work_together() {
     );
     let inner = world.get(&world.path("inner0")).await.body;
     assert_eq!(state(&inner), "Succeeded", "{inner}");
+    let mut asked = body(&members, json!({}));
+    asked["properties"]["mode"] = json!("Complete");
+    let what_if = format!("{}/whatIf", world.path("outer"));
+    let asked = world
+        .scene
+        .arm
+        .send("POST", &what_if, VERSION, Some(&asked))
+        .await;
+    let answer = world
+        .scene
+        .arm
+        .monitor(asked.header("location").expect("a location"))
+        .await;
+    let changes = answer.body["properties"]["changes"]
+        .as_array()
+        .expect("changes");
+    let deleted: Vec<&str> = changes
+        .iter()
+        .filter(|c| c["changeType"] == "Delete")
+        .filter_map(|c| c["resourceId"].as_str())
+        .collect();
+    assert_eq!(
+        deleted.len(),
+        2,
+        "nested resources are named too: {deleted:?}"
+    );
+    assert!(
+        deleted.iter().all(|id| id.contains("/galleries/sig")),
+        "{deleted:?}"
+    );
     // The same again: everything is there, nothing is skipped because of an earlier run.
     world
         .scene

@@ -331,6 +331,61 @@ async fn a_machine_read_and_sent_back_changes_nothing() {
 }
 
 #[tokio::test]
+async fn a_network_interface_belongs_to_one_machine() {
+    let world = World::new().await;
+    let arm = &world.scene.arm;
+    let network = |tail: &str| format!("{}/providers/Microsoft.Network/{tail}", world.scene.group);
+    let net = json!({ "location": "eastus", "properties": {
+        "addressSpace": { "addressPrefixes": ["10.0.0.0/16"] },
+        "subnets": [{ "name": "s", "properties": { "addressPrefix": "10.0.0.0/24" } }] } });
+    arm.done(
+        "PUT",
+        &network("virtualNetworks/v"),
+        "2024-05-01",
+        Some(&net),
+    )
+    .await;
+    let subnet = network("virtualNetworks/v/subnets/s");
+    let card = json!({ "location": "eastus", "properties": {
+        "ipConfigurations": [{ "name": "c", "properties": { "subnet": { "id": subnet } } }] } });
+    let id = network("networkInterfaces/card");
+    arm.done("PUT", &id, "2024-05-01", Some(&card)).await;
+    let mut body = from_image(&world.scene.definition);
+    body["properties"]["networkProfile"] =
+        json!({ "networkInterfaces": [{ "id": id, "properties": { "deleteOption": null } }] });
+    let machine = world.make("one", &body).await;
+    let shown = &machine["properties"]["networkProfile"]["networkInterfaces"];
+    assert_eq!(shown, &json!([{ "id": id }]));
+    let row = world.get(&id, "2024-05-01").await;
+    assert_eq!(
+        row["properties"]["virtualMachine"]["id"],
+        json!(world.machine("one"))
+    );
+    let answer = arm
+        .send("PUT", &world.machine("two"), VERSION, Some(&body))
+        .await;
+    assert_eq!(answer.code(), "NicInUse", "{}", answer.body);
+    let answer = arm.send("DELETE", &id, "2024-05-01", None).await;
+    assert_eq!(answer.code(), "NicInUse", "{}", answer.body);
+    let mut missing = body.clone();
+    missing["properties"]["networkProfile"]["networkInterfaces"][0]["id"] =
+        json!(network("networkInterfaces/none"));
+    let answer = arm
+        .send("PUT", &world.machine("two"), VERSION, Some(&missing))
+        .await;
+    assert_eq!(
+        (answer.status, answer.code()),
+        (400, "InvalidResourceReference"),
+        "{}",
+        answer.body
+    );
+    arm.done("DELETE", &world.machine("one"), VERSION, None)
+        .await;
+    let row = world.get(&id, "2024-05-01").await;
+    assert_eq!(row["properties"].get("virtualMachine"), None);
+}
+
+#[tokio::test]
 async fn the_serial_log_opens_by_its_url_only() {
     let world = World::new().await;
     world

@@ -70,6 +70,7 @@ async fn authorized(state: &ApiState, headers: &HeaderMap) -> Result<String> {
     let caller = state.engine.authenticate(bearer(headers)?).await?;
     let ctx = Ctx {
         caller,
+        auxiliary: Vec::new(),
         api_version: String::new(),
         base_url: String::new(),
         client: String::new(),

@@ -109,19 +109,14 @@ pub(crate) async fn export(request: Request) -> Result<Reply> {
 
 /// GET …/operations.
 pub(crate) async fn operations(request: Request) -> Result<Reply> {
-    let id = request.id_before_verb()?;
+    let id = id_of(&request)?;
     let value = request.engine.deployment_steps(&request.ctx, &id).await?;
     Ok(Reply::ok(json!({ "value": value })))
 }
 
 /// GET …/operations/{operation}.
 pub(crate) async fn operation(request: Request) -> Result<Reply> {
-    let cut = request
-        .path
-        .to_ascii_lowercase()
-        .rfind("/operations/")
-        .unwrap_or(0);
-    let id = ResourceId::parse(request.path.get(..cut).unwrap_or_default())?;
+    let id = id_of(&request)?;
     let wanted = request.param("operation");
     let steps = request.engine.deployment_steps(&request.ctx, &id).await?;
     let is_it = |step: &serde_json::Value| {
@@ -136,6 +131,16 @@ pub(crate) async fn operation(request: Request) -> Result<Reply> {
             format!("The deployment operation '{wanted}' could not be found."),
         )
     })
+}
+
+/// Returns the deployment's id; the paths of steps have an old form without the provider's name.
+fn id_of(request: &Request) -> Result<ResourceId> {
+    ResourceId::parse(&format!(
+        "/subscriptions/{}/resourceGroups/{}/providers/Microsoft.Resources/deployments/{}",
+        request.param("subscription"),
+        request.param("group"),
+        request.param("deployment")
+    ))
 }
 
 /// `provisioningState eq 'Failed'`, the one filter that lists of deployments have.

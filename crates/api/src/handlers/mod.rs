@@ -1,6 +1,7 @@
 //! One room per resource; a handler is named after its verb.
 
 pub(crate) mod activity;
+pub(crate) mod allowed_images;
 pub(crate) mod care;
 pub(crate) mod deployment;
 pub(crate) mod digest;
@@ -9,7 +10,9 @@ pub(crate) mod disk_encryption_set;
 pub(crate) mod gallery;
 pub(crate) mod group;
 pub(crate) mod health;
+pub(crate) mod invite;
 pub(crate) mod lock;
+pub(crate) mod moving;
 pub(crate) mod network;
 pub(crate) mod operation;
 pub(crate) mod provider;

@@ -34,6 +34,7 @@ pub(crate) async fn gallery(request: Request) -> Result<Reply> {
         &seen.row,
         &seen.name,
         &seen.region,
+        &seen.worth,
     )))
 }
 
@@ -111,7 +112,9 @@ pub(crate) async fn query(request: Request) -> Result<Reply> {
         .iter()
         .skip(query.skip)
         .take(query.top)
-        .map(|g| arm::shared_gallery::community_row(&g.row, &subscription, &g.name, &g.region))
+        .map(|g| {
+            arm::shared_gallery::community_row(&g.row, &subscription, &g.name, &g.region, &g.worth)
+        })
         .collect();
     let next = query.skip + rows.len();
     let mut body = json!({

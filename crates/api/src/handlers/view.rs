@@ -6,6 +6,9 @@ use serde_json::Value;
 
 use crate::request::Request;
 
+/// The first api-version that knows `sharingStatus`.
+const SHARING_STATUS_SINCE: &str = "2021-10-01";
+
 /// Returns the resource as this request may see it.
 pub(crate) fn view(row: &Resource, ctx: &Ctx) -> Value {
     if row.kind == Kind::StorageAccount {
@@ -62,9 +65,24 @@ pub(crate) async fn expand(request: &Request, row: &Resource, shown: &mut Value)
             if let (Some(groups), Some(profile)) = (groups, profile) {
                 profile.insert("groups".to_owned(), groups.clone());
             }
+            show_sharing_status(request, row, shown).await?;
         }
         Kind::VirtualMachine => expand_machine(request, row, shown).await?,
         _ => {}
+    }
+    Ok(())
+}
+
+/// Shows in which regions others see a gallery, to who asks for its groups in full.
+async fn show_sharing_status(request: &Request, row: &Resource, shown: &mut Value) -> Result<()> {
+    let is_known = request.ctx.api_version.as_str() >= SHARING_STATUS_SINCE;
+    let is_shared = domain::gallery::permissions(row) != "Private";
+    if !is_known || !is_shared || !request.expands("SharingProfile/Groups") {
+        return Ok(());
+    }
+    let status = request.engine.sharing_status(row).await?;
+    if let Some(properties) = shown.get_mut("properties").and_then(Value::as_object_mut) {
+        properties.insert("sharingStatus".to_owned(), status);
     }
     Ok(())
 }

@@ -4,7 +4,7 @@ use axum::http::Method;
 use domain::Kind;
 
 use super::{Handler, Routes, item_pattern};
-use crate::handlers::{activity, lock, role, shared};
+use crate::handlers::{activity, allowed_images, invite, lock, moving, role, shared};
 
 /// Extensions of every scope.
 impl Routes {
@@ -62,6 +62,55 @@ impl Routes {
             "/providers/Microsoft.ResourceGraph/resources",
             G,
             |r| Box::pin(shared::query(r)),
+        );
+    }
+
+    pub(super) fn add_invites(&mut self) {
+        const L: &str =
+            "/subscriptions/{subscription}/providers/Microsoft.Compute/locations/{location}";
+        let doors = [
+            (
+                "Microsoft.Compute/locations/sharedGallerySubscriptions",
+                format!("{L}/sharedGallerySubscriptions"),
+            ),
+            (
+                "Microsoft.Compute/locations/tenantLevelSharedGallerySubscriptions",
+                "/providers/Microsoft.Compute/locations/{location}/tenantLevelSharedGallerySubscriptions".to_owned(),
+            ),
+        ];
+        for (type_name, path) in doors {
+            let one = format!("{path}/{{owner}}/sharedGalleries/{{uniqueName}}");
+            self.add(Method::POST, &format!("{one}/accept"), type_name, |r| {
+                Box::pin(invite::accept(r))
+            });
+            self.add(Method::POST, &format!("{one}/reject"), type_name, |r| {
+                Box::pin(invite::reject(r))
+            });
+        }
+    }
+
+    pub(super) fn add_allowed_images(&mut self) {
+        const T: &str = "Vitrine.Gallery/allowedImages";
+        const P: &str =
+            "/subscriptions/{subscription}/providers/Vitrine.Gallery/allowedImages/default";
+        self.add(Method::GET, P, T, |r| Box::pin(allowed_images::get(r)));
+        self.add(Method::PUT, P, T, |r| Box::pin(allowed_images::put(r)));
+        self.add(Method::DELETE, P, T, |r| {
+            Box::pin(allowed_images::delete(r))
+        });
+    }
+
+    pub(super) fn add_moves(&mut self) {
+        const T: &str = "Microsoft.Resources/resourceGroups";
+        let group = item_pattern(Kind::ResourceGroup);
+        self.add(Method::POST, &format!("{group}/moveResources"), T, |r| {
+            Box::pin(moving::start(r))
+        });
+        self.add(
+            Method::POST,
+            &format!("{group}/validateMoveResources"),
+            T,
+            |r| Box::pin(moving::validate(r)),
         );
     }
 

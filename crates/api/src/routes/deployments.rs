@@ -9,6 +9,8 @@ impl Routes {
     pub(super) fn add_deployments(&mut self) {
         const T: &str = "Microsoft.Resources/deployments";
         const ALL: &str = "/subscriptions/{subscription}/resourceGroups/{group}/providers/Microsoft.Resources/deployments";
+        const OLD: &str =
+            "/subscriptions/{subscription}/resourceGroups/{group}/deployments/{deployment}";
         let one = format!("{ALL}/{{deployment}}");
         self.add(Method::GET, ALL, T, |r| Box::pin(deployment::list(r)));
         self.add(Method::GET, &one, T, |r| Box::pin(deployment::get(r)));
@@ -24,13 +26,16 @@ impl Routes {
         for (verb, handler) in verbs {
             self.add(Method::POST, &format!("{one}/{verb}"), T, handler);
         }
-        let steps = format!("{one}/operations");
-        self.add(Method::GET, &steps, T, |r| {
-            Box::pin(deployment::operations(r))
-        });
-        self.add(Method::GET, &format!("{steps}/{{operation}}"), T, |r| {
-            Box::pin(deployment::operation(r))
-        });
+        // `az deployment operation group list` leaves the provider's name out.
+        for door in [one.as_str(), OLD] {
+            let steps = format!("{door}/operations");
+            self.add(Method::GET, &steps, T, |r| {
+                Box::pin(deployment::operations(r))
+            });
+            self.add(Method::GET, &format!("{steps}/{{operation}}"), T, |r| {
+                Box::pin(deployment::operation(r))
+            });
+        }
         self.add(
             Method::GET,
             &format!("{one}/operationStatuses/{{operation}}"),

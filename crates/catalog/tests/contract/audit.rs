@@ -21,6 +21,7 @@ fn entry(sequence: i64, subscription: &str) -> Entry {
         client: text("client"),
         before: text("before"),
         after: text("after"),
+        repeats: sequence - 1,
     }
 }
 

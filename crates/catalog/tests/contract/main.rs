@@ -17,6 +17,7 @@ mod resources;
 mod sample;
 mod sign_in;
 mod storage;
+mod trust;
 mod writers;
 
 /// Makes one test of every law for each database: attributes are what no function can make.
@@ -91,6 +92,11 @@ laws! {
         a_blob_is_changed_by_who_read_it_last,
         staged_blocks_wait_for_their_list,
         grants_end_with_their_resource;
+    trust:
+        the_last_answer_to_an_invitation_counts,
+        a_subscription_has_one_badge,
+        what_a_subscription_allows_comes_back,
+        a_subject_stands_for_one_principal;
     care:
         a_lease_has_one_owner_until_it_is_over,
         periodic_work_keeps_its_last_run,

@@ -29,7 +29,9 @@ pub struct SourceFacts {
 
 impl SourceFacts {
     /// Another version, by its definition.
-    pub fn of_definition(source: &ResourceId, definition: &Resource, size_bytes: u64) -> Self {
+    ///
+    /// `shown` is how the caller names it: errors say no other name.
+    pub fn of_definition(shown: &str, definition: &Resource, size_bytes: u64) -> Self {
         let text = |name: &str| {
             definition
                 .properties
@@ -40,7 +42,7 @@ impl SourceFacts {
         let plan = definition.properties.get("purchasePlan").cloned();
         let security = features::security_type(definition.properties.get("features"));
         Self {
-            shown: source.to_string(),
+            shown: shown.to_owned(),
             generation: text("hyperVGeneration"),
             os_type: text("osType"),
             os_state: text("osState"),
@@ -166,6 +168,24 @@ pub fn source_not_found(id: &ResourceId) -> Error {
         format!("Source was not found: {id}. Please make sure the source exists."),
     )
     .at(TARGET)
+}
+
+/// The refusal of an image of others that is not there, not shared with the asker or not in the region:
+/// one answer for all, so that nobody learns what there is. Source: `API.md` 5.3.
+pub fn shared_source_not_found(id: &str) -> Error {
+    Error::not_found(
+        "NotFound",
+        format!("Source was not found: {id}. Please make sure the source exists."),
+    )
+    .at(TARGET)
+}
+
+/// Refuses an image of others whose copies would be encrypted with keys of the customer, or one that is.
+pub fn check_image_of_others(version: &Resource, source: &Resource, shown: &str) -> Result<()> {
+    if encryption::has_sets(version) || encryption::has_sets(source) {
+        return Err(encryption_unsupported(shown));
+    }
+    Ok(())
 }
 
 /// Refuses a source that is in another region, has no content yet or is encrypted where that cannot be. Source: `API.md` 5.3.

@@ -5,6 +5,7 @@ use serde_json::{Value, json};
 use super::{WIRE, out_of_range};
 use crate::plan::{PutContext, canonical, drop_query, is_nothing, same, text};
 use crate::resource::Document;
+use crate::shared_image::{Door, SharedImageId};
 use crate::{Error, Resource, ResourceId, Result, features};
 
 const CACHING: [&str; 3] = ["None", "ReadOnly", "ReadWrite"];
@@ -71,6 +72,14 @@ pub fn source_ids(row: &Resource) -> Vec<ResourceId> {
         .filter_map(Value::as_str)
         .filter_map(|id| ResourceId::parse(id).ok())
         .collect()
+}
+
+/// Returns the image of others that a version is made from, by the id that its owner's consumers know.
+pub fn image_of_others(row: &Resource) -> Option<SharedImageId> {
+    let source = row.properties.get("storageProfile")?.get("source")?;
+    let text = |name: &str| source.get(name).and_then(Value::as_str);
+    let id = text("communityGalleryImageId").or_else(|| text("id"))?;
+    SharedImageId::parse(id).ok()
 }
 
 /// Returns the blobs that a version is made from.
@@ -197,11 +206,11 @@ fn not_one_source() -> Error {
 fn check_whole(source: &Document) -> Result<()> {
     let target = format!("{WIRE}.storageProfile.source.id");
     if let Some(id) = text(source, "communityGalleryImageId") {
-        return Err(Error::not_found(
-            "NotFound",
-            format!("Source was not found: {id}. Please make sure the source exists."),
-        )
-        .at(target));
+        return check_door(id, Door::Community, "source.communityGalleryImageId");
+    }
+    // The original knows no member of its own for images that were shared directly.
+    if let Some(id) = text(source, "id").filter(|id| SharedImageId::parse(id).is_ok()) {
+        return check_door(id, Door::Shared, "source.id");
     }
     let id = text(source, "id")
         .or_else(|| text(source, "virtualMachineId"))
@@ -219,6 +228,24 @@ fn check_whole(source: &Document) -> Result<()> {
         target,
         format!(
             "The source id: {id} must either be a managed image, virtual machine or another gallery image version"
+        ),
+    ))
+}
+
+/// The id of an image of others stands where its door says. Whether it may be used is decided where the catalog is.
+fn check_door(id: &str, door: Door, path: &str) -> Result<()> {
+    if SharedImageId::parse(id).is_ok_and(|parsed| parsed.door == door) {
+        return Ok(());
+    }
+    let other = match door {
+        Door::Community => "",
+        Door::Shared => " An image of a community gallery is named by 'communityGalleryImageId'.",
+    };
+    Err(Error::invalid_parameter(
+        format!("{WIRE}.storageProfile.{path}"),
+        format!(
+            "The value '{id}' is invalid. Expect an image id of the form '/{}/{{galleryName}}/Images/{{imageName}}[/Versions/{{version}}]'.{other}",
+            door.as_str()
         ),
     ))
 }

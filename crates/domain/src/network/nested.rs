@@ -5,7 +5,7 @@
 
 use serde_json::{Map, Value, json};
 
-use super::{has_item, load_balancer, network_security_group, refuse, virtual_network};
+use super::{has_item, load_balancer, network_security_group, virtual_network};
 use crate::plan::{PutContext, plan_put};
 use crate::{Error, Kind, Resource, ResourceId, Result};
 
@@ -109,15 +109,6 @@ pub fn plan_part(
         "name".to_owned(),
         held_name.unwrap_or_else(|| json!(part.name)),
     );
-    if !item.get("properties").is_some_and(Value::is_object) {
-        return Err(refuse(
-            "InvalidRequestFormat",
-            format!(
-                "Cannot parse the request. {} needs 'properties'.",
-                part.id()
-            ),
-        ));
-    }
     let item = Value::Object(item);
     let mut items: Vec<Value> = Vec::new();
     let mut is_new = true;

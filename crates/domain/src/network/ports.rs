@@ -141,10 +141,10 @@ fn is_from_here(from: &str) -> bool {
 }
 
 fn carries(rule: &Document, protocol: Protocol) -> bool {
-    match (text(rule, "protocol"), protocol) {
-        (Some("*"), _) | (Some("Tcp"), Protocol::Tcp) | (Some("Udp"), Protocol::Udp) => true,
-        _ => false,
-    }
+    matches!(
+        (text(rule, "protocol"), protocol),
+        (Some("*"), _) | (Some("Tcp"), Protocol::Tcp) | (Some("Udp"), Protocol::Udp)
+    )
 }
 
 /// The ports of a rule that are looked at one by one.

@@ -30,6 +30,8 @@ pub struct BootFacts {
     pub plan: Option<Value>,
     /// The definition that disallows types of disks.
     pub definition: Option<Resource>,
+    /// How the caller names the image: errors say no other name.
+    pub shown: String,
     /// The version that was chosen.
     pub exact_version: Option<String>,
     /// The size of the system disk in bytes.
@@ -54,6 +56,7 @@ impl BootFacts {
             controllers: features::value(all, "DiskControllerTypes").map(str::to_owned),
             plan: definition.properties.get("purchasePlan").cloned(),
             definition: Some(definition.clone()),
+            shown: definition.id.to_string(),
             ..Self::default()
         }
     }
@@ -345,7 +348,7 @@ fn check_disk_types(row: &Resource, facts: &BootFacts) -> Result<()> {
                 format!("{of}.managedDisk.storageAccountType"),
                 format!(
                     "The disk type '{storage}' is not allowed for disks made from the gallery image '{}'.",
-                    definition.id
+                    facts.shown
                 ),
             ));
         }

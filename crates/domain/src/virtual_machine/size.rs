@@ -192,7 +192,7 @@ impl Size {
     /// Returns an item of `Microsoft.Compute/skus` for a region.
     pub fn shown_sku(&self, region: &str, has_zones: bool) -> Value {
         let zones: &[&str] = if has_zones { &["1", "2", "3"] } else { &[] };
-        let memory_gb = if self.memory_mib % 1024 == 0 {
+        let memory_gb = if self.memory_mib.is_multiple_of(1024) {
             (self.memory_mib / 1024).to_string()
         } else {
             format!(

@@ -335,30 +335,7 @@ pub(super) fn fill(
     managed.retain(|_, value| !is_nothing(value));
     let target = format!("{of}.managedDisk.storageAccountType");
     canonical(&mut managed, "storageAccountType", &disk::SKUS, &target)?;
-    let named = text(disk, "name").filter(|name| !name.is_empty());
-    let id = if option == "Attach" {
-        let id =
-            text(&managed, "id").ok_or_else(|| Error::required(format!("{of}.managedDisk.id")))?;
-        let id = ResourceId::parse(id)
-            .ok()
-            .filter(|id| id.kind() == Some(Kind::Disk));
-        id.ok_or_else(|| {
-            Error::invalid_parameter(
-                format!("{of}.managedDisk.id"),
-                format!("The value of parameter {of}.managedDisk.id is invalid. It must be the id of a managed disk."),
-            )
-        })?
-    } else {
-        if managed.contains_key("id") {
-            return Err(Error::invalid_parameter(
-                format!("{of}.managedDisk.id"),
-                format!("Parameter '{of}.managedDisk.id' is not allowed."),
-            ));
-        }
-        row.id
-            .group_id()
-            .child(Kind::Disk, named.unwrap_or(usual_name))
-    };
+    let id = disk_id(row, disk, &managed, of, usual_name)?;
     out.insert("name".to_owned(), json!(id.name()));
     out.insert("createOption".to_owned(), json!(option));
     let caching = text(disk, "caching").unwrap_or(usual_caching);
@@ -389,6 +366,39 @@ pub(super) fn fill(
         out.insert("diskSizeGB".to_owned(), gib.clone());
     }
     Ok(())
+}
+
+/// Returns the disk that is attached, or the id of the one that is made.
+fn disk_id(
+    row: &Resource,
+    disk: &Document,
+    managed: &Document,
+    of: &str,
+    usual_name: &str,
+) -> Result<ResourceId> {
+    let named = text(disk, "name").filter(|name| !name.is_empty());
+    if text(disk, "createOption") == Some("Attach") {
+        let id =
+            text(managed, "id").ok_or_else(|| Error::required(format!("{of}.managedDisk.id")))?;
+        let id = ResourceId::parse(id)
+            .ok()
+            .filter(|id| id.kind() == Some(Kind::Disk));
+        id.ok_or_else(|| {
+            Error::invalid_parameter(
+                format!("{of}.managedDisk.id"),
+                format!("The value of parameter {of}.managedDisk.id is invalid. It must be the id of a managed disk."),
+            )
+        })
+    } else {
+        if managed.contains_key("id") {
+            return Err(Error::invalid_parameter(
+                format!("{of}.managedDisk.id"),
+                format!("Parameter '{of}.managedDisk.id' is not allowed."),
+            ));
+        }
+        let name = named.unwrap_or(usual_name);
+        Ok(row.id.group_id().child(Kind::Disk, name))
+    }
 }
 
 fn words(disk: &mut Document, of: &str) -> Result<()> {

@@ -63,6 +63,7 @@ impl Session {
         };
         Ctx {
             caller,
+            auxiliary: Vec::new(),
             api_version: String::new(),
             base_url: String::new(),
             client: self.client.clone(),
@@ -167,6 +168,7 @@ impl Engine {
                 "disk access URL",
                 &known.map(|s| s.tenant).unwrap_or_default(),
             ),
+            auxiliary: Vec::new(),
             api_version: String::new(),
             base_url: String::new(),
             client: client.to_owned(),

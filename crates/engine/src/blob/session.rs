@@ -249,6 +249,7 @@ impl Engine {
         let caller = self.authenticate_storage(token).await?;
         let account = self.load_account(account).await?;
         let ctx = Ctx {
+            auxiliary: Vec::new(),
             client: String::new(),
             caller,
             api_version: String::new(),

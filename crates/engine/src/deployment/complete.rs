@@ -10,13 +10,15 @@ use crate::{DeleteOptions, Engine};
 /// Rows read in one go.
 const PAGE_ITEMS: usize = 200;
 
-/// Whether a row is one of the named ids, or holds one of them.
+/// Whether a row is one of the named ids, holds one of them, or belongs to one as a disk to its machine.
 pub(super) fn is_named<'a>(row: &Resource, mut named: impl Iterator<Item = &'a str>) -> bool {
     let own = row.id.key();
     let below = format!("{own}/");
+    let manager = row.top.get("managedBy").and_then(serde_json::Value::as_str);
+    let manager = manager.map(str::to_ascii_lowercase);
     named.any(|id| {
         let id = id.to_ascii_lowercase();
-        id == own || id.starts_with(&below)
+        id == own || id.starts_with(&below) || Some(&id) == manager.as_ref()
     })
 }
 

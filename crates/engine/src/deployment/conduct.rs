@@ -4,6 +4,8 @@
 //! worker away from what it waits for. A run that was stopped is begun again: steps that are done
 //! are left out, everything else is put again.
 
+use std::sync::atomic::AtomicUsize;
+
 use catalog::Deployment;
 use domain::operation::{Operation, OperationState};
 use domain::{Error, Result};
@@ -119,6 +121,7 @@ impl Engine {
             ctx,
             now_ms: prepared.now_ms,
             seed: prepared.seed,
+            resources: AtomicUsize::new(0),
         };
         let level = Level {
             id: prepared.id.clone(),

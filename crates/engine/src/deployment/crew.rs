@@ -1,6 +1,7 @@
 //! Who makes the resources of a template: in order, and at once what does not wait for another.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use domain::operation::{Operation, OperationState};
@@ -14,6 +15,7 @@ use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
 use super::lookup::{Door, check_body};
+use super::preflight::check_total;
 use super::prepare::{blocking, group_value, wanted};
 use super::steps::step_id;
 use crate::error::catalog as db;
@@ -41,6 +43,8 @@ pub(super) struct Crew<'a> {
     pub ctx: Ctx,
     pub now_ms: i64,
     pub seed: Uuid,
+    /// Resources of all templates so far.
+    pub resources: AtomicUsize,
 }
 
 /// A template at work: the deployment's own, or a nested one.
@@ -131,7 +135,12 @@ impl Crew<'_> {
     /// Makes everything that a template names.
     pub(super) fn level<'b>(&'b self, level: &'b Level) -> BoxFuture<'b, Result<Ended>> {
         Box::pin(async move {
-            let mut known = Known::default();
+            let mut known = Arc::new(Known::default());
+            let count = level.expanded.resources.len();
+            let before = self.resources.fetch_add(count, Ordering::Relaxed);
+            if let Err(error) = check_total(before + count) {
+                return Ok(Ended::Badly(vec![error]));
+            }
             let mut board = Board::new(&level.expanded, &self.done_steps(level).await?);
             let mut running: FuturesUnordered<BoxFuture<'b, Result<(usize, Made)>>> =
                 FuturesUnordered::new();
@@ -198,7 +207,7 @@ impl Crew<'_> {
         &self,
         level: &Level,
         at: usize,
-        known: &mut Known,
+        known: &mut Arc<Known>,
         board: &Board,
     ) -> Result<Ready> {
         let planned = planned(level, at)?;
@@ -213,7 +222,8 @@ impl Crew<'_> {
         for _ in 0..NEEDS_MAX {
             let (bound, expanded, one) =
                 (level.bound.clone(), level.expanded.clone(), planned.clone());
-            let (seen, group, moment) = (known.clone(), group.clone(), (self.now_ms, self.seed));
+            let (seen, group, moment) =
+                (Arc::clone(known), group.clone(), (self.now_ms, self.seed));
             let evaluated = blocking(move || {
                 if !one.is_deployment() {
                     return Ok(bound
@@ -248,7 +258,7 @@ impl Crew<'_> {
             let version = other.and_then(|other| level.expanded.resources.get(other));
             let version = version.map(|other| other.api_version.as_str());
             match self.engine.look_up_state(&self.ctx, &need, version).await {
-                Ok(answer) => known.insert(need, answer),
+                Ok(answer) => Arc::make_mut(known).insert(need, answer),
                 Err(error) if is_passing(&error) => return Err(error),
                 Err(error) => return Ok(Ready::Wrong(error)),
             }
@@ -261,11 +271,14 @@ impl Crew<'_> {
     async fn outputs(
         &self,
         level: &Level,
-        known: &mut Known,
+        known: &mut Arc<Known>,
     ) -> Result<std::result::Result<Value, Error>> {
         for _ in 0..NEEDS_MAX {
-            let (bound, expanded, seen) =
-                (level.bound.clone(), level.expanded.clone(), known.clone());
+            let (bound, expanded, seen) = (
+                level.bound.clone(),
+                level.expanded.clone(),
+                Arc::clone(known),
+            );
             let need = match blocking(move || Ok(bound.outputs(&expanded, &seen))).await? {
                 Ok(outputs) => return Ok(Ok(outputs)),
                 Err(Fault::Needs(need)) => need,
@@ -286,7 +299,7 @@ impl Crew<'_> {
                 .and_then(|at| level.expanded.resources.get(at));
             let version = version.map(|other| other.api_version.as_str());
             match self.engine.look_up_state(&self.ctx, &need, version).await {
-                Ok(answer) => known.insert(need, answer),
+                Ok(answer) => Arc::make_mut(known).insert(need, answer),
                 Err(error) if is_passing(&error) => return Err(error),
                 Err(error) => return Ok(Err(error)),
             }
@@ -339,35 +352,36 @@ impl Crew<'_> {
         };
         let mut tries = 0;
         loop {
-            let accepted = match &door {
-                Door::Resource(id, _) => self
-                    .engine
-                    .put(&ctx, id, &body)
-                    .await
-                    .map(|accepted| accepted.operation),
-                Door::RoleAssignment { scope, name } => self
-                    .engine
-                    .put_role_assignment(&ctx, scope, name, &body)
-                    .await
-                    .map(|_| None),
-                Door::Lock { scope, name } => self
-                    .engine
-                    .put_lock(&ctx, scope, name, &body)
-                    .await
-                    .map(|_| None),
-                Door::Deployment(_) => return Err(Error::internal()),
-            };
-            match (accepted, &door) {
-                (Ok(Some(operation)), Door::Resource(id, _)) => {
-                    return self.finished(operation.id, id).await;
+            match self.send(&ctx, &door, &body).await {
+                Ok(None) => return Ok(()),
+                Ok(Some(operation)) => {
+                    let id = ResourceId::parse(&planned.id)?;
+                    return self.finished(operation.id, &id).await;
                 }
-                (Ok(_), _) => return Ok(()),
-                (Err(error), _) if is_passing(&error) && tries < WRITES_MAX => {
+                Err(error) if is_passing(&error) && tries < WRITES_MAX => {
                     self.pause(WRITE_PAUSE * 2_u32.pow(tries)).await?;
                     tries += 1;
                 }
-                (Err(error), _) => return Err(error),
+                Err(error) => return Err(error),
             }
+        }
+    }
+
+    /// Sends a body through its door, as a request of the caller would; returns what to wait for.
+    async fn send(&self, ctx: &Ctx, door: &Door, body: &Value) -> Result<Option<Operation>> {
+        let engine = self.engine;
+        match door {
+            Door::Resource(id, _) => Ok(engine.put(ctx, id, body).await?.operation),
+            Door::Part(part) => Ok(engine.put_part(ctx, part, body).await?.operation),
+            Door::RoleAssignment { scope, name } => {
+                engine.put_role_assignment(ctx, scope, name, body).await?;
+                Ok(None)
+            }
+            Door::Lock { scope, name } => {
+                engine.put_lock(ctx, scope, name, body).await?;
+                Ok(None)
+            }
+            Door::Deployment(_) => Err(Error::internal()),
         }
     }
 

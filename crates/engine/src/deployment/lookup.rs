@@ -1,5 +1,6 @@
 //! What a resource of a template is to this server, and what expressions read of others.
 
+use domain::network::nested::Part;
 use domain::{Error, Kind, Resource, ResourceId, Result};
 use serde_json::Value;
 use template::{Need, Planned};
@@ -16,6 +17,8 @@ const LIST_KEYS: &str = "listkeys";
 pub(super) enum Door {
     /// A resource with a row.
     Resource(ResourceId, Kind),
+    /// A part of a network resource: a subnet, a rule, a pool.
+    Part(Part),
     /// A role assignment at a scope.
     RoleAssignment { scope: String, name: String },
     /// A lock at a scope.
@@ -52,7 +55,7 @@ impl Door {
         }
         match id.kind() {
             Some(kind) if kind != Kind::ResourceGroup => Ok(Self::Resource(id, kind)),
-            _ => Err(unknown()),
+            _ => Part::parse(&id).map(Self::Part).ok_or_else(unknown),
         }
     }
 
@@ -72,6 +75,7 @@ impl Door {
     pub fn right(&self) -> (String, String) {
         match self {
             Self::Resource(id, _) | Self::Deployment(id) => (action(id, "write"), id.to_string()),
+            Self::Part(part) => (format!("{}/write", part.type_name()), part.id()),
             Self::RoleAssignment { scope, .. } => (
                 "Microsoft.Authorization/roleAssignments/write".to_owned(),
                 scope.clone(),
@@ -89,6 +93,7 @@ pub(super) fn check_body(door: &Door, planned: &Planned, body: &Value) -> Result
     arm::versions::check(&planned.type_name, Some(&planned.api_version))?;
     match door {
         Door::Resource(_, kind) => arm::schema::check_request(*kind, &planned.api_version, body),
+        Door::Part(part) => arm::schema::check_request(part.list.kind, &planned.api_version, body),
         _ => Ok(body.clone()),
     }
 }
@@ -97,6 +102,9 @@ pub(super) fn check_body(door: &Door, planned: &Planned, body: &Value) -> Result
 pub(super) fn shown(row: &Resource, api_version: &str, base_url: &str) -> Value {
     match row.kind {
         Kind::StorageAccount => storage_account_view(row, base_url),
+        Kind::VirtualMachine => {
+            arm::envelope::response(&domain::virtual_machine::shown(row), api_version)
+        }
         _ => arm::envelope::response(row, api_version),
     }
 }
@@ -133,6 +141,10 @@ impl Engine {
             return Ok(view::deployment(
                 &self.load_deployment(&ctx, &id, "read").await?,
             ));
+        }
+        if let Some(part) = Part::parse(&id).filter(|_| id.kind().is_none()) {
+            let row = self.get_part(&ctx, &part).await?;
+            return arm::network::part(&row, &part).ok_or_else(|| part.not_found());
         }
         let row = self.get(&ctx, &id).await?;
         Ok(shown(&row, &ctx.api_version, &ctx.base_url))

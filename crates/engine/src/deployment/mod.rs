@@ -25,7 +25,7 @@ use crate::audit::{self, Deed};
 use crate::deletion::check_lease;
 use crate::error::catalog as db;
 use crate::resources::action;
-use crate::{Ctx, Engine};
+use crate::{Ctx, Engine, lock};
 
 /// Deployments that a group remembers; the oldest that is over makes room for a new one.
 const DEPLOYMENTS_MAX: usize = 800;
@@ -71,6 +71,7 @@ impl Engine {
         let mut tx = self.catalog().write().await.map_err(db)?;
         let group = tx.load(&id.group_id()).await.map_err(db)?;
         prepare::check_group(group.as_ref(), id)?;
+        lock::check(&mut tx, domain::lock::Deed::Write, &id.to_string()).await?;
         let stored = tx.load_deployment(id).await.map_err(db)?;
         if let Some(stored) = &stored {
             check_idle(stored, "edit or replace")?;
@@ -214,6 +215,7 @@ impl Engine {
             return Ok(false);
         };
         check_idle(&found, "delete")?;
+        lock::check(&mut tx, domain::lock::Deed::Delete, &id.to_string()).await?;
         let deed = Deed {
             action: &action(id, "delete"),
             scope: &id.to_string(),

@@ -14,29 +14,47 @@ use crate::{Ctx, Engine};
 
 /// Reasons that one refusal names.
 const REASONS_MAX: usize = 20;
+/// Resources of a deployment with all that is nested in it.
+const RESOURCES_MAX: usize = 4_000;
+
+/// A template with its resources.
+pub(super) type Bounds = (Arc<Bound>, Arc<Expanded>);
+
+/// What was found in a template and those inside it.
+#[derive(Default)]
+struct Found {
+    faults: Vec<Error>,
+    resources: usize,
+    levels: Vec<Bounds>,
+}
 
 /// What a look at one body found.
 enum Looked {
     Body(serde_json::Value),
-    Nested(Box<Bound>),
+    Nested(Box<(Bound, Expanded)>),
     /// Only known while deploying.
     Later,
 }
 
 impl Engine {
-    /// Refuses a deployment that cannot succeed; every reason is named.
-    pub(super) async fn preflight(&self, ctx: &Ctx, prepared: &Prepared) -> Result<()> {
-        let mut faults = Vec::new();
+    /// Refuses a deployment that cannot succeed; every reason is named. Returns its templates, outermost
+    /// first, without those that can only be read while deploying.
+    pub(super) async fn preflight(&self, ctx: &Ctx, prepared: &Prepared) -> Result<Vec<Bounds>> {
+        let mut found = Found::default();
         self.preflight_level(
             ctx,
             prepared,
             (&prepared.bound, &prepared.expanded),
-            &mut faults,
+            &mut found,
         )
         .await?;
+        let Found {
+            mut faults, levels, ..
+        } = found;
         if prepared.request.mode == Mode::Complete {
+            let named = ids_of(&levels);
             for row in self.rows_of_group(&prepared.id).await? {
-                if !complete::is_named(&row, prepared.wanted().map(|p| p.id.as_str())) {
+                if !complete::is_named(&row, named.iter().map(String::as_str)) {
                     let scope = row.id.to_string();
                     let right = action(&row.id, "delete");
                     faults.extend(self.authorize(ctx, &right, &scope).await.err());
@@ -45,7 +63,7 @@ impl Engine {
         }
         faults.truncate(REASONS_MAX);
         let Some(first) = faults.first() else {
-            return Ok(());
+            return Ok(levels);
         };
         let kind = match faults
             .iter()
@@ -74,34 +92,37 @@ impl Engine {
         ctx: &'a Ctx,
         prepared: &'a Prepared,
         (bound, expanded): (&'a Arc<Bound>, &'a Arc<Expanded>),
-        faults: &'a mut Vec<Error>,
+        found: &'a mut Found,
     ) -> BoxFuture<'a, Result<()>> {
         Box::pin(async move {
+            found.resources += expanded.resources.len();
+            check_total(found.resources)?;
+            found.levels.push((bound.clone(), expanded.clone()));
             for planned in wanted(expanded) {
                 let door = match Door::of(planned) {
                     Ok(door) => door,
                     Err(fault) => {
-                        faults.push(fault);
+                        found.faults.push(fault);
                         continue;
                     }
                 };
                 if let Err(refused) = self.may_write(ctx, planned, &door).await? {
-                    faults.push(refused);
+                    found.faults.push(refused);
                     continue;
                 }
                 match self.look(prepared, (bound, expanded), planned).await {
                     Ok(Looked::Later) => {}
                     Ok(Looked::Body(body)) => {
-                        faults.extend(check_body(&door, planned, &body).err());
+                        found.faults.extend(check_body(&door, planned, &body).err());
                     }
                     Ok(Looked::Nested(inner)) => {
-                        let inner = Arc::new(*inner);
-                        let inside = Arc::new(inner.expand()?);
-                        self.preflight_level(ctx, prepared, (&inner, &inside), faults)
+                        let (inner, inside) = *inner;
+                        let (inner, inside) = (Arc::new(inner), Arc::new(inside));
+                        self.preflight_level(ctx, prepared, (&inner, &inside), found)
                             .await?;
                     }
                     Err(error) if error.kind == ErrorKind::Internal => return Err(error),
-                    Err(error) => faults.push(error),
+                    Err(error) => found.faults.push(error),
                 }
             }
             Ok(())
@@ -157,7 +178,10 @@ impl Engine {
                 };
             }
             match bound.nested(&expanded, &planned, &known, (group, now_ms, seed)) {
-                Ok((inner, _)) => Ok(Looked::Nested(Box::new(inner))),
+                Ok((inner, _)) => {
+                    let inside = inner.expand()?;
+                    Ok(Looked::Nested(Box::new((inner, inside))))
+                }
                 Err(NestedFault::Fault(Fault::Needs(_))) => Ok(Looked::Later),
                 Err(NestedFault::Fault(fault)) => Err(fault.into_expression_error(&planned.part())),
                 Err(NestedFault::Error(error)) => Err(error),
@@ -165,4 +189,25 @@ impl Engine {
         })
         .await
     }
+}
+
+/// Returns the ids of everything that templates make.
+pub(super) fn ids_of(levels: &[Bounds]) -> Vec<String> {
+    let all = levels.iter().flat_map(|(_, expanded)| wanted(expanded));
+    all.map(|planned| planned.id.clone()).collect()
+}
+
+/// Refuses a deployment that makes too many resources, those of nested deployments counted in.
+pub(super) fn check_total(resources: usize) -> Result<()> {
+    if resources <= RESOURCES_MAX {
+        return Ok(());
+    }
+    Err(Error::new(
+        ErrorKind::Invalid,
+        "InvalidTemplate",
+        format!(
+            "Deployment template validation failed: 'The deployment makes more than {RESOURCES_MAX} resources, those of nested \
+             deployments counted in. Split it.'."
+        ),
+    ))
 }

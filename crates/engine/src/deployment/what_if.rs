@@ -12,11 +12,12 @@ use template::{Fault, Known, Mode, Planned};
 
 use super::complete::is_named;
 use super::lookup::{Door, shown};
-use super::prepare::{Prepared, blocking};
+use super::preflight::{Bounds, ids_of};
+use super::prepare::{Prepared, blocking, wanted};
 use super::{check_name, new_operation};
 use crate::error::catalog as db;
-use crate::resources::action;
-use crate::{Ctx, Engine};
+use crate::resources::{Verb, action};
+use crate::{Ctx, Engine, rules};
 
 /// States that one body may ask for.
 const NEEDS_MAX: usize = 400;
@@ -30,8 +31,8 @@ impl Engine {
             .await?;
         check_name(id.name())?;
         let prepared = self.prepare(ctx, id, body).await?;
-        self.preflight(ctx, &prepared).await?;
-        let changes = self.changes(ctx, &prepared).await?;
+        let levels = self.preflight(ctx, &prepared).await?;
+        let changes = self.changes(ctx, &prepared, &levels).await?;
         let now_ms = self.now_ms();
         let mut operation = new_operation(id, &prepared.location, now_ms);
         operation.family = domain::operation::Family::Group;
@@ -54,19 +55,33 @@ impl Engine {
         Ok(operation)
     }
 
-    async fn changes(&self, ctx: &Ctx, prepared: &Prepared) -> Result<Vec<Value>> {
+    async fn changes(
+        &self,
+        ctx: &Ctx,
+        prepared: &Prepared,
+        levels: &[Bounds],
+    ) -> Result<Vec<Value>> {
         let mut out = Vec::new();
-        for planned in prepared.wanted() {
-            let change = self.change(ctx, prepared, planned).await?;
-            out.push(change);
+        for level in levels {
+            for planned in wanted(&level.1) {
+                out.push(self.change(ctx, prepared, level, planned).await?);
+            }
         }
+        let named = ids_of(levels);
         let verb = match prepared.request.mode {
             Mode::Complete => "Delete",
             Mode::Incremental => "Ignore",
         };
         for row in self.rows_of_group(&prepared.id).await? {
-            if is_named(&row, prepared.wanted().map(|p| p.id.as_str())) {
+            if is_named(&row, named.iter().map(String::as_str)) {
                 continue;
+            }
+            // Who may ask what would change sees no more than who may read.
+            let (right, scope) = (action(&row.id, "read"), row.id.to_string());
+            match self.authorize(ctx, &right, &scope).await {
+                Ok(()) => {}
+                Err(error) if error.kind == ErrorKind::Forbidden => continue,
+                Err(error) => return Err(error),
             }
             let newest = arm::versions::supported(row.kind)
                 .last()
@@ -85,8 +100,14 @@ impl Engine {
         Ok(out)
     }
 
-    async fn change(&self, ctx: &Ctx, prepared: &Prepared, planned: &Planned) -> Result<Value> {
-        let (body, is_whole) = self.wanted_body(ctx, prepared, planned).await?;
+    async fn change(
+        &self,
+        ctx: &Ctx,
+        prepared: &Prepared,
+        level: &Bounds,
+        planned: &Planned,
+    ) -> Result<Value> {
+        let (body, is_whole) = self.wanted_body(ctx, level, planned).await?;
         let before = match Door::of(planned)? {
             Door::Resource(id, _) => self.state_of(ctx, &id, &planned.api_version).await?,
             // Nothing is known of what has no row: it is deployed, whatever is there.
@@ -117,14 +138,18 @@ impl Engine {
                 Vec::new(),
             ));
         };
-        let delta = delta(&before, &body);
+        let later = self.planned_view(ctx, planned, &body).await?;
+        let sent = later
+            .as_ref()
+            .map_or_else(|| body.clone(), |later| restrict(&body, later));
+        let delta = delta(&before, &sent);
         let verb = match (delta.is_empty(), is_whole) {
             (true, true) => "NoChange",
             (true, false) => "Deploy",
             (false, _) => "Modify",
         };
         let mut later = before.clone();
-        merge(&mut later, &body);
+        merge(&mut later, &sent);
         Ok(entry(
             prepared,
             &planned.id,
@@ -133,6 +158,37 @@ impl Engine {
             Some(later),
             delta,
         ))
+    }
+
+    /// Decides the write and forgets the decision: what would be stored, in the server's own words.
+    async fn planned_view(
+        &self,
+        ctx: &Ctx,
+        planned: &Planned,
+        body: &Value,
+    ) -> Result<Option<Value>> {
+        let Door::Resource(id, kind) = Door::of(planned)? else {
+            return Ok(None);
+        };
+        let ctx = Ctx {
+            api_version: planned.api_version.clone(),
+            ..ctx.clone()
+        };
+        let Ok(body) = arm::schema::check_request(kind, &ctx.api_version, body) else {
+            return Ok(None);
+        };
+        let mut tx = self.catalog().write().await.map_err(db)?;
+        let stored = tx.load(&id).await.map_err(db)?;
+        let wanted = rules::Wanted {
+            id: &id,
+            body: &body,
+            stored: stored.as_ref(),
+            verb: Verb::Put,
+            now_ms: self.now_ms(),
+        };
+        // A write that will be refused changes nothing either: deploying says why.
+        let decided = rules::plan(self, &mut tx, &ctx, &wanted).await.ok();
+        Ok(decided.map(|decided| shown(&decided.resource, &ctx.api_version, &ctx.base_url)))
     }
 
     async fn state_of(
@@ -156,7 +212,7 @@ impl Engine {
     async fn wanted_body(
         &self,
         ctx: &Ctx,
-        prepared: &Prepared,
+        (bound, expanded): &Bounds,
         planned: &Planned,
     ) -> Result<(Value, bool)> {
         if planned.is_deployment() {
@@ -164,7 +220,7 @@ impl Engine {
         }
         let mut known = Known::default();
         for _ in 0..NEEDS_MAX {
-            let (bound, expanded) = (Arc::clone(&prepared.bound), Arc::clone(&prepared.expanded));
+            let (bound, expanded) = (Arc::clone(bound), Arc::clone(expanded));
             let (one, seen) = (planned.clone(), known.clone());
             let evaluated = blocking(move || Ok(bound.body(&expanded, &one, &seen))).await?;
             let need = match evaluated {
@@ -181,11 +237,7 @@ impl Engine {
                 Err(_) => break,
             }
         }
-        let (bound, expanded, one) = (
-            Arc::clone(&prepared.bound),
-            Arc::clone(&prepared.expanded),
-            planned.clone(),
-        );
+        let (bound, expanded, one) = (Arc::clone(bound), Arc::clone(expanded), planned.clone());
         let body = blocking(move || {
             let body = bound.body_so_far(&expanded, &one, &known);
             body.map_err(|fault| fault.into_expression_error(&one.part()))
@@ -217,6 +269,21 @@ fn entry(
         }
     }
     Value::Object(out)
+}
+
+/// Returns what would be stored, cut down to the members that are sent.
+fn restrict(sent: &Value, later: &Value) -> Value {
+    match (sent, later) {
+        (Value::Object(members), Value::Object(_)) => {
+            let kept = members.iter().map(|(name, value)| {
+                let value = member(later, name)
+                    .map_or_else(|| value.clone(), |later| restrict(value, later));
+                (name.clone(), value)
+            });
+            Value::Object(kept.collect())
+        }
+        _ => later.clone(),
+    }
 }
 
 /// Returns the property changes between what is there and what is sent.

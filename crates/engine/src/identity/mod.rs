@@ -13,6 +13,7 @@ mod certificate;
 mod client;
 mod device;
 mod error;
+mod external;
 mod grants;
 mod groups;
 mod held_roles;
@@ -36,11 +37,15 @@ pub(crate) use accounts::no_subscription;
 pub use accounts::{NewSubscription, NewTenant};
 pub use audience::{Asked, AudienceClass, SCOPE_BYTES_MAX, is_loopback};
 pub use bootstrap::{BootstrapOptions, Bootstrapped};
-pub use catalog::{Principal, PrincipalKind, RoleAssignment, Subscription, Tenant};
+pub use catalog::{
+    ExternalSubject, Principal, PrincipalKind, RoleAssignment, Subscription, Tenant,
+};
 pub use device::DeviceFlow;
 pub use error::{SignInError, SignInResult};
+pub use external::{Fetch, Fetched, KEYS_FRESH_MS, KEYS_KEPT_MS, Provider, REFETCH_MS};
 pub use grants::{Grant, Issued, TokenRequest};
 pub use local::{LocalIdentity, LocalRequest};
+pub(crate) use operator::Change;
 pub use principals::{Created, NewPrincipal};
 pub use secrecy::SecretString;
 
@@ -64,6 +69,7 @@ pub(crate) struct State {
     failures: Mutex<HashMap<String, throttle::Failures>>,
     hashing: Semaphore,
     issuer: OnceCell<String>,
+    external: external::State,
 }
 
 impl Default for State {
@@ -78,6 +84,7 @@ impl Default for State {
             failures: Mutex::default(),
             hashing: Semaphore::new(secrets::HASHES_AT_ONCE),
             issuer: OnceCell::new(),
+            external: external::State::default(),
         }
     }
 }

@@ -1,7 +1,7 @@
 //! The audit of what the operator does on the server: nobody is asked for rights there, but all of
 //! it is recorded, in the transaction that does it.
 
-use catalog::{Principal, PrincipalKey, RoleAssignment, Subscription, Tenant, Tx};
+use catalog::{ExternalSubject, Principal, PrincipalKey, RoleAssignment, Subscription, Tenant, Tx};
 use domain::Result;
 use serde_json::json;
 use uuid::Uuid;
@@ -17,7 +17,7 @@ const OPERATOR: &str = "operator";
 const HERE: &str = "local";
 
 /// What the operator changed: on what, and how it was and is.
-pub(super) struct Change {
+pub(crate) struct Change {
     tenant: String,
     scope: String,
     before: String,
@@ -85,6 +85,31 @@ impl Change {
         }
     }
 
+    /// A subscription was vouched for as a publisher, or is not any more.
+    pub fn badge(of: &Subscription, before: Option<&str>, after: Option<&str>) -> Self {
+        Self {
+            tenant: of.tenant.clone(),
+            scope: format!("/subscriptions/{}", of.id),
+            before: before.map(digest).unwrap_or_default(),
+            after: after.map(digest).unwrap_or_default(),
+        }
+    }
+
+    /// A subject of another token service stands for a principal, or does not any more.
+    pub fn subject(of: &ExternalSubject, tenant: &str, is_linked: bool) -> Self {
+        let state = digest(&json!([of.issuer, of.subject]).to_string());
+        let (before, after) = match is_linked {
+            true => (String::new(), state),
+            false => (state, String::new()),
+        };
+        Self {
+            tenant: tenant.to_owned(),
+            scope: place("principals", &of.principal),
+            before,
+            after,
+        }
+    }
+
     /// A membership began or ended.
     pub fn member(group: &Principal, member: &Principal, is_member: bool) -> Self {
         let state = digest(&member.object_id);
@@ -103,7 +128,7 @@ impl Change {
 
 impl Engine {
     /// Records what the operator did, in the transaction that does it.
-    pub(super) async fn audit_operator(
+    pub(crate) async fn audit_operator(
         &self,
         tx: &mut Tx,
         action: &str,
@@ -141,6 +166,7 @@ fn operator(tenant: String) -> Ctx {
             app_id: String::new(),
             name: OPERATOR.to_owned(),
         },
+        auxiliary: Vec::new(),
         api_version: String::new(),
         base_url: String::new(),
         client: HERE.to_owned(),

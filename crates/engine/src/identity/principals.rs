@@ -162,6 +162,9 @@ impl Engine {
             .await
             .map_err(db)?;
         tx.forget_memberships(&found.object_id).await.map_err(db)?;
+        tx.delete_external_subjects_of(&found.object_id)
+            .await
+            .map_err(db)?;
         tx.delete_refresh_tokens_of(&found.object_id)
             .await
             .map_err(db)?;

@@ -12,6 +12,7 @@ use crate::resources::{Accepted, action, marked_for_deletion, new_operation, not
 use crate::{Ctx, Engine, lock};
 
 const DISK_WRITE: &str = "Microsoft.Compute/disks/write";
+const CARD_JOIN: &str = "Microsoft.Network/networkInterfaces/join/action";
 
 impl Engine {
     /// Accepts an action on a machine's power.
@@ -190,6 +191,13 @@ impl Engine {
                 None => makes = true,
                 Some(Ok(disk)) => self.authorize(ctx, DISK_WRITE, &disk.to_string()).await?,
                 Some(Err(_)) => {}
+            }
+        }
+        let cards = body.pointer("/properties/networkProfile/networkInterfaces");
+        for card in cards.and_then(Value::as_array).into_iter().flatten() {
+            let named = card.get("id").and_then(Value::as_str).unwrap_or_default();
+            if let Ok(card) = ResourceId::parse(named) {
+                self.authorize(ctx, CARD_JOIN, &card.to_string()).await?;
             }
         }
         if makes {

@@ -7,16 +7,21 @@ use serde_json::Value;
 use uuid::Uuid;
 
 use crate::error::catalog as db;
-use crate::image_choice::{self, Chosen};
-use crate::{Engine, managed_image};
+use crate::image_choice::{self, Chosen, For, Named};
+use crate::{Ctx, Engine, allowed_images, managed_image};
 
 /// Chooses the image or disk of a new machine; what `latest` means is decided here and kept.
-pub(crate) async fn choose_boot(engine: &Engine, tx: &mut Tx, row: &mut Resource) -> Result<()> {
+pub(crate) async fn choose_boot(
+    engine: &Engine,
+    tx: &mut Tx,
+    ctx: &Ctx,
+    row: &mut Resource,
+) -> Result<()> {
     let reference = row.properties.get("storageProfile");
     let reference = reference.and_then(|p| p.get("imageReference")).cloned();
     let facts = match &reference {
         None => attached_disk(tx, row).await?,
-        Some(reference) => image(engine, tx, row, reference).await?,
+        Some(reference) => image(engine, tx, ctx, row, reference).await?,
     };
     add_image_disks(row, &facts.data, Uuid::new_v4)?;
     take_boot(row, &facts)
@@ -33,24 +38,27 @@ async fn attached_disk(tx: &mut Tx, row: &Resource) -> Result<BootFacts> {
 async fn image(
     engine: &Engine,
     tx: &mut Tx,
+    ctx: &Ctx,
     row: &mut Resource,
     reference: &Value,
 ) -> Result<BootFacts> {
-    let says = |name: &str| {
-        let value = reference.get(name).and_then(Value::as_str);
-        value.filter(|id| !id.is_empty())
-    };
+    let named = Named::read(reference)?;
+    if let Named::Own(id) = &named
+        && id.kind() == Some(Kind::ManagedImage)
+    {
+        return of_managed_image(tx, row, id).await;
+    }
     let subscription = row.id.subscription().to_owned();
-    if let Some(id) = says("sharedGalleryImageId").or(says("communityGalleryImageId")) {
-        let chosen = crate::shared::choose(engine, tx, id, &subscription, &row.location).await?;
-        return of_version(tx, row, chosen).await;
-    }
-    let id = ResourceId::parse(says("id").unwrap_or_default())?;
-    if id.kind() == Some(Kind::ManagedImage) {
-        return of_managed_image(tx, row, &id).await;
-    }
-    let chosen = image_choice::choose(engine, tx, &id, &row.location).await?;
-    of_version(tx, row, chosen).await
+    let who = For {
+        subscription: &subscription,
+        region: &row.location,
+    };
+    let mut chosen = image_choice::choose(engine, tx, &named, who).await?;
+    let objection = chosen.objection.take();
+    allowed_images::record(engine, tx, ctx, row, objection).await?;
+    let mut facts = of_version(tx, row, chosen).await?;
+    facts.shown = named.to_string();
+    Ok(facts)
 }
 
 async fn of_version(tx: &mut Tx, row: &mut Resource, chosen: Chosen) -> Result<BootFacts> {

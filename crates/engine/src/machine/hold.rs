@@ -142,6 +142,7 @@ async fn make(
     }
     disk::attach(&mut disk, machine, Power::of(machine).is_allocated())?;
     rules::reserve_quota(tx, &disk).await?;
+    engine.reserve_bytes(tx, &disk).await?;
     disk_encryption_set::hold_sets(tx, engine.regions(), &disk, None).await?;
     engine
         .audit_row(tx, ctx, "Microsoft.Compute/disks/write", None, &disk)

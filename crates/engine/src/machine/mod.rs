@@ -5,8 +5,10 @@
 //! and tells the [`driver`]. Which image is meant is decided once, when the machine is accepted ([`boot`]).
 
 mod action;
+mod adopt;
 pub(crate) mod boot;
 pub(crate) mod capture;
+pub(crate) mod cards;
 mod console;
 pub mod driver;
 pub(crate) mod hold;

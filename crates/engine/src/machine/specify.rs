@@ -46,7 +46,7 @@ impl Engine {
                 _ => Architecture::X64,
             },
             disks: attached,
-            cards: Vec::new(),
+            cards: self.card_specs(row).await?,
             provisioning: provisioning(row),
         })
     }

@@ -111,6 +111,7 @@ impl Engine {
         if let (Ok(driver), Ok(id)) = (self.driver(), super::machine_id(row)) {
             driver.remove(id).await?;
         }
+        self.release_cards(row, operation).await?;
         let mut read = self.catalog().read().await.map_err(db)?;
         let held = held_disks(&mut read, row).await?;
         drop(read);

@@ -6,6 +6,7 @@
 use catalog::{Content, Replica, ReplicaState};
 use domain::image_version::{SourceFacts, check_source, check_source_matches, source_not_found};
 use domain::operation::Operation;
+use domain::shared_image::SharedImageId;
 use domain::virtual_machine::check_captured_disks;
 use domain::{Error, Kind, Resource, ResourceId, Result};
 use serde_json::{Value, json};
@@ -14,7 +15,7 @@ use super::{CapturedDisk, captured};
 use crate::Engine;
 use crate::disk_content::Frozen;
 use crate::error::catalog as db;
-use crate::rules::pin_scope;
+use crate::rules::{pin_scope, source_of_others};
 
 /// One GiB, the unit of `sizeInGB`.
 const GIB: u64 = 1 << 30;
@@ -49,12 +50,14 @@ impl Engine {
             .unwrap_or_default();
         let source = profile.get("source");
         let source = source.and_then(|s| s.get("id").or(s.get("virtualMachineId")));
-        let disks = match source.and_then(Value::as_str) {
-            Some(id) => {
+        let whole = source.and_then(Value::as_str);
+        let disks = match (domain::image_version::image_of_others(version), whole) {
+            (Some(id), _) => self.capture_of_others(version, &definition, &id).await?,
+            (None, Some(id)) => {
                 let id = ResourceId::parse(id)?;
                 self.capture_whole(version, &definition, &id).await?
             }
-            None => self.capture_disks(version, &definition, &profile).await?,
+            (None, None) => self.capture_disks(version, &definition, &profile).await?,
         };
         self.record_capture(operation, version, &disks).await?;
         Ok(disks)
@@ -93,10 +96,33 @@ impl Engine {
         let facts = match row.kind {
             Kind::ImageVersion => {
                 let parent = self.definition_of(&row).await?;
-                SourceFacts::of_definition(source, &parent, size_bytes)
+                SourceFacts::of_definition(&source.to_string(), &parent, size_bytes)
             }
             _ => SourceFacts::of_managed_image(&row, size_bytes),
         };
+        check_source_matches(definition, version, &facts)?;
+        Ok(disks)
+    }
+
+    /// Takes over the disks of an image of others, from their copies in the version's own region.
+    ///
+    /// Whether it may be used is asked again: what was unshared since is not.
+    async fn capture_of_others(
+        &self,
+        version: &Resource,
+        definition: &Resource,
+        id: &SharedImageId,
+    ) -> Result<Vec<CapturedDisk>> {
+        let mut read = self.catalog().read().await.map_err(db)?;
+        let chosen = source_of_others(self, &mut read, version, id).await?;
+        drop(read);
+        let mut disks = captured(&chosen.version)?;
+        for disk in &mut disks {
+            disk.region.clone_from(&version.location);
+        }
+        let size_bytes = disks.iter().map(|d| d.size_bytes).sum();
+        let theirs = self.definition_of(&chosen.version).await?;
+        let facts = SourceFacts::of_definition(&id.to_string(), &theirs, size_bytes);
         check_source_matches(definition, version, &facts)?;
         Ok(disks)
     }

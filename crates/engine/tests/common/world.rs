@@ -52,6 +52,7 @@ impl World {
         let first = engine.bootstrap(&options).await.unwrap().unwrap();
         let owner = engine.find_principal("vitrine-admin").await.unwrap();
         let ctx = Ctx {
+            auxiliary: Vec::new(),
             client: "127.0.0.1".to_owned(),
             caller: engine::Caller {
                 object_id: owner.object_id,

@@ -6,6 +6,7 @@ mod world;
 mod artifacts;
 mod crash;
 mod deletion;
+mod machines;
 mod network;
 mod operations;
 mod overtaken;

@@ -201,3 +201,29 @@ async fn a_body_may_refer_only_to_what_the_caller_may_read() {
         Some("LinkedAuthorizationFailed".to_owned())
     );
 }
+
+#[tokio::test]
+async fn work_that_goes_on_for_a_disabled_principal_may_nothing_any_more() {
+    let (world, _, subscription) = with_group().await;
+    let engine = &world.engine;
+    let group = id(&subscription, "");
+    let made = engine.create_principal(program("builder", None)).await;
+    let builder = made.unwrap().principal.object_id;
+    let scope = format!("/subscriptions/{subscription}");
+    engine
+        .grant_role(&builder, "Contributor", &scope)
+        .await
+        .unwrap();
+    // A deployment keeps who began it and asks for rights with every step.
+    let kept = ctx(engine, "builder").await;
+    assert!(engine.get(&kept, &group).await.is_ok());
+    for (is_enabled, may) in [(false, false), (true, true)] {
+        engine
+            .set_principal_enabled(&builder, is_enabled)
+            .await
+            .unwrap();
+        assert_eq!(engine.get(&kept, &group).await.is_ok(), may);
+    }
+    engine.delete_principal(&builder).await.unwrap();
+    assert!(engine.get(&kept, &group).await.is_err());
+}

@@ -18,6 +18,7 @@ pub fn program(name: &str, tenant: Option<&str>) -> NewPrincipal {
 pub async fn ctx(engine: &Engine, named: &str) -> Ctx {
     let principal = engine.find_principal(named).await.unwrap();
     Ctx {
+        auxiliary: Vec::new(),
         client: "127.0.0.1".to_owned(),
         caller: engine::Caller {
             object_id: principal.object_id,

@@ -27,6 +27,8 @@ enum Tool {
     Az,
     /// Terraform with azurerm
     Terraform,
+    /// Packer with the azure plugin
+    Packer,
     /// Azure SDKs (Python, JavaScript, …)
     Sdk,
 }
@@ -37,6 +39,7 @@ pub fn run(args: &Args) -> anyhow::Result<()> {
     let lines = match args.client {
         Tool::Az => az_lines(&data, &args.shell)?,
         Tool::Terraform => terraform_lines(&data, &args.shell)?,
+        Tool::Packer => packer_lines(&data, &args.shell)?,
         Tool::Sdk => sdk_lines(&data, &args.shell)?,
     };
     print!("{lines}");
@@ -84,6 +87,22 @@ fn terraform_lines(data: &Path, shell: &str) -> anyhow::Result<String> {
             ("ARM_CLIENT_ID", c.client_id),
             ("ARM_CLIENT_SECRET", c.client_secret),
             ("ARM_RESOURCE_PROVIDER_REGISTRATIONS", "none".to_owned()),
+        ],
+    )
+}
+
+fn packer_lines(data: &Path, shell: &str) -> anyhow::Result<String> {
+    let c = Credentials::load(&data.join("credentials.json"))?;
+    let host = c.endpoint.trim_start_matches("https://").to_owned();
+    exports(
+        shell,
+        &[
+            ("SSL_CERT_FILE", data.join("ca.pem").display().to_string()),
+            ("ARM_METADATA_HOST", host),
+            ("ARM_SUBSCRIPTION_ID", c.subscription_id),
+            ("ARM_TENANT_ID", c.tenant_id),
+            ("ARM_CLIENT_ID", c.client_id),
+            ("ARM_CLIENT_SECRET", c.client_secret),
         ],
     )
 }

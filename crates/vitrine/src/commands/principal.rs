@@ -13,6 +13,8 @@ use engine::identity::{
 };
 use serde_json::{Value, json};
 
+use super::subject;
+
 /// Which installation, what to do.
 #[derive(clap::Args)]
 pub struct PrincipalArgs {
@@ -131,6 +133,8 @@ enum Verb {
         #[arg(long)]
         key_id: String,
     },
+    #[command(flatten)]
+    Subject(subject::Verb),
 }
 
 /// Runs the verb.
@@ -198,6 +202,7 @@ pub async fn run(args: PrincipalArgs, engine: &Engine) -> anyhow::Result<Value> 
             engine.remove_principal_key(&principal, &key_id).await?;
             Ok(json!({ "removed": key_id }))
         }
+        Verb::Subject(verb) => subject::run(verb, engine).await,
     }
 }
 

@@ -4,8 +4,10 @@ use std::io::IsTerminal as _;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 
+use crate::config::Config;
 use crate::credentials::Credentials;
 use crate::data_dir::{DataDir, REGIONS_DEFAULT};
+use crate::server::ServerLimits;
 use crate::{server, tls};
 
 /// How the server runs.
@@ -23,6 +25,9 @@ pub struct Args {
     /// Database instead of the one in the data directory: postgres://…
     #[arg(long, env = "VITRINE_DATABASE")]
     pub database: Option<String>,
+    /// Configuration file; DIR/vitrine.toml when it is there and none is named
+    #[arg(long, env = "VITRINE_CONFIG")]
+    pub config: Option<PathBuf>,
     /// Loopback addresses that public IP addresses come from, such as 127.44.0.0/16; kept from the last start that said it
     #[arg(long, env = "VITRINE_PUBLIC_ADDRESSES")]
     pub public_addresses: Option<String>,
@@ -42,6 +47,7 @@ pub struct Prepared {
     data: DataDir,
     engine: engine::Engine,
     listener: std::net::TcpListener,
+    limits: ServerLimits,
     /// `https://localhost:port`.
     pub endpoint: String,
     /// Whether this start made the gallery.
@@ -52,6 +58,7 @@ pub struct Prepared {
 pub async fn prepare(args: &Args) -> anyhow::Result<Prepared> {
     let data = DataDir::from(&args.data);
     data.create()?;
+    let config = Config::load(&data, args.config.as_deref())?;
     let kept = std::fs::read_to_string(data.join("regions.txt")).ok();
     let regions = args
         .regions
@@ -70,6 +77,7 @@ pub async fn prepare(args: &Args) -> anyhow::Result<Prepared> {
     let engine = data
         .open_engine_with(&regions, args.database.as_deref(), machines)
         .await?;
+    config.trust_providers(&engine)?;
     if let Some(range) = &args.public_addresses {
         engine.set_public_addresses(range).await?;
     }
@@ -79,6 +87,7 @@ pub async fn prepare(args: &Args) -> anyhow::Result<Prepared> {
         data,
         engine,
         listener,
+        limits: config.limits(),
         endpoint,
         is_first_start,
     })
@@ -88,7 +97,10 @@ impl Prepared {
     /// Serves until stopped.
     pub async fn serve(self, ready: impl FnOnce(&str) -> anyhow::Result<()>) -> anyhow::Result<()> {
         let endpoint = self.endpoint.clone();
-        server::serve(&self.data, self.engine, self.listener, || ready(&endpoint)).await
+        server::serve(&self.data, self.engine, self.listener, self.limits, || {
+            ready(&endpoint)
+        })
+        .await
     }
 }
 

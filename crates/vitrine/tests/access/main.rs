@@ -1,8 +1,12 @@
 //! Who may do what, over HTTP: roles, groups, locks, and what changes at once.
 
 mod audit;
+mod consumers;
+mod deployments;
 mod directory;
+mod limits;
 mod locks;
+mod openid;
 mod roles;
 mod sharing;
 mod world;

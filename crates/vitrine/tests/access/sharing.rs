@@ -6,16 +6,16 @@ use testkit::{Answer, DISK_VERSION, GALLERY_VERSION, GROUP_VERSION, Scene};
 use crate::world::{Person, World, check};
 
 /// The owner's version in one region, and a consumer of another tenant with a group of his own.
-struct Market {
-    world: World,
-    scene: Scene,
-    consumer: Person,
-    subscription: String,
-    group: String,
+pub struct Market {
+    pub world: World,
+    pub scene: Scene,
+    pub consumer: Person,
+    pub subscription: String,
+    pub group: String,
 }
 
 impl Market {
-    async fn new() -> Self {
+    pub async fn new() -> Self {
         let world = World::new().await;
         let scene = Scene::new(&world.server).await;
         let disk = scene.disk("hiddensource");
@@ -45,7 +45,7 @@ impl Market {
         }
     }
 
-    async fn profile(&self, profile: Value) -> Value {
+    pub async fn profile(&self, profile: Value) -> Value {
         let body = json!({ "location": "eastus", "tags": { "hidden": "tag" }, "properties": { "sharingProfile": profile } });
         self.world
             .owner
@@ -53,7 +53,7 @@ impl Market {
             .await
     }
 
-    async fn share(&self, operation: &str, kind: &str, id: &str) {
+    pub async fn share(&self, operation: &str, kind: &str, id: &str) {
         let groups = match kind {
             "" => json!([]),
             _ => json!([{ "type": kind, "ids": [id] }]),
@@ -66,7 +66,7 @@ impl Market {
             .await;
     }
 
-    async fn look(&self, region: &str, local: &str) -> Answer {
+    pub async fn look(&self, region: &str, local: &str) -> Answer {
         let path = format!(
             "{}/providers/Microsoft.Compute/locations/{region}/{local}",
             self.subscription
@@ -85,7 +85,7 @@ impl Market {
     }
 
     /// Tries to make a disk of an image of others; returns the first answer.
-    async fn deploy(&self, name: &str, region: &str, member: &str, id: &str) -> Answer {
+    pub async fn deploy(&self, name: &str, region: &str, member: &str, id: &str) -> Answer {
         let path = format!("{}/providers/Microsoft.Compute/disks/{name}", self.group);
         let creation =
             json!({ "createOption": "FromImage", "galleryImageReference": { member: id } });
@@ -113,7 +113,7 @@ impl Market {
         answer
     }
 
-    fn subscription_id(&self) -> &str {
+    pub fn subscription_id(&self) -> &str {
         self.subscription.rsplit('/').next().unwrap()
     }
 }

@@ -1,0 +1,248 @@
+//! The configuration file: limits, the way out, other token services.
+//!
+//! ```toml
+//! [limits]
+//! reads = { burst = 60000, per_second = 20000 }
+//! connections_max = 4096
+//!
+//! [outbound]
+//! allow = ["https://login.example.com"]   # public origins that this server may call
+//! inside = ["https://id.corp.example"]    # origins with private addresses
+//!
+//! [[openid]]
+//! issuer = "https://login.example.com/tenant/v2.0"
+//! audiences = ["api://vitrine"]
+//! jwks_uri = "https://login.example.com/tenant/keys"
+//! ```
+
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
+
+use anyhow::{Context as _, bail, ensure};
+use domain::outbound::Allowed;
+use domain::rate::Pace;
+use engine::Engine;
+use engine::identity::Provider;
+use serde::Deserialize;
+
+use crate::connections::ConnectionLimits;
+use crate::data_dir::DataDir;
+use crate::outbound::Outbound;
+use crate::server::ServerLimits;
+
+const FILE: &str = "vitrine.toml";
+
+/// What the file says.
+#[derive(Debug, Default, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Config {
+    limits: LimitsSection,
+    outbound: OutboundSection,
+    openid: Vec<ProviderSection>,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+struct LimitsSection {
+    reads: Option<PaceSection>,
+    writes: Option<PaceSection>,
+    deletes: Option<PaceSection>,
+    connections_max: Option<usize>,
+    connections_per_address_max: Option<usize>,
+    header_seconds: Option<u64>,
+    header_bytes_max: Option<usize>,
+    streams_max: Option<u32>,
+}
+
+#[derive(Clone, Copy, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct PaceSection {
+    burst: u32,
+    per_second: u32,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+struct OutboundSection {
+    allow: Vec<String>,
+    inside: Vec<String>,
+    authorities: Vec<std::path::PathBuf>,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct ProviderSection {
+    issuer: String,
+    audiences: Vec<String>,
+    jwks_uri: String,
+    #[serde(default)]
+    subject_claim: Option<String>,
+    #[serde(default)]
+    algorithms: Option<Vec<String>>,
+}
+
+impl Config {
+    /// Reads the file that was named, or the one in the data directory; none says nothing.
+    pub fn load(data: &DataDir, named: Option<&Path>) -> anyhow::Result<Self> {
+        let usual = data.join(FILE);
+        let path = match named {
+            Some(path) => path,
+            None if usual.exists() => &usual,
+            None => return Ok(Self::default()),
+        };
+        let text = std::fs::read_to_string(path)
+            .with_context(|| format!("the configuration {} cannot be read", path.display()))?;
+        Self::parse(&text).with_context(|| format!("the configuration {} is wrong", path.display()))
+    }
+
+    fn parse(text: &str) -> anyhow::Result<Self> {
+        let config: Self = toml::from_str(text)?;
+        let limits = config.limits().connections;
+        ensure!(
+            limits.connections_max > 0
+                && limits.per_address_max > 0
+                && limits.streams_max > 0
+                && !limits.header_limit.is_zero(),
+            "limits of connections must be greater than 0"
+        );
+        // Hyper works with no less than this.
+        ensure!(
+            limits.header_bytes_max >= 8192,
+            "limits.header_bytes_max must be at least 8192"
+        );
+        for pace in [
+            config.limits.reads,
+            config.limits.writes,
+            config.limits.deletes,
+        ] {
+            if pace.is_some_and(|pace| pace.per_second > 0 && pace.burst == 0) {
+                bail!("a burst of 0 lets no request pass; per_second = 0 means no limit");
+            }
+        }
+        Ok(config)
+    }
+
+    /// Returns the limits, the usual ones where the file says nothing.
+    pub fn limits(&self) -> ServerLimits {
+        let section = &self.limits;
+        let usual = ServerLimits::default();
+        let pace = |said: Option<PaceSection>, usual: Pace| {
+            said.map_or(usual, |said| Pace {
+                burst: said.burst,
+                per_second: said.per_second,
+            })
+        };
+        let connections = usual.connections;
+        ServerLimits {
+            rates: api::Limits {
+                reads: pace(section.reads, usual.rates.reads),
+                writes: pace(section.writes, usual.rates.writes),
+                deletes: pace(section.deletes, usual.rates.deletes),
+            },
+            connections: ConnectionLimits {
+                connections_max: section
+                    .connections_max
+                    .unwrap_or(connections.connections_max),
+                per_address_max: section
+                    .connections_per_address_max
+                    .unwrap_or(connections.per_address_max),
+                header_limit: section
+                    .header_seconds
+                    .map_or(connections.header_limit, Duration::from_secs),
+                header_bytes_max: section
+                    .header_bytes_max
+                    .unwrap_or(connections.header_bytes_max),
+                streams_max: section.streams_max.unwrap_or(connections.streams_max),
+            },
+        }
+    }
+
+    /// Lets the engine accept the tokens of the services in the file.
+    pub fn trust_providers(&self, engine: &Engine) -> anyhow::Result<()> {
+        if self.openid.is_empty() {
+            return Ok(());
+        }
+        let outbound = self.outbound()?;
+        let mut providers = Vec::new();
+        for section in &self.openid {
+            outbound
+                .check(&section.jwks_uri)
+                .with_context(|| format!("openid '{}': jwks_uri", section.issuer))?;
+            providers.push(Provider::new(
+                &section.issuer,
+                &section.audiences,
+                &section.jwks_uri,
+                section.subject_claim.as_deref(),
+                section.algorithms.as_deref(),
+            )?);
+        }
+        let fetch = move |url: String| {
+            let outbound = outbound.clone();
+            let fetched = async move {
+                let document = outbound.fetch(&url).await;
+                document.map_err(|error| format!("{error:#}"))
+            };
+            Box::pin(fetched) as engine::identity::Fetched
+        };
+        engine.trust_providers(providers, Arc::new(fetch))?;
+        Ok(())
+    }
+
+    fn outbound(&self) -> anyhow::Result<Outbound> {
+        let allowed = Allowed::new(&self.outbound.allow, &self.outbound.inside)
+            .context("an origin in outbound cannot be read")?;
+        let authorities = self.outbound.authorities.iter().map(|path| {
+            std::fs::read(path)
+                .with_context(|| format!("the authority {} cannot be read", path.display()))
+        });
+        Ok(Outbound::new(
+            allowed,
+            authorities.collect::<anyhow::Result<_>>()?,
+        ))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_the_file_does_not_say_is_as_usual() {
+        let config =
+            Config::parse("[limits]\nreads = { burst = 2, per_second = 1 }\nheader_seconds = 3")
+                .unwrap();
+        let (limits, usual) = (config.limits(), ServerLimits::default());
+        assert_eq!(
+            limits.rates.reads,
+            Pace {
+                burst: 2,
+                per_second: 1
+            }
+        );
+        assert_eq!(limits.rates.writes, usual.rates.writes);
+        assert_eq!(limits.connections.header_limit, Duration::from_secs(3));
+        assert_eq!(
+            limits.connections.connections_max,
+            usual.connections.connections_max
+        );
+        assert_eq!(Config::parse("").unwrap().limits(), usual);
+    }
+
+    #[test]
+    fn what_cannot_be_meant_is_refused() {
+        for text in [
+            "[limit]",
+            "[limits]\nread = 1",
+            "[limits]\nreads = { burst = 0, per_second = 1 }",
+            "[limits]\nreads = { burst = 1 }",
+            "[limits]\nconnections_max = 0",
+            "[limits]\nheader_seconds = 0",
+            "[limits]\nheader_bytes_max = 100",
+            "[[openid]]\nissuer = 'x'",
+            "[outbound]\nallowed = []",
+        ] {
+            assert!(Config::parse(text).is_err(), "{text}");
+        }
+    }
+}
