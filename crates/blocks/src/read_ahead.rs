@@ -134,7 +134,8 @@ mod tests {
         }
         assert!(brought.iter().all(|bytes| *bytes >= 60 * 65536));
         let ahead = ReadAhead::default();
-        let scattered = (0..1000_u64).filter_map(|n| ahead.plan(n * 7919 % 1009 << 24, 4096, SIZE));
+        let scattered =
+            (0..1000_u64).filter_map(|n| ahead.plan((n * 7919 % 1009) << 24, 4096, SIZE));
         assert_eq!(scattered.count(), 0);
     }
 

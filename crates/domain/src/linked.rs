@@ -296,7 +296,7 @@ mod tests {
                 NIC,
                 "publicIPAddress",
                 "microsoft.network/PUBLICIPADDRESSES/p",
-                "microsoft.network/PUBLICIPADDRESSES/join/action",
+                "Microsoft.Network/publicIPAddresses/join/action",
             ),
             // A kind that nobody has built yet.
             (

@@ -321,7 +321,14 @@ fn every_mismatch_of_image_and_machine_has_its_text() {
     let planned = |name: &str| Some(json!({ "name": name, "publisher": "p", "product": "o" }));
     type Change = fn(&mut BootFacts);
     let none: Change = |_| {};
-    let rows: Vec<(&str, Value, BootFacts, Change, Option<(&str, &str)>)> = vec![
+    type Row = (
+        &'static str,
+        Value,
+        BootFacts,
+        Change,
+        Option<(&'static str, &'static str)>,
+    );
+    let rows: Vec<Row> = vec![
         ("fits", body(), facts(), none, None),
         (
             "no osProfile",

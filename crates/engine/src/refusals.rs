@@ -1,8 +1,8 @@
 //! Refused attempts on their way into the audit: each kind at once, its repetitions once a minute.
 //!
 //! Who is refused can ask again a thousand times a second; a transaction for each would let anybody with
-//! a token fill the audit and hold the only writer. So of the same principal, action, scope and reason the
-//! first refusal is recorded at once, and those that follow within a minute are counted and recorded as
+//! a token fill the audit and hold the only writer. So of the same principal, action, scope, reason and address
+//! the first refusal is recorded at once, and those that follow within a minute are counted and recorded as
 //! one entry. Who varies the scope to get around that is counted by action alone after
 //! [`KINDS_MAX`] kinds in a minute. What was counted and not yet recorded is lost when the server is killed.
 
@@ -39,6 +39,8 @@ struct Kind {
     /// In lower case; `/` where scopes are not told apart any more.
     scope: String,
     code: String,
+    /// The address that it came from.
+    client: String,
 }
 
 /// Refusals of one kind within a window.
@@ -65,10 +67,12 @@ impl Refusals {
             action: entry.action.clone(),
             scope: entry.scope.to_ascii_lowercase(),
             code: entry.code.clone(),
+            client: entry.client.clone(),
         };
         if mine.kinds.len() >= KINDS_MAX && !mine.kinds.contains_key(&kind) {
             "/".clone_into(&mut kind.scope);
             "/".clone_into(&mut entry.scope);
+            kind.client.clear();
             entry.subscription.clear();
         }
         match mine.kinds.get_mut(&kind) {

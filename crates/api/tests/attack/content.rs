@@ -151,6 +151,7 @@ fn tellable(answer: &Answer) -> Vec<(String, String)> {
     let varying = [
         "etag",
         "x-ms-request-id",
+        "x-ms-ratelimit-remaining-subscription-reads",
         "x-ms-correlation-request-id",
         "x-ms-routing-request-id",
         "last-modified",

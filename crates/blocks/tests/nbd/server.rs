@@ -104,8 +104,10 @@ async fn a_socket_that_is_dead_is_replaced_and_one_that_answers_is_not() {
     let path = directory.path().join("nbd");
     // Dead: a socket whose listener went without taking its name away.
     drop(std::os::unix::net::UnixListener::bind(&path).unwrap());
-    let mut options = NbdOptions::default();
-    options.socket_mode = 0o660;
+    let options = NbdOptions {
+        socket_mode: 0o660,
+        ..NbdOptions::default()
+    };
     let server = NbdServer::listen(&path, options).await.unwrap();
     let mode = std::fs::metadata(&path).unwrap().permissions().mode();
     assert_eq!(mode & 0o777, 0o660);
@@ -123,8 +125,10 @@ async fn a_socket_that_is_dead_is_replaced_and_one_that_answers_is_not() {
 #[tokio::test(flavor = "multi_thread")]
 async fn connections_beyond_the_limit_wait_for_others_to_leave() {
     let mut world = World::new().await;
-    let mut options = NbdOptions::default();
-    options.connections_max = 2;
+    let options = NbdOptions {
+        connections_max: 2,
+        ..NbdOptions::default()
+    };
     let (path, other) = (world.path("nbd"), world.path("other"));
     let limited = NbdServer::listen(&other, options).await.unwrap();
     std::mem::replace(&mut world.server, limited).stop().await;

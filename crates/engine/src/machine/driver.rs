@@ -19,7 +19,7 @@ use super::spec::{DiskSlot, DiskSpec, MachineSpec};
 #[derive(Debug)]
 pub enum Driver {
     /// Runs guests on this node.
-    Qemu(Qemu),
+    Qemu(Box<Qemu>),
     /// Keeps states without a process.
     Simulated(Simulated),
 }

@@ -71,7 +71,7 @@ pub(crate) fn driver(settings: &MachineSettings, directory: &Path) -> Option<Dri
     match settings.driver {
         DriverChoice::Simulated => Some(Driver::Simulated(Simulated)),
         DriverChoice::Auto | DriverChoice::Qemu => {
-            Qemu::new(directory.to_owned(), settings).map(Driver::Qemu)
+            Qemu::new(directory.to_owned(), settings).map(|qemu| Driver::Qemu(Box::new(qemu)))
         }
     }
 }
