@@ -10,6 +10,7 @@ use testkit::{DISK_VERSION, GALLERY_VERSION, Gallery, Options, Scene, until};
 
 const BINARY: &str = env!("CARGO_BIN_EXE_vitrine");
 const VERSION: &str = "2024-07-01";
+const NETWORK_VERSION: &str = "2024-05-01";
 /// How long a guest may take to come up, on a busy machine without KVM.
 const GUEST: Duration = Duration::from_secs(240);
 /// How long anything else may take.
@@ -37,6 +38,50 @@ impl World {
         arm.done("PUT", &version, GALLERY_VERSION, Some(&body))
             .await;
         Self { server, scene }
+    }
+
+    /// Makes a card with a public address on which port 22 is open; returns its id and the address.
+    async fn card(&self) -> (String, String) {
+        let arm = &self.scene.arm;
+        let network =
+            |tail: &str| format!("{}/providers/Microsoft.Network/{tail}", self.scene.group);
+        let put = async |tail: &str, properties: Value, sku: &str| {
+            let mut body = json!({ "location": "eastus", "properties": properties });
+            if !sku.is_empty() {
+                body["sku"] = json!({ "name": sku });
+            }
+            arm.done("PUT", &network(tail), NETWORK_VERSION, Some(&body))
+                .await
+        };
+        let subnet = json!({ "name": "default", "properties": { "addressPrefix": "10.0.0.0/24" } });
+        let space = json!({ "addressPrefixes": ["10.0.0.0/16"] });
+        let net = json!({ "addressSpace": space, "subnets": [subnet] });
+        put("virtualNetworks/net", net, "").await;
+        let rule = json!({ "name": "ssh", "properties": {
+            "priority": 1000, "direction": "Inbound", "access": "Allow", "protocol": "Tcp",
+            "sourceAddressPrefix": "*", "sourcePortRange": "*",
+            "destinationAddressPrefix": "*", "destinationPortRange": "22",
+        } });
+        let group = "networkSecurityGroups/nsg";
+        put(group, json!({ "securityRules": [rule] }), "").await;
+        let public = "publicIPAddresses/ip";
+        let made = put(
+            public,
+            json!({ "publicIPAllocationMethod": "Static" }),
+            "Standard",
+        )
+        .await;
+        let address = made["properties"]["ipAddress"]
+            .as_str()
+            .expect("an address")
+            .to_owned();
+        let config = json!({ "name": "one", "properties": {
+            "subnet": { "id": network("virtualNetworks/net/subnets/default") },
+            "publicIPAddress": { "id": network(public) },
+        } });
+        let card = json!({ "ipConfigurations": [config], "networkSecurityGroup": { "id": network(group) } });
+        put("networkInterfaces/card", card, "").await;
+        (network("networkInterfaces/card"), address)
     }
 
     fn machine(&self, name: &str) -> String {
@@ -119,6 +164,17 @@ fn body(image: &str, host: &str, user_data: &str) -> Value {
     })
 }
 
+/// Whether the guest's own program answers on port 22 of an address.
+fn answers(address: &str) -> bool {
+    use std::io::Read as _;
+    let Ok(mut stream) = std::net::TcpStream::connect((address, 22)) else {
+        return false;
+    };
+    let limit = stream.set_read_timeout(Some(Duration::from_secs(5)));
+    let mut said = [0; 8];
+    limit.and_then(|()| stream.read_exact(&mut said)).is_ok() && &said == b"TINY-SSH"
+}
+
 fn kill(pid: u32) {
     let killed = Command::new("kill")
         .args(["-KILL", &pid.to_string()])
@@ -130,11 +186,10 @@ fn kill(pid: u32) {
 async fn what_a_guest_has_written_is_in_the_version_made_of_it_and_in_the_next_machine() {
     let world = World::new().await;
     let arm = &world.scene.arm;
-    let first = body(
-        &world.scene.version("1.0.0"),
-        "first-host",
-        "note=hello from the first\n",
-    );
+    let image = world.scene.version("1.0.0");
+    let mut first = body(&image, "first-host", "note=hello from the first\n");
+    let (card, address) = world.card().await;
+    first["properties"]["networkProfile"] = json!({ "networkInterfaces": [{ "id": card }] });
     let begin = Instant::now();
     world.make("one", &first).await;
     let created = begin.elapsed();
@@ -146,6 +201,10 @@ async fn what_a_guest_has_written_is_in_the_version_made_of_it_and_in_the_next_m
         assert!(log.contains(line), "{line} in {log}");
     }
     assert!(log.contains("firmware=efi"), "{log}");
+    until("port 22 answers on the public address", GUEST, || async {
+        answers(&address).then_some(())
+    })
+    .await;
     let view = world.view("one").await.to_string();
     assert!(view.contains("QEMU") && view.contains("TCG"), "{view}");
 
@@ -222,6 +281,18 @@ async fn a_machine_outlives_its_server_and_a_dead_emulator_is_a_stopped_machine(
     world.act("one", "start").await;
     assert_ne!(world.pid(), pid);
     world.says("one", "TINY-NOTE before").await;
+
+    // Both die; the next server says so, and starts the machine when it is asked to.
+    world.server.kill();
+    kill(world.pid());
+    world.server.resume().await;
+    world.scene.arm = world.server.arm().await;
+    assert_eq!(world.power("one").await, "stopped");
+    let view = world.view("one").await.to_string();
+    assert!(view.contains("while nobody watched"), "{view}");
+    world.act("one", "start").await;
+    assert_eq!(world.power("one").await, "running");
+    let arm = &world.scene.arm;
     arm.done("DELETE", &id, VERSION, None).await;
     assert!(world.server.guests().is_empty());
 }

@@ -193,7 +193,7 @@ pub fn spec(disks: Vec<Disk>) -> Spec {
         id: Uuid::from_u128(0x6f1f_6a52_7469_4e79_8d79_7469_6e79_0009),
         name: "tiny".to_owned(),
         vcpus: 1,
-        memory_mib: 192,
+        memory_mib: 256,
         firmware: Firmware::Bios,
         has_tpm: false,
         disks,

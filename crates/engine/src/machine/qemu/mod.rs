@@ -40,6 +40,8 @@ pub struct Qemu {
     /// Looked for when the first machine starts: finding out what KVM is worth takes a moment.
     host: OnceCell<Host>,
     running: Mutex<HashMap<Uuid, Arc<Running>>>,
+    /// Machines that should run and had ended when they were to be taken over, and why.
+    gone: Mutex<HashMap<Uuid, Option<String>>>,
 }
 
 /// A machine that this process has started or adopted.
@@ -70,6 +72,7 @@ impl Qemu {
             has_egress: settings.has_egress,
             host: OnceCell::new(),
             running: Mutex::default(),
+            gone: Mutex::default(),
         })
     }
 
@@ -86,6 +89,7 @@ impl Qemu {
 
     async fn keep(&self, id: Uuid, machine: Machine, served: Served) {
         let running = Arc::new(Running { machine, served });
+        self.gone.lock().await.remove(&id);
         self.running.lock().await.insert(id, running);
     }
 
@@ -122,7 +126,7 @@ impl Qemu {
         }
         self.forget(spec.id).await;
         if !spec.directory.join("machine.json").exists() {
-            return Ok(Seen::Stopped { reason: None });
+            return Ok(self.is_gone(spec.id, None).await);
         }
         let host = self.host().await?;
         // Before anything is asked of it: a guest that waits for its disk answers nothing.
@@ -135,19 +139,22 @@ impl Qemu {
             }
             Ok(Adopted::Ended(end)) => {
                 served.stop().await;
-                Ok(Seen::Stopped {
-                    reason: unasked(&end),
-                })
+                Ok(self.is_gone(spec.id, unasked(&end)).await)
             }
             Ok(Adopted::Absent) => {
                 served.stop().await;
-                Ok(Seen::Stopped { reason: None })
+                Ok(self.is_gone(spec.id, None).await)
             }
             Err(error) => {
                 served.stop().await;
                 Err(failed(error))
             }
         }
+    }
+
+    async fn is_gone(&self, id: Uuid, reason: Option<String>) -> Seen {
+        self.gone.lock().await.insert(id, reason.clone());
+        Seen::Stopped { reason }
     }
 
     /// Lets go of a machine that has ended: its server, and the layers that it held.
@@ -159,6 +166,7 @@ impl Qemu {
     }
 
     pub(super) async fn stop(&self, id: Uuid, how: Stop) -> Result<()> {
+        self.gone.lock().await.remove(&id);
         let known = self.running.lock().await.get(&id).cloned();
         let machine = match known {
             Some(running) => running.machine.clone(),
@@ -236,7 +244,10 @@ impl Qemu {
             Some(Status::Ended(end)) => Seen::Stopped {
                 reason: unasked(&end),
             },
-            None => Seen::AsRecorded,
+            None => match self.gone.lock().await.get(&id).cloned() {
+                Some(reason) => Seen::Stopped { reason },
+                None => Seen::AsRecorded,
+            },
         })
     }
 
