@@ -115,7 +115,7 @@ pub fn event(entry: &Entry) -> Value {
             "beforeDigest": entry.before,
             "afterDigest": entry.after,
             "entity": entry.scope,
-            "repeats": entry.repeats,
+            "repeats": entry.repeats.to_string(),
         },
         "resourceGroupName": group,
         "resourceId": entry.scope,

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, HashMap};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex};
 
-use blocks::{LayerId, Location, Store, StoreOptions};
+use blocks::{FrameCache, LayerId, Location, Store, StoreOptions};
 use catalog::Catalog;
 use domain::{Error, Regions, Result};
 use tokio::sync::{Notify, OnceCell};
@@ -21,6 +21,8 @@ use crate::refusals::Refusals;
 use crate::settings::RegionSettings;
 use crate::{Clock, Settings};
 
+/// Bytes of decompressed frames that all disks of a node share.
+const FRAME_CACHE_BYTES: usize = 128 << 20;
 const STORE_KEY_SETTING: &str = "store-key";
 /// The key that secrets of disk URLs are made with.
 const ACCESS_KEY_SETTING: &str = "access-key";
@@ -70,12 +72,16 @@ impl Engine {
         let catalog = Catalog::open(&settings.database).await.map_err(db)?;
         let key = installation_key(&catalog, STORE_KEY_SETTING).await?;
         let access_key = installation_key(&catalog, ACCESS_KEY_SETTING).await?;
+        // One for all regions of a node: a frame is the same in each of them.
+        let frames = FrameCache::new(FRAME_CACHE_BYTES);
         let mut stores = BTreeMap::new();
         let mut regions = Vec::new();
         for RegionSettings { region, store } in settings.regions {
             let local = settings.data.join("local").join(&region.name);
+            let mut options = StoreOptions::new(store, local, key);
+            options.cache = Some(frames.clone());
             let held = RegionStore {
-                options: StoreOptions::new(store, local, key),
+                options,
                 store: OnceCell::new(),
             };
             stores.insert(region.name.clone(), held);

@@ -156,7 +156,10 @@ async fn threat_20_no_header_of_a_client_says_who_it_is_or_where_it_comes_from()
     for event in refused {
         let from = &event["httpRequest"]["clientIpAddress"];
         assert_eq!(*from, "198.51.100.7", "{}", log.text());
-        count += 1 + event["properties"]["repeats"].as_u64().unwrap();
+        // All properties of an event are text, as az wants them.
+        let repeats = event["properties"]["repeats"].as_str().unwrap();
+        let repeats: u64 = repeats.parse().unwrap();
+        count += 1 + repeats;
     }
     assert_eq!(count, IDENTITY.len() as u64, "{}", log.text());
     assert!(!log.text().contains("203.0.113.9"));
