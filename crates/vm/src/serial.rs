@@ -65,7 +65,7 @@ pub fn read(dir: &Path, bytes_max: u64) -> io::Result<Vec<u8>> {
 /// Returns a guest's bytes as text that does nothing to whoever shows it.
 ///
 /// Line ends become `\n`, tabs stay; colours and cursor movements are left out; every other control
-/// character, and those that turn the direction of writing, are spelt out. HTML is not escaped here.
+/// character, and those that are invisible or turn the direction of writing, are spelt out. HTML is not escaped here.
 pub fn printable(bytes: &[u8]) -> String {
     let text = String::from_utf8_lossy(bytes);
     let mut shown = String::with_capacity(text.len());
@@ -81,7 +81,7 @@ pub fn printable(bytes: &[u8]) -> String {
             }
             '\u{1b}' if rest.next_if_eq(&'[').is_some() => skip_sequence(&mut rest),
             '\n' | '\t' => shown.push(c),
-            c if c.is_control() || is_direction(c) => shown.extend(c.escape_default()),
+            c if c.is_control() || is_treacherous(c) => shown.extend(c.escape_default()),
             c => shown.push(c),
         }
     }
@@ -94,8 +94,9 @@ fn skip_sequence(rest: &mut std::iter::Peekable<std::str::Chars>) {
     rest.next_if(|c| matches!(c, '\u{40}'..='\u{7e}'));
 }
 
-fn is_direction(c: char) -> bool {
-    matches!(c, '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
+/// Directions and invisible characters can make a line look like another.
+fn is_treacherous(c: char) -> bool {
+    matches!(c, '\u{200b}'..='\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
 }
 
 #[cfg(test)]
@@ -120,6 +121,7 @@ mod tests {
                 "\u{9b}31m \u{202e}abc\u{2066}".as_bytes(),
                 "\\u{9b}31m \\u{202e}abc\\u{2066}",
             ),
+            ("pay\u{200b}pal".as_bytes(), "pay\\u{200b}pal"),
             (b"\xff\xc3", "\u{fffd}\u{fffd}"),
             ("gr\u{fc}\u{df}e <b>".as_bytes(), "gr\u{fc}\u{df}e <b>"),
         ] {

@@ -198,22 +198,15 @@ async fn a_killed_emulator_is_seen_with_its_reason() {
     assert_eq!(again, end);
 
     // The same directory again; the server that sees it end is not the one that started it.
-    drop(
-        bench
-            .host
-            .start(spec, &bench.dir(), None)
-            .await
-            .expect("started again"),
-    );
-    let machine = adopted(&bench.host, &bench).await;
-    assert!(
-        Command::new("kill")
-            .args(["-TERM", &machine.pid().to_string()])
-            .status()
-            .expect("kill")
-            .success()
-    );
-    assert_eq!(machine.ended().await.reason, Reason::Terminated);
+    for (signal, reason) in [("-TERM", Reason::Terminated), ("-KILL", Reason::Died)] {
+        let started = bench.host.start(spec.clone(), &bench.dir(), None).await;
+        drop(started.expect("started again"));
+        let machine = adopted(&bench.host, &bench).await;
+        let pid = machine.pid().to_string();
+        let kill = Command::new("kill").args([signal, &pid]).status();
+        assert!(kill.expect("kill").success());
+        assert_eq!(machine.ended().await.reason, reason);
+    }
     assert!(!is_left(&bench).await);
 }
 

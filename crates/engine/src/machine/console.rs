@@ -81,7 +81,7 @@ impl Engine {
             return Err(refused());
         }
         let bytes = self.driver()?.console(id, CONSOLE_BYTES_MAX).await?;
-        Ok(readable(&bytes))
+        Ok(vm::serial::printable(&bytes))
     }
 
     async fn sign_console(&self, machine: Uuid, expires: i64) -> Result<Hmac<Sha256>> {
@@ -112,43 +112,5 @@ impl Engine {
         let kept = tx.setting(KEY_SETTING).await.map_err(db)?;
         tx.commit().await.map_err(db)?;
         kept.ok_or_else(Error::internal)
-    }
-}
-
-/// Returns what a guest wrote as text in which only line ends and tabs are control characters.
-fn readable(bytes: &[u8]) -> String {
-    let mut out = String::with_capacity(bytes.len());
-    let text = String::from_utf8_lossy(bytes);
-    let mut chars = text.chars().peekable();
-    while let Some(c) = chars.next() {
-        match c {
-            '\n' | '\t' => out.push(c),
-            '\r' if chars.peek() == Some(&'\n') => {}
-            // Directions and invisible characters can make a line look like another.
-            '\u{200b}'..='\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}' => {
-                out.push('\u{fffd}');
-            }
-            c if c.is_control() => out.push_str(&format!("\\x{:02x}", u32::from(c))),
-            c => out.push(c),
-        }
-    }
-    out
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_log_cannot_drive_a_terminal() {
-        for (written, shown) in [
-            (&b"boot ok\r\nlogin: \ttty\n"[..], "boot ok\nlogin: \ttty\n"),
-            (b"\x1b[2J\x1b]0;owned\x07", "\\x1b[2J\\x1b]0;owned\\x07"),
-            (b"a\rb", "a\\x0db"),
-            (b"\xff\xfe", "\u{fffd}\u{fffd}"),
-            ("\u{9b}31m \u{202e}txt".as_bytes(), "\\x9b31m \u{fffd}txt"),
-        ] {
-            assert_eq!(readable(written), shown);
-        }
     }
 }

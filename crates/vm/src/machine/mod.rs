@@ -72,6 +72,8 @@ pub enum Reason {
         /// Its exit code.
         code: i32,
     },
+    /// It ended without a word, watched by a server that had not started it and cannot learn more.
+    Died,
     /// It ended while nobody watched.
     Unknown,
 }
@@ -98,6 +100,7 @@ impl std::fmt::Display for End {
             Reason::Terminated => f.write_str("the emulator was ended from outside")?,
             Reason::Killed { signal } => write!(f, "the emulator was killed by signal {signal}")?,
             Reason::Failed { code } => write!(f, "the emulator failed with code {code}")?,
+            Reason::Died => f.write_str("the emulator was killed or crashed")?,
             Reason::Unknown => f.write_str("the emulator ended while nobody watched it")?,
         }
         let is_asked = matches!(

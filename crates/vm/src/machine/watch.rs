@@ -151,7 +151,8 @@ fn end(shared: &Shared, exit: Option<ExitStatus>, seen: Option<Reason>) -> End {
         (Some(Intent::PowerOff), Some(Reason::GuestShutdown), _) => Reason::PoweredOff,
         (_, Some(reason), _) => reason,
         (_, None, Some(exit)) => Reason::of(exit),
-        (_, None, None) => Reason::Unknown,
+        // An orderly end is announced.
+        (_, None, None) => Reason::Died,
     };
     End {
         reason,
