@@ -24,7 +24,7 @@ pub use capture::{CapturedFrom, caching, check_captured, check_captured_disks, t
 pub use disks::{MachineDisk, add_image_disks, disks, show_disk, slot};
 pub use image::{BootFacts, take_boot};
 pub use network::{MachineCard, cards};
-pub use os_profile::{forget_secrets, secret};
+pub use os_profile::{forget_secrets, secret, secrets, set_secrets};
 pub use power::{
     Power, after, check as check_action, generalize, is_generalized, is_specialized, verb,
 };

@@ -41,6 +41,7 @@ mod resources;
 mod role_assignment;
 mod role_definition;
 mod rules;
+mod seal;
 pub mod settings;
 mod shared;
 mod sharing;

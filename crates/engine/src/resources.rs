@@ -114,7 +114,10 @@ impl Engine {
         let mut tx = self.catalog().write().await.map_err(db)?;
         lock::check(&mut tx, domain::lock::Deed::Write, &id.to_string()).await?;
         check_parents(&mut tx, id).await?;
-        let stored = tx.load(id).await.map_err(db)?;
+        let mut stored = tx.load(id).await.map_err(db)?;
+        if let Some(row) = &mut stored {
+            self.unseal_secrets(row)?;
+        }
         if verb == Verb::Patch && stored.is_none() {
             return Err(not_found(id));
         }
@@ -184,6 +187,7 @@ impl Engine {
             let now_ms = row.changed_ms;
             machine::hold::hold_disks(self, tx, ctx, row, now_ms).await?;
             machine::cards::hold_cards(self, tx, ctx, row, stored).await?;
+            self.seal_secrets(row)?;
         }
         disk_encryption_set::hold_sets(tx, self.regions(), row, stored).await
     }

@@ -26,6 +26,8 @@ const FRAME_CACHE_BYTES: usize = 128 << 20;
 const STORE_KEY_SETTING: &str = "store-key";
 /// The key that secrets of disk URLs are made with.
 const ACCESS_KEY_SETTING: &str = "access-key";
+/// The key that secrets in rows are sealed with.
+const SEAL_KEY_SETTING: &str = "seal-key";
 
 /// A running gallery; clones share it.
 #[derive(Clone)]
@@ -48,6 +50,7 @@ struct Inner {
     /// The name of this process among the nodes of the catalog.
     node: String,
     access_key: [u8; 32],
+    seal_key: [u8; 32],
     metrics: Metrics,
     egress: Egress,
     machines: Machines,
@@ -72,6 +75,7 @@ impl Engine {
         let catalog = Catalog::open(&settings.database).await.map_err(db)?;
         let key = installation_key(&catalog, STORE_KEY_SETTING).await?;
         let access_key = installation_key(&catalog, ACCESS_KEY_SETTING).await?;
+        let seal_key = installation_key(&catalog, SEAL_KEY_SETTING).await?;
         // One for all regions of a node: a frame is the same in each of them.
         let frames = FrameCache::new(FRAME_CACHE_BYTES);
         let mut stores = BTreeMap::new();
@@ -102,6 +106,7 @@ impl Engine {
             writers: Writers::default(),
             node: Uuid::new_v4().to_string(),
             access_key,
+            seal_key,
             metrics: Metrics::default(),
             egress: Egress::default(),
             machines: Machines {
@@ -162,6 +167,11 @@ impl Engine {
     /// Returns the key that secrets of disk URLs are made with.
     pub(crate) fn access_key(&self) -> &[u8; 32] {
         &self.0.access_key
+    }
+
+    /// Returns the key that secrets in rows are sealed with.
+    pub(crate) fn seal_key(&self) -> &[u8; 32] {
+        &self.0.seal_key
     }
 
     /// Returns what this process counts.

@@ -91,17 +91,26 @@ pub(super) fn plan(
         }
     }
     if !secrets.is_empty() {
-        row.internal
-            .insert("secrets".to_owned(), Value::Object(secrets));
+        set_secrets(row, Value::Object(secrets));
     }
     row.properties
         .insert(PROFILE.to_owned(), Value::Object(shown));
     Ok(())
 }
 
-/// Returns a secret of a machine.
+/// Returns the secrets of a machine: an object in clear, a text when they are sealed.
+pub fn secrets(row: &Resource) -> Option<&Value> {
+    row.internal.get("secrets")
+}
+
+/// Replaces the secrets of a machine, sealed by clear or clear by sealed.
+pub fn set_secrets(row: &mut Resource, secrets: Value) {
+    row.internal.insert("secrets".to_owned(), secrets);
+}
+
+/// Returns a secret of a machine, from a row that holds them in clear.
 pub fn secret<'a>(row: &'a Resource, name: &str) -> Option<&'a str> {
-    row.internal.get("secrets")?.get(name)?.as_str()
+    secrets(row)?.get(name)?.as_str()
 }
 
 /// Forgets the secrets: what was provisioned once is not provisioned again.

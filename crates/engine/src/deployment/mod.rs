@@ -10,7 +10,6 @@ mod crew;
 mod lookup;
 mod preflight;
 mod prepare;
-mod seal;
 mod steps;
 mod view;
 mod what_if;

@@ -85,7 +85,7 @@ impl Engine {
             .cloned()
             .unwrap_or_default();
         if let Some(sealed) = &held.secrets {
-            values.append(&mut self.unseal(&held.id, sealed).await?);
+            values.append(&mut self.unseal(&held.id, sealed)?);
         }
         let mode = content
             .get("mode")
@@ -201,7 +201,7 @@ impl Engine {
             .partition(|(name, _)| prepared.bound.template().is_secure(name));
         let secrets = match secret.is_empty() {
             true => None,
-            false => Some(self.seal(&prepared.id, &secret).await?),
+            false => Some(self.seal(&prepared.id, &secret)?),
         };
         let auxiliary: Vec<Value> = ctx.auxiliary.iter().map(recorded).collect();
         let content = json!({

@@ -47,7 +47,11 @@ impl Engine {
             },
             disks: attached,
             cards: self.card_specs(row).await?,
-            provisioning: provisioning(row),
+            provisioning: {
+                let mut clear = row.clone();
+                self.unseal_secrets(&mut clear)?;
+                provisioning(&clear)
+            },
         })
     }
 }
@@ -95,12 +99,12 @@ fn provisioning(row: &Resource) -> Option<Provisioning> {
         let text = key.get(name).and_then(Value::as_str);
         text.unwrap_or_default().trim().to_owned()
     };
-    let sealed = |name: &str| secret(row, name).map(SecretString::from);
+    let kept = |name: &str| secret(row, name).map(SecretString::from);
     let user_data = row.internal.get("userData").and_then(Value::as_str);
     Some(Provisioning {
         host_name: says("computerName"),
         user: says("adminUsername"),
-        password: sealed("adminPassword"),
+        password: kept("adminPassword"),
         is_password_login_off: linux.and_then(|l| l.get("disablePasswordAuthentication"))
             == Some(&Value::Bool(true)),
         keys: keys
@@ -109,7 +113,7 @@ fn provisioning(row: &Resource) -> Option<Provisioning> {
                 data: text(key, "keyData"),
             })
             .collect(),
-        custom_data: sealed("customData"),
+        custom_data: kept("customData"),
         user_data: user_data.map(SecretString::from),
         is_windows: profile.get("windowsConfiguration").is_some(),
     })

@@ -14,6 +14,8 @@ use crate::{BINARY, files};
 
 const PASSWORD: &str = "CANARY-password-4f1d9a7c";
 const WRONG: &str = "CANARY-wrong-81b0c6e2";
+const GUEST_PASSWORD: &str = "CANARY-guest-Passw0rd-5e7a";
+const CUSTOM_DATA: &str = "Q0FOQVJZLWN1c3RvbS1kYXRhLTkwYzE=";
 const SAS: &str = "CANARYsasSignature77d1";
 /// Everything of ours, down to the last detail.
 const LOG: &str = "info,engine=trace,api=trace,vitrine=trace,catalog=trace,blocks=trace,arm=trace,domain=trace,sqlx=trace,axum=trace,tower_http=trace";
@@ -50,6 +52,8 @@ impl Session {
             ("password", PASSWORD.to_owned()),
             ("wrong password", WRONG.to_owned()),
             ("SAS of a source", SAS.to_owned()),
+            ("password of a machine", GUEST_PASSWORD.to_owned()),
+            ("custom data of a machine", CUSTOM_DATA.to_owned()),
         ];
         Self {
             server,
@@ -262,6 +266,39 @@ async fn work(session: &mut Session) {
         .ask("PUT", &version, GALLERY_VERSION, Some(&body))
         .await;
     session.ask("GET", &version, GALLERY_VERSION, None).await;
+    machine(session, &version).await;
+}
+
+/// A machine is made with secrets, and written again with them and without.
+async fn machine(session: &mut Session, image: &str) {
+    const VERSION: &str = "2024-07-01";
+    let id = format!(
+        "{}/providers/Microsoft.Compute/virtualMachines/canary",
+        session.scene.group
+    );
+    let mut body = json!({
+        "location": "eastus",
+        "properties": {
+            "hardwareProfile": { "vmSize": "Standard_B1s" },
+            "storageProfile": { "imageReference": { "id": image }, "osDisk": { "createOption": "FromImage" } },
+            "osProfile": { "computerName": "canary", "adminUsername": "me", "adminPassword": GUEST_PASSWORD, "customData": CUSTOM_DATA },
+        },
+    });
+    for _ in 0..2 {
+        let made = session.ask("PUT", &id, VERSION, Some(&body)).await;
+        assert_eq!(made["name"], "canary", "{made}");
+        body["tags"] = json!({ "written": "again" });
+    }
+    body["properties"]["osProfile"]["adminPassword"] = json!(WRONG);
+    let refused = session.ask("PUT", &id, VERSION, Some(&body)).await;
+    assert_eq!(
+        refused["error"]["code"], "PropertyChangeNotAllowed",
+        "{refused}"
+    );
+    let shown = format!("{id}?$expand=instanceView");
+    for path in [&id, &shown] {
+        session.ask("GET", path, VERSION, None).await;
+    }
 }
 
 /// People put secrets where they do not belong: into URLs, names, bodies and the wrong header.
