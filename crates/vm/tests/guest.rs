@@ -173,11 +173,7 @@ async fn a_killed_emulator_is_seen_with_its_reason() {
     bench.empty("os", MIB);
     bench.serve().await;
     let spec = spec(vec![disk(Place::Os, "os")]);
-    let machine = bench
-        .host
-        .start(spec.clone(), &bench.dir(), None)
-        .await
-        .expect("started");
+    let machine = bench.started(&spec).await;
     let kill = |signal: &str| {
         let pid = machine.pid().to_string();
         Command::new("kill")
@@ -216,11 +212,7 @@ async fn a_machine_stops_at_once_even_when_its_server_is_away() {
     bench.bootable("os");
     bench.serve().await;
     let spec = spec(vec![disk(Place::Os, "os")]);
-    let machine = bench
-        .host
-        .start(spec, &bench.dir(), None)
-        .await
-        .expect("started");
+    let machine = bench.started(&spec).await;
     says(&machine, "SeaBIOS", 1).await;
     bench.stop_serving().await;
     let begin = Instant::now();
@@ -238,11 +230,7 @@ async fn secure_boot_comes_up_with_a_tpm_and_leaves_nothing_running() {
     let mut spec = spec(vec![disk(Place::Os, "os")]);
     spec.firmware = Firmware::UefiSecure;
     spec.has_tpm = true;
-    let machine = bench
-        .host
-        .start(spec, &bench.dir(), None)
-        .await
-        .expect("started");
+    let machine = bench.started(&spec).await;
     // The loader of this guest is not signed by anybody.
     says(&machine, "Access Denied", 1).await;
     let found = vm::leftovers(&bench.root()).expect("a list");
@@ -260,11 +248,7 @@ async fn uefi_boots_the_same_guest() {
     bench.serve().await;
     let mut spec = spec(vec![disk(Place::Os, "os")]);
     spec.firmware = Firmware::Uefi;
-    let machine = bench
-        .host
-        .start(spec, &bench.dir(), None)
-        .await
-        .expect("started");
+    let machine = bench.started(&spec).await;
     says(&machine, "TINY-READY tiny 1.0.0", 1).await;
     machine.stop().await.expect("stopped");
 }
@@ -309,11 +293,7 @@ async fn ports_are_forwarded_as_the_latest_call_says() {
     };
     let mut spec = spec(vec![disk(Place::Os, "os")]);
     spec.nics.push(nic(low));
-    let machine = bench
-        .host
-        .start(spec, &bench.dir(), None)
-        .await
-        .expect("started");
+    let machine = bench.started(&spec).await;
     assert!(is_open(low));
     machine
         .forward(vec![vec![forward(45023), forward(45024)]])
@@ -361,11 +341,7 @@ async fn leftovers_are_found_without_a_record_and_cleaned() {
     bench.empty("os", MIB);
     bench.serve().await;
     let spec = spec(vec![disk(Place::Os, "os")]);
-    let machine = bench
-        .host
-        .start(spec.clone(), &bench.dir(), None)
-        .await
-        .expect("started");
+    let machine = bench.started(&spec).await;
     let pid = machine.pid();
     drop(machine);
     let found = vm::leftovers(&bench.root()).expect("a list");

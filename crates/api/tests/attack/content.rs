@@ -70,18 +70,7 @@ async fn threat_15_what_one_has_warmed_is_not_served_to_another() {
     let world = World::new().await;
     let owner = world.owner.clone();
     let group = world.group(&owner, "rg").await;
-    let gallery = world.gallery(&owner, &group, None).await;
-    let source = world.disk(&owner, &group, "source", &page("secret")).await;
-    let version = format!("{gallery}/images/debian/versions/1.0.0");
-    world
-        .done(
-            &owner,
-            "PUT",
-            &version,
-            GALLERY,
-            Some(version_body(&source)),
-        )
-        .await;
+    let (gallery, source, version) = world.published(&owner, &group).await;
     world.account(&owner, &group, "warmacct").await;
     let blob = world
         .page_blob(&owner, "warmacct", "b", &page("secret"))
@@ -177,18 +166,7 @@ async fn threat_16_nobody_learns_from_an_answer_whether_others_hold_a_block() {
     let world = World::new().await;
     let owner = world.owner.clone();
     let group = world.group(&owner, "rg").await;
-    let gallery = world.gallery(&owner, &group, None).await;
-    let source = world.disk(&owner, &group, "source", &page("secret")).await;
-    let version = format!("{gallery}/images/debian/versions/1.0.0");
-    world
-        .done(
-            &owner,
-            "PUT",
-            &version,
-            GALLERY,
-            Some(version_body(&source)),
-        )
-        .await;
+    world.published(&owner, &group).await;
     let spy = world.stranger("spy").await;
     let place = format!("{}/resourceGroups/rg", spy.own);
     world.account(&spy, &place, "spyacct").await;
@@ -277,18 +255,7 @@ async fn threat_16_the_same_bytes_have_other_names_in_another_installation() {
         let world = World::new().await;
         let owner = world.owner.clone();
         let group = world.group(&owner, "rg").await;
-        let gallery = world.gallery(&owner, &group, None).await;
-        let source = world.disk(&owner, &group, "source", &page("secret")).await;
-        let version = format!("{gallery}/images/debian/versions/1.0.0");
-        world
-            .done(
-                &owner,
-                "PUT",
-                &version,
-                GALLERY,
-                Some(version_body(&source)),
-            )
-            .await;
+        let (_, _, _) = world.published(&owner, &group).await;
         let mut names = BTreeSet::new();
         file_names(&world.dir.path().join("eastus"), &mut names);
         assert!(

@@ -18,18 +18,7 @@ async fn threat_14_who_may_deploy_opens_no_disk_and_no_account_of_the_owner() {
     let owner = world.owner.clone();
     let group = world.group(&owner, "rg").await;
     let work = world.group(&owner, "work").await;
-    let gallery = world.gallery(&owner, &group, None).await;
-    let source = world.disk(&owner, &group, "source", &page("secret")).await;
-    let version = format!("{gallery}/images/debian/versions/1.0.0");
-    world
-        .done(
-            &owner,
-            "PUT",
-            &version,
-            GALLERY,
-            Some(version_body(&source)),
-        )
-        .await;
+    let (gallery, source, version) = world.published(&owner, &group).await;
     let account = world.account(&owner, &group, "shutacct").await;
     let deployer = world
         .with_role("deployer", "Compute Gallery Image Reader", &gallery)
@@ -248,18 +237,7 @@ async fn threat_21_nothing_is_made_of_what_the_caller_may_not_read_himself() {
     let world = World::new().await;
     let owner = world.owner.clone();
     let group = world.group(&owner, "rg").await;
-    let gallery = world.gallery(&owner, &group, None).await;
-    let source = world.disk(&owner, &group, "source", &page("secret")).await;
-    let version = format!("{gallery}/images/debian/versions/1.0.0");
-    world
-        .done(
-            &owner,
-            "PUT",
-            &version,
-            GALLERY,
-            Some(version_body(&source)),
-        )
-        .await;
+    let (_, source, version) = world.published(&owner, &group).await;
     world.account(&owner, &group, "otheracct").await;
     let blob = world
         .page_blob(&owner, "otheracct", "b.vhd", &page("secret"))

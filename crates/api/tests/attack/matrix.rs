@@ -27,18 +27,7 @@ impl Market {
         let owner = world.owner.clone();
         let group = world.group(&owner, "rg").await;
         let work = world.group(&owner, "work").await;
-        let source = world.disk(&owner, &group, "source", &page("secret")).await;
-        let gallery = world.gallery(&owner, &group, None).await;
-        let version = format!("{gallery}/images/debian/versions/1.0.0");
-        world
-            .done(
-                &owner,
-                "PUT",
-                &version,
-                GALLERY,
-                Some(version_body(&source)),
-            )
-            .await;
+        let (gallery, _, _) = world.published(&owner, &group).await;
         let mut actors = vec![("owner", owner.clone(), work.clone())];
         for name in ["reader", "deleted", "expired"] {
             let one = world.with_role(name, "Contributor", &work).await;

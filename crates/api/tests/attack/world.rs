@@ -398,6 +398,16 @@ impl World {
         disk
     }
 
+    /// Makes a gallery with version 1.0.0 of a disk that begins with `secret`; returns the ids of gallery, disk and version.
+    pub async fn published(&self, one: &Who, group: &str) -> (String, String, String) {
+        let gallery = self.gallery(one, group, None).await;
+        let source = self.disk(one, group, "source", &page("secret")).await;
+        let version = format!("{gallery}/images/debian/versions/1.0.0");
+        let body = version_body(&source);
+        self.done(one, "PUT", &version, GALLERY, Some(body)).await;
+        (gallery, source, version)
+    }
+
     /// Makes a gallery `sig` with a definition `debian` in a group of somebody's; returns the gallery's id.
     pub async fn gallery(&self, one: &Who, group: &str, profile: Option<Value>) -> String {
         let gallery = format!("{group}/providers/Microsoft.Compute/galleries/sig");

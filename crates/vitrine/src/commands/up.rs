@@ -33,7 +33,7 @@ fn screen(endpoint: &str, data: &Path, is_first_start: bool) -> anyhow::Result<S
            Trust     {data}/ca.pem\n\
            Sign-in   {data}/credentials.json (readable only by you)\n\n\
          Connect the Azure CLI by pasting four lines into another terminal:\n\n{lines}\n\
-         Other clients: vitrine env terraform, vitrine env sdk. Ctrl-C stops the gallery and loses nothing.\n\n",
+         Other clients: vitrine env terraform, packer or sdk. Ctrl-C stops the gallery and loses nothing.\n\n",
         data = data.display(),
         regions = std::fs::read_to_string(data.join("regions.txt"))?.trim(),
     ))

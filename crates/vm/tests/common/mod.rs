@@ -105,6 +105,12 @@ impl Bench {
         self.home.path().join("machines")
     }
 
+    /// Starts a machine that is told nothing.
+    pub async fn started(&self, spec: &Spec) -> Machine {
+        let started = self.host.start(spec.clone(), &self.dir(), None).await;
+        started.expect("started")
+    }
+
     pub fn dir(&self) -> PathBuf {
         self.root().join("one")
     }
