@@ -12,35 +12,16 @@
 # Port 22 answers with TINY-SSH. The power button ends it; so does a line `then=poweroff` of the user data.
 set -eu
 
-out=$(cd "$1" && pwd)
-unpacked=$(cd "$2" && pwd)
 here=$(cd "$(dirname "$0")" && pwd)
-PATH=$PATH:/usr/sbin:/sbin
-work=$(mktemp -d)
-trap 'rm -rf "$work"' EXIT
+. "$here/parts.sh"
 
-busybox=$unpacked/bin/busybox
-[ -x "$busybox" ] || busybox=$unpacked/usr/bin/busybox
-modules=$(echo "$unpacked"/lib/modules/*)
-[ -d "$modules" ] || modules=$(echo "$unpacked"/usr/lib/modules/*)
-
-initrd=$work/initrd
-mkdir -p "$initrd/bin" "$initrd/dev" "$initrd/proc" "$initrd/sys" "$initrd/mnt" "$initrd/modules"
-cp "$busybox" "$initrd/bin/busybox"
-number=10
-# In the order in which one needs the other.
-for module in drivers/virtio/virtio_ring drivers/virtio/virtio drivers/virtio/virtio_pci_modern_dev \
+add_modules drivers/virtio/virtio_ring drivers/virtio/virtio drivers/virtio/virtio_pci_modern_dev \
     drivers/virtio/virtio_pci_legacy_dev drivers/virtio/virtio_pci drivers/block/virtio_blk \
     drivers/scsi/scsi_common drivers/scsi/scsi_mod drivers/scsi/virtio_scsi \
     lib/crc-t10dif crypto/crct10dif_common lib/crc64 lib/crc64-rocksoft block/t10-pi drivers/scsi/sd_mod \
     lib/crc16 crypto/crc32c_generic lib/libcrc32c fs/mbcache fs/jbd2/jbd2 fs/ext4/ext4 \
     drivers/cdrom/cdrom fs/isofs/isofs net/core/failover drivers/net/net_failover drivers/net/virtio_net \
-    net/packet/af_packet drivers/input/evdev drivers/acpi/button; do
-    # What is not there as a module is part of the kernel.
-    [ -f "$modules/kernel/$module.ko" ] || continue
-    cp "$modules/kernel/$module.ko" "$initrd/modules/$number-$(basename "$module").ko"
-    number=$((number + 1))
-done
+    net/packet/af_packet drivers/input/evdev drivers/acpi/button
 cat > "$initrd/init" <<'INIT'
 #!/bin/busybox sh
 /bin/busybox mount -t proc proc /proc
@@ -60,7 +41,7 @@ chmod 755 "$initrd/init"
 
 root=$work/root
 mkdir -p "$root/bin" "$root/sbin" "$root/dev" "$root/proc" "$root/sys" "$root/etc/acpi/PWRF" "$root/boot" "$root/cd" "$root/tmp"
-(cd "$initrd" && find . -exec touch -h -d @1700000000 {} + && find . | LC_ALL=C sort | cpio -o -H newc --quiet --reproducible -R 0:0 | gzip -n -1) > "$root/boot/initrd"
+pack_initrd "$root/boot/initrd"
 cp "$unpacked"/boot/vmlinuz-* "$root/boot/vmlinuz"
 cp "$busybox" "$root/bin/busybox"
 echo "tiny 1.0.0" > "$root/etc/release"

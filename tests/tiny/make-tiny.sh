@@ -5,36 +5,16 @@
 #   tiny.vmlinux  the kernel as ELF (PVH: qemu -kernel starts it without decompression)
 #   tiny.initrd   busybox, the virtio modules, an init that mounts /dev/vda and goes on there
 #   tiny.raw      16 MiB of ext4 with an init that prints TINY-READY on the console and powers off
-# The disk is the same, byte for byte, whenever and wherever it is built from the same busybox.
 set -eu
 
-out=$(cd "$1" && pwd)
-unpacked=$(cd "$2" && pwd)
 here=$(cd "$(dirname "$0")" && pwd)
-PATH=$PATH:/usr/sbin:/sbin
-work=$(mktemp -d)
-trap 'rm -rf "$work"' EXIT
-
-busybox=$unpacked/bin/busybox
-[ -x "$busybox" ] || busybox=$unpacked/usr/bin/busybox
-modules=$(echo "$unpacked"/lib/modules/*)
-[ -d "$modules" ] || modules=$(echo "$unpacked"/usr/lib/modules/*)
+. "$here/parts.sh"
 
 python3 "$here/extract_vmlinux.py" "$unpacked"/boot/vmlinuz-* "$out/tiny.vmlinux"
 
-initrd=$work/initrd
-mkdir -p "$initrd/bin" "$initrd/dev" "$initrd/proc" "$initrd/sys" "$initrd/mnt" "$initrd/modules"
-cp "$busybox" "$initrd/bin/busybox"
-number=10
-# In the order in which one needs the other.
-for module in drivers/virtio/virtio_ring drivers/virtio/virtio drivers/virtio/virtio_pci_modern_dev \
+add_modules drivers/virtio/virtio_ring drivers/virtio/virtio drivers/virtio/virtio_pci_modern_dev \
     drivers/virtio/virtio_pci_legacy_dev drivers/virtio/virtio_pci drivers/virtio/virtio_mmio \
-    drivers/block/virtio_blk lib/crc16 crypto/crc32c_generic lib/libcrc32c fs/mbcache fs/jbd2/jbd2 fs/ext4/ext4; do
-    # What is not there as a module is part of the kernel.
-    [ -f "$modules/kernel/$module.ko" ] || continue
-    cp "$modules/kernel/$module.ko" "$initrd/modules/$number-$(basename "$module").ko"
-    number=$((number + 1))
-done
+    drivers/block/virtio_blk lib/crc16 crypto/crc32c_generic lib/libcrc32c fs/mbcache fs/jbd2/jbd2 fs/ext4/ext4
 cat > "$initrd/init" <<'INIT'
 #!/bin/busybox sh
 /bin/busybox mount -t proc proc /proc
@@ -48,7 +28,7 @@ echo TINY-FAILED > /dev/console
 /bin/busybox poweroff -f
 INIT
 chmod 755 "$initrd/init"
-(cd "$initrd" && find . | LC_ALL=C sort | cpio -o -H newc --quiet --reproducible -R 0:0 | gzip -n -1) > "$out/tiny.initrd"
+pack_initrd "$out/tiny.initrd"
 
 root=$work/root
 mkdir -p "$root/bin" "$root/sbin" "$root/dev" "$root/proc" "$root/sys" "$root/etc"

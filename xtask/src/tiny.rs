@@ -12,6 +12,8 @@ use crate::stamp;
 
 const SCRIPT: &str = "tests/tiny/make-tiny.sh";
 const EXTRACT: &str = "tests/tiny/extract_vmlinux.py";
+/// What both are made of.
+const PARTS: &str = "tests/tiny/parts.sh";
 const MACHINE: &str = "tests/tiny/make-machine.sh";
 /// Writes the boot code of BIOS machines.
 pub const EMBED: &str = "tests/tiny/embed_bios.py";
@@ -22,7 +24,7 @@ const BUSYBOX: &str = "busybox-static";
 /// Builds the guest unless it is there; returns its directory.
 pub fn ensure(home: &Path) -> anyhow::Result<PathBuf> {
     let dir = home.join("tiny");
-    let stamp = stamp::of(&[SCRIPT, EXTRACT, MACHINE, EMBED])?;
+    let stamp = stamp::of(&[SCRIPT, EXTRACT, MACHINE, EMBED, PARTS])?;
     if stamp::is_at(&dir, &stamp) {
         eprintln!("tiny guest: all there");
         return Ok(dir);
