@@ -17,6 +17,7 @@ use crate::{Ctx, Engine, disk_encryption_set, lock, rules};
 /// Disks of one machine at most: 64 numbers, and those that are being let go.
 pub(crate) const DISKS_MAX: usize = 256;
 const GIB: u64 = 1 << 30;
+const DISK_WRITE: &str = "Microsoft.Compute/disks/write";
 
 /// Makes or takes every disk that a machine names; what it names no more is let go by its worker.
 pub(crate) async fn hold_disks(
@@ -30,18 +31,15 @@ pub(crate) async fn hold_disks(
     for wanted in disks(row) {
         let found = tx.load(&wanted.id).await.map_err(db)?;
         let disk = match found {
-            Some(disk) if is_held_by(&disk, row) => keep(tx, &wanted, disk).await?,
+            Some(disk) if is_held_by(&disk, row) => match grown(&wanted, &disk)? {
+                Some(larger) => change(engine, tx, ctx, &disk, larger, now_ms).await?,
+                None => disk,
+            },
             Some(disk) if wanted.option == "Attach" => {
-                let mut disk = check_attachable(row, disk)?;
-                lock::check(tx, domain::lock::Deed::Write, &disk.id.to_string()).await?;
-                let before = disk.clone();
-                disk::attach(&mut disk, row, is_allocated)?;
-                disk.changed_ms = now_ms;
-                let action = "Microsoft.Compute/disks/write";
-                let audited = engine.audit_row(tx, ctx, action, Some(&before), &disk);
-                audited.await?;
-                tx.update(&mut disk).await.map_err(db)?;
-                disk
+                let disk = check_attachable(row, disk)?;
+                let mut attached = disk.clone();
+                disk::attach(&mut attached, row, is_allocated)?;
+                change(engine, tx, ctx, &disk, attached, now_ms).await?
             }
             Some(disk) => return Err(already_there(&disk.id)),
             None if wanted.option == "Attach" => return Err(disk_not_found(&wanted.id)),
@@ -55,11 +53,28 @@ pub(crate) async fn hold_disks(
     Ok(())
 }
 
-/// A disk that stays may be larger than it was.
-async fn keep(tx: &mut Tx, wanted: &MachineDisk, mut disk: Resource) -> Result<Resource> {
-    let held = disk::size_bytes(&disk);
-    let (Some(gib), Some(held)) = (wanted.size_gib, held) else {
-        return Ok(disk);
+/// Records what a machine changes of a disk, as a write to the disk itself would be.
+async fn change(
+    engine: &Engine,
+    tx: &mut Tx,
+    ctx: &Ctx,
+    before: &Resource,
+    mut after: Resource,
+    now_ms: i64,
+) -> Result<Resource> {
+    lock::check(tx, domain::lock::Deed::Write, &after.id.to_string()).await?;
+    engine.reserve_bytes(tx, &after).await?;
+    after.changed_ms = now_ms;
+    let audited = engine.audit_row(tx, ctx, DISK_WRITE, Some(before), &after);
+    audited.await?;
+    tx.update(&mut after).await.map_err(db)?;
+    Ok(after)
+}
+
+/// Returns a disk that stays in the larger size that its machine names, if it names one.
+fn grown(wanted: &MachineDisk, disk: &Resource) -> Result<Option<Resource>> {
+    let (Some(gib), Some(held)) = (wanted.size_gib, disk::size_bytes(disk)) else {
+        return Ok(None);
     };
     if gib < held.div_ceil(GIB) {
         return Err(Error::invalid_parameter(
@@ -67,11 +82,12 @@ async fn keep(tx: &mut Tx, wanted: &MachineDisk, mut disk: Resource) -> Result<R
             "Disks or snapshot cannot be resized down.",
         ));
     }
-    if gib > held.div_ceil(GIB) {
-        disk::set_size(&mut disk, gib * GIB);
-        tx.update(&mut disk).await.map_err(db)?;
+    if gib == held.div_ceil(GIB) {
+        return Ok(None);
     }
-    Ok(disk)
+    let mut larger = disk.clone();
+    disk::set_size(&mut larger, gib * GIB);
+    Ok(Some(larger))
 }
 
 fn check_attachable(row: &Resource, disk: Resource) -> Result<Resource> {
@@ -144,9 +160,7 @@ async fn make(
     rules::reserve_quota(tx, &disk).await?;
     engine.reserve_bytes(tx, &disk).await?;
     disk_encryption_set::hold_sets(tx, engine.regions(), &disk, None).await?;
-    engine
-        .audit_row(tx, ctx, "Microsoft.Compute/disks/write", None, &disk)
-        .await?;
+    engine.audit_row(tx, ctx, DISK_WRITE, None, &disk).await?;
     tx.insert(&disk).await.map_err(db)?;
     Ok(disk)
 }

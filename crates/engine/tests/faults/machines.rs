@@ -235,6 +235,43 @@ async fn images_of_a_machine_hold_what_it_wrote() {
 }
 
 #[tokio::test]
+async fn a_disk_that_grows_with_its_machine_counts_and_is_audited() {
+    let world = World::new().await;
+    world.gallery(json!({})).await;
+    make(&world).await;
+    // A disk grows while its machine stands still.
+    act(&world, Work::Deallocate).await;
+    let body = |gib: u64| {
+        let data = json!({ "lun": 2, "createOption": "Empty", "name": "data", "diskSizeGB": gib });
+        json!({ "properties": { "storageProfile": { "dataDisks": [data] } } })
+    };
+    let engine = &world.engine;
+    let held = engine.byte_quota(&world.subscription).await.unwrap();
+    let limit = held.held_bytes + (1 << 30);
+    let set = engine.set_byte_quota(&world.subscription, Some(limit));
+    set.await.unwrap();
+    let refused = engine.patch(&world.ctx, &one(&world), &body(3)).await;
+    let refused = refused.map(|_| ()).unwrap_err();
+    assert_eq!(refused.code, "QuotaExceeded");
+    engine
+        .patch(&world.ctx, &one(&world), &body(2))
+        .await
+        .unwrap();
+    world.settle().await;
+    let held = engine.byte_quota(&world.subscription).await.unwrap();
+    assert_eq!(held.held_bytes, limit, "the disk counts in its new size");
+    let disk = world.id("disks/data");
+    let filter = engine::ActivityFilter {
+        to_ms: i64::MAX,
+        resource: Some(disk.to_string()),
+        ..engine::ActivityFilter::default()
+    };
+    let log = engine.activity(&world.ctx, &world.subscription, &filter, None);
+    let (log, _) = log.await.unwrap();
+    assert_eq!(log.len(), 2, "made, and grown: {log:?}");
+}
+
+#[tokio::test]
 async fn secrets_stand_in_no_view_and_in_no_digest() {
     let world = World::new().await;
     world.gallery(json!({})).await;
