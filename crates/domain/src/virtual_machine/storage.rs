@@ -17,7 +17,7 @@ const CACHING: [&str; 3] = ["None", "ReadOnly", "ReadWrite"];
 const DELETE_OPTIONS: [&str; 2] = ["Delete", "Detach"];
 const DETACH_OPTIONS: [&str; 1] = ["ForceDetach"];
 /// The highest number of a data disk.
-const LUN_MAX: i64 = 63;
+pub(super) const LUN_MAX: i64 = 63;
 /// Members of a disk that may change while it stays.
 const CHANGEABLE: [&str; 6] = [
     "caching",
