@@ -53,7 +53,8 @@ fn definition() -> String {
 fn data_disks_come_and_go_by_their_ids() {
     let row = made(&definition());
     let put = |request: &Value| {
-        let body = attach_detach(&row, request)?;
+        let mut body = attach_detach(&row, request)?;
+        body["location"] = json!("eastus");
         let planned = World::default().put(&row.id.to_string(), &body, Some(&row))?;
         let all: Vec<(i64, String)> = disks(&planned)
             .iter()
@@ -256,7 +257,7 @@ fn a_reimage_takes_new_secrets_and_refuses_what_cannot_be() {
         ),
         (
             |row| drop(row.internal.insert("isSpecialized".to_owned(), json!(true))),
-            json!({ "osProfile": { "customData": "" } }),
+            json!({ "osProfile": { "customData": "aGVsbG8=" } }),
             ErrorKind::Invalid,
             "not allowed",
         ),
