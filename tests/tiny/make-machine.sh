@@ -9,6 +9,8 @@
 #   TINY-WROTE text       a line `note=text` of the disc's user data was written to /etc/note and flushed
 #   TINY-DISK name bytes  each data disk
 #   TINY-READY release sum=… firmware=bios|efi    and it stays up
+# User data that begins with #! is run instead, as cloud-init does, after disks and network are there and before TINY-READY;
+# what it prints goes to the serial line, and TINY-RAN code when it ends.
 # Port 22 answers with TINY-SSH. The power button ends it; so does a line `then=poweroff` of the user data.
 set -eu
 
@@ -51,6 +53,7 @@ cat > "$root/sbin/init" <<'INIT'
 b=/bin/busybox
 $b mount -t proc proc /proc
 $b mount -t sysfs sys /sys
+$b mount -t tmpfs tmp /tmp
 say() { echo "$*" > /dev/console; }
 [ -f /etc/note ] && say "TINY-NOTE $($b cat /etc/note)"
 then=
@@ -66,6 +69,7 @@ for disc in /dev/vdb /dev/vdc /dev/sr0; do
         $b mount -o remount,ro /
         say "TINY-WROTE $note"
     fi
+    [ "$($b head -c 2 /cd/user-data)" = '#!' ] && $b cp /cd/user-data /tmp/script
     $b umount /cd
 done
 for disk in /sys/block/sd*; do
@@ -75,6 +79,7 @@ $b ip link set lo up
 $b ip link set eth0 up 2>/dev/null && $b udhcpc -q -n -i eth0 -s /etc/udhcpc -t 10 >/dev/null 2>&1
 $b nc -ll -p 22 -e /etc/banner 2>/dev/null &
 $b acpid -d -c /etc/acpi >/dev/null 2>&1 &
+[ -f /tmp/script ] && { $b sh /tmp/script > /dev/console 2>&1; say "TINY-RAN $?"; }
 firmware=bios
 [ -d /sys/firmware/efi ] && firmware=efi
 sum=$($b md5sum /bin/busybox | $b cut -c1-8)

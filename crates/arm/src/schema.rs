@@ -60,6 +60,10 @@ pub enum Shape {
     SharingUpdate,
     /// The body of `POST …/beginGetAccess`.
     GrantAccess,
+    /// The body of `POST …/attachDetachDataDisks`.
+    AttachDetach,
+    /// The body of `POST …/reimage`.
+    Reimage,
     /// The result of `beginGetAccess`.
     AccessUri,
     /// The body of `PATCH …/tags/default`.
@@ -102,6 +106,8 @@ impl Shape {
         Self::AccessProfileVersion,
         Self::SharingUpdate,
         Self::GrantAccess,
+        Self::AttachDetach,
+        Self::Reimage,
         Self::AccessUri,
         Self::TagsPatch,
         Self::SharedGallery,
@@ -135,6 +141,8 @@ impl Shape {
             Self::AccessProfileVersion => "GalleryInVMAccessControlProfileVersion",
             Self::SharingUpdate => "SharingUpdate",
             Self::GrantAccess => "GrantAccessData",
+            Self::AttachDetach => "AttachDetachDataDisksRequest",
+            Self::Reimage => "VirtualMachineReimageParameters",
             Self::AccessUri => "AccessUri",
             Self::TagsPatch => "TagsPatchResource",
             Self::SharedGallery => "SharedGallery",

@@ -55,6 +55,7 @@ pub use cache::FrameCache;
 pub use copy::Copied;
 pub use error::{BlocksError, Kind};
 pub use ingest::Ingested;
+pub use layer::trouble::Trouble;
 pub use layer::{Layer, LayerId};
 pub use location::{Location, StoreOptions};
 pub use manifest::{Manifest, ManifestId};

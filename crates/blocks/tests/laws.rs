@@ -181,6 +181,68 @@ async fn a_freeze_is_of_one_moment_and_writers_go_on() {
     assert!(writer.await.unwrap() > 6, "writers waited for the freeze");
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn layers_that_are_frozen_together_are_of_one_moment() {
+    let root = tempfile::tempdir().unwrap();
+    let store = open(root.path(), "a").await;
+    // Made in an order that is not that of their names; the first has most to read.
+    let mut layers = Vec::new();
+    for (name, bytes) in [(2_u128, 32 << 20), (1, 4096), (3, 4096)] {
+        let id = LayerId(Uuid::from_u128(name));
+        let layer = store.create_layer(id, None, bytes).await.unwrap();
+        layer
+            .write_at(0, &noise(3, usize::try_from(bytes).unwrap()))
+            .await
+            .unwrap();
+        layer.write_at(0, &[0; 8]).await.unwrap();
+        layers.push(layer);
+    }
+    let stop = Arc::new(AtomicBool::new(false));
+    let writer = tokio::spawn({
+        let (layers, stop) = (layers.clone(), stop.clone());
+        async move {
+            let mut count = 0_u64;
+            while !stop.load(Ordering::Relaxed) {
+                count += 1;
+                // One after the other: none is ever ahead of one before it.
+                for layer in &layers {
+                    layer.write_at(0, &count.to_le_bytes()).await.unwrap();
+                }
+            }
+            count
+        }
+    });
+    let number = |bytes: Vec<u8>| u64::from_le_bytes(bytes.try_into().unwrap());
+    let mut last = 0;
+    for _ in 0..20 {
+        let frozen = blocks::Layer::freeze_together(&layers).await.unwrap();
+        let mut seen = Vec::new();
+        for (frozen, layer) in frozen.iter().zip(&layers) {
+            assert_eq!(frozen.size_bytes, layer.size_bytes());
+            let reader = store.open_reader(frozen.manifest).await.unwrap();
+            seen.push(number(reader.read(0, 8).await.unwrap()));
+        }
+        assert!(
+            seen.is_sorted_by(|a, b| a >= b) && seen[0] - seen[2] <= 1 && seen[0] >= last,
+            "{seen:?} are not of one moment"
+        );
+        last = seen[0];
+    }
+    stop.store(true, Ordering::Relaxed);
+    assert!(writer.await.unwrap() > 20, "writers went on");
+    let twice = [layers[0].clone(), layers[1].clone(), layers[0].clone()];
+    assert!(blocks::Layer::freeze_together(&twice).await.is_err());
+    // Nothing is held after a refusal.
+    assert_eq!(blocks::Layer::freeze_together(&[]).await.unwrap().len(), 0);
+    store
+        .delete_layer(LayerId(Uuid::from_u128(3)))
+        .await
+        .unwrap();
+    assert!(blocks::Layer::freeze_together(&layers).await.is_err());
+    layers[0].write_at(0, &[1; 8]).await.unwrap();
+    layers[0].freeze(None).await.unwrap();
+}
+
 #[tokio::test]
 async fn a_freeze_keeps_what_was_written_and_nothing_else() {
     let root = tempfile::tempdir().unwrap();

@@ -50,6 +50,8 @@ pub enum Work {
     Redeploy,
     /// Make a machine what its row says, once more.
     Reapply,
+    /// Give a machine a new system disk from its image.
+    Reimage,
 }
 
 /// Where the operation is.

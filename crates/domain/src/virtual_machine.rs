@@ -3,12 +3,15 @@
 //! What a machine boots from is checked where the catalog is ([`take_boot`]); its disks are rows of
 //! their own. `internal` holds what no view shows: power, what was provisioned, what the image said.
 
+mod attach;
 mod capture;
 mod disks;
 mod image;
 mod network;
+mod not_offered;
 mod os_profile;
 mod power;
+mod reimage;
 mod size;
 mod storage;
 mod view;
@@ -20,14 +23,17 @@ use crate::plan::{
 };
 use crate::{Error, Kind, Resource, ResourceId, Result};
 
+pub use attach::{attach_detach, attached};
 pub use capture::{CapturedFrom, caching, check_captured, check_captured_disks, take_machine};
 pub use disks::{MachineDisk, add_image_disks, disks, show_disk, slot};
 pub use image::{BootFacts, take_boot};
 pub use network::{MachineCard, cards};
+pub use not_offered::NotOffered;
 pub use os_profile::{forget_secrets, secret, secrets, set_secrets};
 pub use power::{
     Power, after, check as check_action, generalize, is_generalized, is_specialized, verb,
 };
+pub use reimage::{Reimage, reimage};
 pub use size::{Cap, Family, SIZES, Size, check_cap};
 pub use view::{Observed, etag, instance_view, shown, user_data};
 

@@ -567,7 +567,7 @@ fn data_disks_of_the_image_come_with_the_machine() {
 #[test]
 fn every_power_action_in_every_state() {
     use Power::{Created, Deallocated, Running, Stopped};
-    // Start, PowerOff, Deallocate, Restart, Redeploy, Reapply: the state after, or a refusal.
+    // Start, PowerOff, Deallocate, Restart, Redeploy, Reapply, Reimage: the state after, or a refusal.
     let works = [
         Work::Start,
         Work::PowerOff,
@@ -575,16 +575,21 @@ fn every_power_action_in_every_state() {
         Work::Restart,
         Work::Redeploy,
         Work::Reapply,
+        Work::Reimage,
     ];
     let no = None;
     for (before, expected) in [
-        (Created, [no, no, Some(Deallocated), no, no, Some(Created)]),
+        (
+            Created,
+            [no, no, Some(Deallocated), no, no, Some(Created), no],
+        ),
         (
             Running,
             [
                 Some(Running),
                 Some(Stopped),
                 Some(Deallocated),
+                Some(Running),
                 Some(Running),
                 Some(Running),
                 Some(Running),
@@ -599,6 +604,7 @@ fn every_power_action_in_every_state() {
                 no,
                 Some(Running),
                 Some(Stopped),
+                Some(Running),
             ],
         ),
         (
@@ -610,6 +616,7 @@ fn every_power_action_in_every_state() {
                 no,
                 no,
                 Some(Deallocated),
+                Some(Running),
             ],
         ),
     ] {

@@ -1,7 +1,7 @@
 //! What disks and snapshots hold: a writable layer, or an immutable manifest.
 
 use ::disk::Extent;
-use blocks::{Digest, Layer, LayerId, ManifestId, Reader};
+use blocks::{Digest, Ingested, Layer, LayerId, ManifestId, Reader};
 use catalog::{Content, Replica, ReplicaState};
 use domain::operation::Operation;
 use domain::{Error, Resource, Result};
@@ -61,6 +61,16 @@ pub(crate) struct Frozen {
     pub size_bytes: u64,
 }
 
+impl From<Ingested> for Frozen {
+    fn from(made: Ingested) -> Self {
+        Self {
+            manifest: made.manifest,
+            digest: made.content,
+            size_bytes: made.size_bytes,
+        }
+    }
+}
+
 impl Engine {
     /// Returns what the catalog says a disk or snapshot holds; none while nothing was made.
     pub(crate) async fn content_of(&self, row: &Resource) -> Result<Option<Content>> {
@@ -101,13 +111,21 @@ impl Engine {
             _ => {
                 let layer = self.disk_layer(row).await?;
                 let frozen = layer.freeze(None).await.map_err(store_error)?;
-                Ok(Frozen {
-                    manifest: frozen.manifest,
-                    digest: frozen.content,
-                    size_bytes: frozen.size_bytes,
-                })
+                Ok(frozen.into())
             }
         }
+    }
+
+    /// Returns the contents of disks as they all are at one moment: of a machine that runs, what it finds
+    /// after a power cut.
+    pub(crate) async fn freeze_disks(&self, rows: &[&Resource]) -> Result<Vec<Frozen>> {
+        let mut layers = Vec::with_capacity(rows.len());
+        for row in rows {
+            layers.push(self.disk_layer(row).await?);
+        }
+        let frozen = Layer::freeze_together(&layers).await;
+        let frozen = frozen.map_err(store_error)?;
+        Ok(frozen.into_iter().map(Frozen::from).collect())
     }
 
     /// Returns what a manifest of a region holds.

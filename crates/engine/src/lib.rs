@@ -59,7 +59,7 @@ pub use clock::Clock;
 pub use context::{Caller, Ctx};
 pub use deployment::AcceptedDeployment;
 pub use invite::{Invite, Invited};
-pub use machine::settings::{Accelerator, DriverChoice, MachineSettings};
+pub use machine::settings::{Accelerator, DriverChoice, GuestUsers, MachineSettings};
 pub use publisher::{FlaggedGallery, Publishers};
 pub use quota::ByteQuota;
 pub use refusals::KINDS_MAX as REFUSAL_KINDS_MAX;

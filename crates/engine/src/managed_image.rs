@@ -105,11 +105,7 @@ impl Engine {
         let grown = layer.map_err(store_error)?.freeze(None).await;
         let grown = grown.map_err(store_error)?;
         store.delete_layer(id).await.map_err(store_error)?;
-        Ok(Frozen {
-            manifest: grown.manifest,
-            digest: grown.content,
-            size_bytes: grown.size_bytes,
-        })
+        Ok(grown.into())
     }
 }
 

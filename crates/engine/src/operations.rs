@@ -216,6 +216,7 @@ impl Engine {
                 Kind::VirtualMachine,
                 Work::Start | Work::PowerOff | Work::Deallocate | Work::Restart | Work::Redeploy,
             ) => self.power_machine(operation).await,
+            (Kind::VirtualMachine, Work::Reimage) => self.reimage_machine(operation).await,
             (Kind::ResourceGroup, Work::Delete) => self.delete_group(operation, cancel).await,
             (_, Work::Delete) => self.delete_one(operation).await,
             (Kind::Disk | Kind::Snapshot, Work::BeginAccess) => {

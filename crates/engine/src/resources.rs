@@ -3,6 +3,8 @@
 //! Each reads in one order: authorize, load, decide ([`crate::rules`]), record in one transaction
 //! (row, claims, operation), ring the bell. Nothing here knows a kind; kinds differ in `rules`.
 
+use std::borrow::Cow;
+
 use catalog::{ListFilter, Page, Tx};
 use domain::operation::{Operation, OperationState, Work};
 use domain::{Error, Kind, ProvisioningState, Resource, ResourceId, Result};
@@ -90,7 +92,8 @@ impl Engine {
             .await?;
         self.authorize_links(ctx, id, body).await?;
         self.authorize_machine(ctx, id, body).await?;
-        self.write(ctx, id, body, Verb::Put).await
+        let write = Write::of(id, Body::Said(body), Verb::Put);
+        self.write(ctx, id, write).await
     }
 
     /// Changes the members of a resource that `body` names.
@@ -99,16 +102,18 @@ impl Engine {
             .await?;
         self.authorize_links(ctx, id, body).await?;
         self.authorize_machine(ctx, id, body).await?;
-        self.write(ctx, id, body, Verb::Patch).await
+        let write = Write::of(id, Body::Said(body), Verb::Patch);
+        self.write(ctx, id, write).await
     }
 
-    async fn write(
+    /// Writes what the caller was found to be allowed to.
+    pub(crate) async fn write(
         &self,
         ctx: &Ctx,
         id: &ResourceId,
-        body: &Value,
-        verb: Verb,
+        write: Write<'_>,
     ) -> Result<Accepted> {
+        let verb = write.verb;
         let kind = id.kind().ok_or_else(|| not_found(id))?;
         let now_ms = self.now_ms();
         let mut tx = self.catalog().write().await.map_err(db)?;
@@ -126,9 +131,14 @@ impl Engine {
         {
             return Err(marked_for_deletion(kind, id.name(), "Update"));
         }
+        let body = match (write.body, &stored) {
+            (Body::Said(body), _) => Cow::Borrowed(body),
+            (Body::Made(make), Some(row)) => Cow::Owned(make(row)?),
+            (Body::Made(_), None) => return Err(not_found(id)),
+        };
         let wanted = rules::Wanted {
             id,
-            body,
+            body: &body,
             stored: stored.as_ref(),
             verb,
             now_ms,
@@ -146,9 +156,14 @@ impl Engine {
         planned.resource.changed_ms = now_ms;
         self.hold(&mut tx, ctx, &mut planned.resource, stored.as_ref())
             .await?;
-        let deed = action(id, "write");
-        self.audit_row(&mut tx, ctx, &deed, stored.as_ref(), &planned.resource)
-            .await?;
+        self.audit_row(
+            &mut tx,
+            ctx,
+            &write.action,
+            stored.as_ref(),
+            &planned.resource,
+        )
+        .await?;
         if is_created {
             tx.insert(&planned.resource).await.map_err(db)?;
         } else {
@@ -157,7 +172,7 @@ impl Engine {
         let operation = if planned.is_synchronous {
             None
         } else {
-            let operation = new_operation(kind, Work::Put, &planned.resource, now_ms, Value::Null);
+            let operation = new_operation(kind, Work::Put, &planned.resource, now_ms, write.step);
             tx.insert_operation(&operation).await.map_err(db)?;
             Some(operation)
         };
@@ -171,7 +186,7 @@ impl Engine {
     }
 
     /// Takes what a row names for itself, and lets go of what it names no more.
-    async fn hold(
+    pub(crate) async fn hold(
         &self,
         tx: &mut Tx,
         ctx: &Ctx,
@@ -262,6 +277,37 @@ pub enum Verb {
     Put,
     /// The body names what changes.
     Patch,
+}
+
+/// Where the body of a write comes from.
+pub(crate) enum Body<'a> {
+    /// It was sent.
+    Said(&'a Value),
+    /// It follows from the row as it stands.
+    Made(&'a (dyn Fn(&Resource) -> Result<Value> + Sync)),
+}
+
+/// A write of a resource.
+pub(crate) struct Write<'a> {
+    /// What is written.
+    pub body: Body<'a>,
+    /// Which write is meant.
+    pub verb: Verb,
+    /// The action that was asked for.
+    pub action: String,
+    /// What the operation keeps beyond the row.
+    pub step: Value,
+}
+
+impl<'a> Write<'a> {
+    fn of(id: &ResourceId, body: Body<'a>, verb: Verb) -> Self {
+        Self {
+            body,
+            verb,
+            action: action(id, "write"),
+            step: Value::Null,
+        }
+    }
 }
 
 /// Returns a new operation on a resource, to be recorded beside it.

@@ -70,11 +70,7 @@ impl Engine {
         }
         let (_, layer) = self.ensure_layer(row, start.base, start.size_bytes).await?;
         let frozen = layer.freeze(None).await.map_err(store_error)?;
-        Ok(Frozen {
-            manifest: frozen.manifest,
-            digest: frozen.content,
-            size_bytes: frozen.size_bytes,
-        })
+        Ok(frozen.into())
     }
 
     /// Makes what was uploaded immutable once every URL is closed; false when the lease is lost.

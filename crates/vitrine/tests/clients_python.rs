@@ -19,3 +19,9 @@ async fn the_python_sdk_takes_machines_through_their_lives() {
     let python = real_client::from_environment("VITRINE_TEST_PYTHON");
     real_client::run(&python, "python/machines.py", &[]).await;
 }
+
+#[tokio::test]
+async fn the_python_sdk_makes_images_and_snapshots_of_machines() {
+    let python = real_client::from_environment("VITRINE_TEST_PYTHON");
+    real_client::run(&python, "python/machine_steps.py", &[]).await;
+}

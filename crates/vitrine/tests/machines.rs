@@ -261,6 +261,15 @@ async fn data_disks_come_and_go_and_are_given_to_one_machine_only() {
     assert_eq!(row.get("managedBy"), None);
     assert_eq!(row["properties"]["diskState"], "Unattached");
     arm.done("PUT", &other, VERSION, Some(&second)).await;
+    // An empty list is the whole list.
+    let none = json!({ "properties": { "storageProfile": { "dataDisks": [] } } });
+    let machine = arm.done("PATCH", &other, VERSION, Some(&none)).await;
+    assert_eq!(
+        machine["properties"]["storageProfile"]["dataDisks"],
+        json!([])
+    );
+    let row = world.get(&extra, DISK_VERSION).await;
+    assert_eq!(row["properties"]["diskState"], "Unattached");
 
     arm.done("DELETE", &id, VERSION, None).await;
     assert_eq!(

@@ -17,7 +17,7 @@ use crate::sandbox::User;
 use crate::spec::Spec;
 
 const RECORD: &str = "machine.json";
-const RUN: &str = "run";
+pub(crate) const RUN: &str = "run";
 
 /// What is known about a machine beyond its process.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -28,6 +28,9 @@ pub(crate) struct Record {
     pub emulator: Option<Identity>,
     /// How it ended, once somebody has seen it.
     pub end: Option<End>,
+    /// Its control group, where machines have one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub cgroup: Option<PathBuf>,
 }
 
 /// The directory of one machine.
@@ -69,6 +72,11 @@ impl Directory {
     /// Returns its path.
     pub fn path(&self) -> &Path {
         &self.path
+    }
+
+    /// Returns whom the emulator runs as; none when that is this process's own user.
+    pub(crate) fn user(&self) -> Option<User> {
+        self.user
     }
 
     /// Returns the emulator's working directory.

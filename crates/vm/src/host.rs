@@ -1,13 +1,16 @@
 //! What this host has for running machines.
 
+use std::path::{Path, PathBuf};
+
 use crate::accelerator::{Accelerator, Choice, choose};
+use crate::cgroup::Cgroups;
+use crate::directory::Directory;
 use crate::error::VmError;
 use crate::firmware::{self, FirmwareFiles};
-use crate::sandbox::{Programs, User};
+use crate::sandbox::Programs;
 use crate::spec::{Firmware, Spec};
+use crate::users::{Runners, Users};
 
-/// Users that machines run as when this process is root: the product's own, else nobody.
-const USERS: [&str; 2] = ["vitrine", "nobody"];
 /// How long the emulator may take to say its version.
 const VERSION: std::time::Duration = std::time::Duration::from_secs(10);
 /// Where the kernel says which ports need privileges.
@@ -20,15 +23,19 @@ pub struct Settings {
     pub accelerator: Choice,
     /// The processor that guests see, as QEMU names it: `host` on KVM, `max` on TCG without it.
     pub cpu: Option<String>,
-    /// Whom machines run as when this process is root: `vitrine`, else `nobody`, without it.
-    pub user: Option<User>,
+    /// Whom guests run as when this process is root.
+    pub users: Users,
+    /// A control group (cgroup v2) that was handed over, below which each machine has its own, with
+    /// limits. Without it the limits of a process are all there are.
+    pub cgroup: Option<PathBuf>,
 }
 
 /// A host that can run machines.
 #[derive(Clone, Debug)]
 pub struct Host {
     pub(crate) programs: Programs,
-    pub(crate) user: Option<User>,
+    pub(crate) runners: Runners,
+    pub(crate) cgroups: Option<Cgroups>,
     pub(crate) cpu: Option<String>,
     accelerator: Accelerator,
     version: String,
@@ -41,25 +48,20 @@ impl Host {
     /// [`VmError::Missing`] names the package of what is not there.
     pub async fn find(settings: Settings) -> Result<Self, VmError> {
         let programs = Programs::find()?;
-        let user = if rustix::process::geteuid().is_root() {
-            let user = settings.user.or_else(|| User::find(&USERS));
-            Some(user.ok_or_else(|| {
-                VmError::Invalid("root needs another user to run machines as".to_owned())
-            })?)
-        } else {
-            None
-        };
+        let runners = Runners::find(settings.users)?;
+        let cgroups = settings.cgroup.as_deref().map(Cgroups::open).transpose()?;
         if let Some(cpu) = &settings.cpu
             && !cpu.chars().all(|c| c.is_ascii_graphic())
         {
             return Err(VmError::Invalid(format!("{cpu:?} is no processor model")));
         }
         let version = version(&programs).await?;
-        let accelerator = choose(settings.accelerator, &programs, user).await?;
+        let accelerator = choose(settings.accelerator, &programs, runners.any()).await?;
         let low_ports = std::fs::read_to_string(LOW_PORTS).ok();
         Ok(Self {
             programs,
-            user,
+            runners,
+            cgroups,
             cpu: settings.cpu,
             accelerator,
             version,
@@ -89,7 +91,7 @@ impl Host {
                 package: "swtpm",
             });
         }
-        if self.user.is_none() && spec.nics.iter().any(|nic| !nic.is_restricted) {
+        if self.is_unprivileged() && spec.nics.iter().any(|nic| !nic.is_restricted) {
             // User-mode networking leads to this host's loopback too, where this process's own user
             // may be trusted.
             return Err(VmError::Invalid(
@@ -98,7 +100,7 @@ impl Host {
                     .to_owned(),
             ));
         }
-        if self.user.is_none() && spec.needs_low_ports(self.low_ports) {
+        if self.is_unprivileged() && spec.needs_low_ports(self.low_ports) {
             return Err(VmError::Invalid(format!(
                 "ports below {} can be forwarded by root alone: run as root, or lower {LOW_PORTS}",
                 self.low_ports
@@ -111,9 +113,19 @@ impl Host {
         firmware::find(firmware)
     }
 
-    /// Names the directory of a machine on this host; nothing is made or read.
-    pub fn directory(&self, path: &std::path::Path) -> crate::Directory {
-        crate::Directory::new(path, self.user)
+    /// Names the directory of a machine on this host; nothing is made.
+    pub fn directory(&self, path: &Path) -> Directory {
+        self.runners.directory(path)
+    }
+
+    /// Makes the directory of a machine unless it is there, and decides whom its emulator runs as.
+    pub fn claim(&self, path: &Path) -> std::io::Result<Directory> {
+        self.runners.claim(path)
+    }
+
+    /// Whether guests run as this process's own user.
+    fn is_unprivileged(&self) -> bool {
+        matches!(self.runners, Runners::Ourselves)
     }
 }
 

@@ -8,6 +8,7 @@ use uuid::Uuid;
 
 use crate::directory::Directory;
 use crate::error::VmError;
+use crate::machine::leave;
 use crate::process::{Identity, Process, in_directory};
 
 /// How long the system may take to end processes that were killed.
@@ -78,6 +79,9 @@ pub async fn clean(path: &Path) -> Result<(), VmError> {
             seconds: KILL.as_secs(),
         })?
         .map_err(VmError::io("waiting for a leftover process"))?;
+    if let Some(record) = directory.read_record().ok().flatten() {
+        leave(&record);
+    }
     directory
         .remove()
         .map_err(VmError::io("removing a machine's directory"))

@@ -14,6 +14,7 @@
 //! It knows nothing of galleries, and it does not restart what ended: the caller decides.
 
 mod accelerator;
+mod cgroup;
 mod command;
 mod directory;
 mod error;
@@ -28,6 +29,7 @@ pub mod seed;
 pub mod serial;
 mod spec;
 mod tpm;
+mod users;
 
 pub use accelerator::{Accelerator, Choice};
 pub use directory::{Directory, Reach};
@@ -38,3 +40,4 @@ pub use leftovers::{Leftover, clean, leftovers};
 pub use machine::{Adopted, End, Machine, Reason, Status};
 pub use sandbox::{Programs, User};
 pub use spec::{Disk, Firmware, Forward, Network, Nic, Place, Protocol, Spec};
+pub use users::{UserRange, Users};

@@ -2,15 +2,18 @@
 //!
 //! The emulator appends to `run/serial.log`. While a server watches, what is beyond
 //! [`LOG_BYTES_MAX`] moves to `serial.1` of the server, which is replaced each time; while none
-//! does, the emulator's limit of file size stops the log, never the guest.
+//! does, the emulator's limit of file size stops the log, never the guest. What is not kept is said
+//! where it is missing: at the start, how much (counted in `serial.dropped`); in the middle, that.
 
 use std::io::{self, Read as _, Seek as _, SeekFrom};
 use std::path::Path;
 
 use crate::directory::Directory;
+use crate::sandbox::FILE_BYTES_MAX;
 
 pub(crate) const LOG: &str = "serial.log";
 const OLDER: &str = "serial.1";
+const DROPPED: &str = "serial.dropped";
 
 /// Bytes in each of the two parts of a log.
 pub const LOG_BYTES_MAX: u64 = 1 << 20;
@@ -28,12 +31,36 @@ pub(crate) fn trim(directory: &Directory) -> io::Result<()> {
     file.seek(SeekFrom::Start(length - LOG_BYTES_MAX))?;
     let mut bytes = Vec::new();
     (&file).take(LOG_BYTES_MAX).read_to_end(&mut bytes)?;
-    let next = directory.path().join("serial.1.next");
-    std::fs::write(&next, &bytes)?;
-    std::fs::rename(&next, directory.path().join(OLDER))?;
-    // The emulator appends: it goes on at the start. What it wrote since the copy is lost, which
-    // only a flood can do.
+    let replaced = match std::fs::metadata(directory.path().join(OLDER)) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => 0,
+        found => found?.len(),
+    };
+    let gone = dropped(directory.path())? + replaced + (length - LOG_BYTES_MAX);
+    let lost = file.metadata()?.len() - length;
+    if length >= FILE_BYTES_MAX {
+        bytes.extend_from_slice(b"\n[the log was full: what the guest said then is lost]\n");
+    } else if lost > 0 {
+        bytes.extend_from_slice(format!("\n[{lost} bytes of a flood are lost here]\n").as_bytes());
+    }
+    put(directory.path(), DROPPED, gone.to_string().as_bytes())?;
+    put(directory.path(), OLDER, &bytes)?;
+    // The emulator appends: it goes on at the start.
     file.set_len(0)
+}
+
+fn put(dir: &Path, name: &str, bytes: &[u8]) -> io::Result<()> {
+    let next = dir.join(format!("{name}.next"));
+    std::fs::write(&next, bytes)?;
+    std::fs::rename(&next, dir.join(name))
+}
+
+/// Returns how many bytes at the start of a log are not kept.
+fn dropped(dir: &Path) -> io::Result<u64> {
+    match std::fs::read_to_string(dir.join(DROPPED)) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(0),
+        // Torn by a crash of the host: nobody knows how many they were.
+        read => Ok(read?.trim().parse().unwrap_or(0)),
+    }
 }
 
 /// Makes sure that the emulator can append to a log; what earlier starts have said stays.
@@ -45,7 +72,8 @@ pub(crate) fn ensure(directory: &Directory) -> io::Result<()> {
     }
 }
 
-/// Returns the end of a machine's log, at most `bytes_max` bytes of what is kept.
+/// Returns the end of a machine's log, at most `bytes_max` bytes of what is kept, after a line that says
+/// how much came before.
 ///
 /// These are the guest's bytes: show them through [`printable`].
 pub fn read(dir: &Path, bytes_max: u64) -> io::Result<Vec<u8>> {
@@ -57,9 +85,24 @@ pub fn read(dir: &Path, bytes_max: u64) -> io::Result<Vec<u8>> {
     };
     let room = bytes_max.saturating_sub(newer.len() as u64);
     let room = usize::try_from(room).unwrap_or(usize::MAX);
-    older.drain(..older.len().saturating_sub(room));
-    older.extend(newer);
-    Ok(older)
+    let cut = older.len().saturating_sub(room);
+    // It may have grown since: what is beyond is not "before".
+    let length = match directory.open_untrusted(LOG, false) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => 0,
+        opened => opened?.metadata()?.len(),
+    };
+    let unread = match newer.len() as u64 >= bytes_max {
+        true => length.saturating_sub(newer.len() as u64),
+        false => 0,
+    };
+    let gone = dropped(dir)? + cut as u64 + unread;
+    let mut shown = match gone {
+        0 => Vec::new(),
+        gone => format!("[{gone} bytes before this are not kept or not shown]\n").into_bytes(),
+    };
+    shown.extend(older.drain(cut..));
+    shown.extend(newer);
+    Ok(shown)
 }
 
 /// Returns a guest's bytes as text that does nothing to whoever shows it.
@@ -103,7 +146,7 @@ fn is_treacherous(c: char) -> bool {
 mod tests {
     use std::io::Write as _;
 
-    use super::{LOG, LOG_BYTES_MAX, ensure, printable, read, trim};
+    use super::{FILE_BYTES_MAX, LOG, LOG_BYTES_MAX, ensure, printable, read, trim};
     use crate::directory::Directory;
 
     #[test]
@@ -161,12 +204,49 @@ mod tests {
         }
         log.write_all(b"the end\n").expect("written");
         trim(&directory).expect("trimmed");
-        let kept = read(home.path(), u64::MAX).expect("read");
+        let text = |bytes_max| {
+            String::from_utf8(read(home.path(), bytes_max).expect("read")).expect("text")
+        };
+        let kept = text(u64::MAX);
+        let (first, kept) = kept.split_once('\n').expect("a line");
         assert!(kept.len() as u64 <= 2 * LOG_BYTES_MAX, "{}", kept.len());
         assert!(kept.len() as u64 > LOG_BYTES_MAX, "{}", kept.len());
-        assert!(kept.ends_with(b"x\nthe end\n"));
-        assert_eq!(read(home.path(), 8).expect("read"), b"the end\n");
-        ensure(&directory).expect("there");
-        assert_eq!(read(home.path(), 8).expect("read"), b"the end\n");
+        assert!(kept.ends_with("x\nthe end\n"));
+        let said = 5 * LOG_BYTES_MAX + 8;
+        assert_eq!(
+            first,
+            format!(
+                "[{} bytes before this are not kept or not shown]",
+                said - kept.len() as u64
+            )
+        );
+        for _ in 0..2 {
+            let end = text(8);
+            assert!(end.ends_with("not shown]\nthe end\n"), "{end}");
+            ensure(&directory).expect("there");
+        }
+    }
+
+    #[test]
+    fn a_log_that_was_full_while_nobody_watched_says_so() {
+        let home = tempfile::tempdir().expect("a directory");
+        let directory = Directory::new(home.path(), None);
+        directory.ensure().expect("made");
+        directory.put(LOG, b"short\n").expect("written");
+        trim(&directory).expect("trimmed");
+        assert_eq!(
+            read(home.path(), 99).expect("read"),
+            b"short\n",
+            "nothing is missing"
+        );
+        let full = usize::try_from(FILE_BYTES_MAX).expect("small");
+        directory.put(LOG, &vec![b'x'; full]).expect("written");
+        trim(&directory).expect("trimmed");
+        directory.put(LOG, b"later\n").expect("written");
+        let shown = read(home.path(), u64::MAX).expect("read");
+        let shown = String::from_utf8(shown).expect("text");
+        assert!(
+            shown.ends_with("x\n[the log was full: what the guest said then is lost]\nlater\n")
+        );
     }
 }

@@ -1,5 +1,6 @@
 //! The software TPM of a machine: a process beside the emulator that ends with it.
 
+use std::path::Path;
 use std::time::Duration;
 
 use tokio::process::Child;
@@ -16,7 +17,11 @@ const START: Duration = Duration::from_secs(10);
 const LOG: &str = "tpm.log";
 
 /// Starts it; it is ready when this returns.
-pub(crate) async fn start(host: &Host, directory: &Directory) -> Result<Child, VmError> {
+pub(crate) async fn start(
+    host: &Host,
+    directory: &Directory,
+    cgroup: Option<&Path>,
+) -> Result<Child, VmError> {
     let program = host.programs.swtpm.as_ref().ok_or(VmError::Missing {
         what: "swtpm",
         package: "swtpm",
@@ -39,13 +44,13 @@ pub(crate) async fn start(host: &Host, directory: &Directory) -> Result<Child, V
     ]
     .map(str::to_owned);
     let allowance = Allowance {
-        user: host.user,
+        user: directory.user(),
         memory_mib: 0,
         has_low_ports: false,
         has_kvm: false,
     };
     let command = wrap(&host.programs, allowance, program, &arguments);
-    let mut child = spawn(directory, &command, LOG)?;
+    let mut child = spawn(directory, &command, LOG, cgroup)?;
     let listening = async {
         while !socket.exists() {
             if let Ok(Some(status)) = child.try_wait() {

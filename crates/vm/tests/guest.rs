@@ -321,6 +321,80 @@ async fn ports_are_forwarded_as_the_latest_call_says() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn guests_run_as_users_of_their_own_with_limits_of_their_own() {
+    use std::os::unix::fs::MetadataExt as _;
+
+    let mut bench = Bench::new().await;
+    // What a handed-over control group looks like; the kernel's own cannot be had everywhere.
+    let group = bench.home.path().join("group");
+    std::fs::create_dir(&group).expect("made");
+    std::fs::write(group.join("cgroup.controllers"), "cpu memory pids\n").expect("written");
+    let settings = Settings {
+        accelerator: vm::Choice::Tcg,
+        cgroup: Some(group.clone()),
+        ..Settings::default()
+    };
+    bench.host = Host::find(settings).await.expect("QEMU is installed");
+    bench.empty("os", MIB);
+    bench.serve().await;
+    let described = spec(vec![disk(Place::Os, "os")]);
+    let one = bench.started(&described).await;
+    let owner = |pid: u32| {
+        let status = std::fs::read_to_string(format!("/proc/{pid}/status")).expect("it runs");
+        let of = |name: &str| -> u32 {
+            let line = status.lines().find(|line| line.starts_with(name));
+            let id = line.and_then(|line| line.split_whitespace().nth(2));
+            id.and_then(|id| id.parse().ok()).expect("a number")
+        };
+        (of("Uid:"), of("Gid:"))
+    };
+    // Another machine beside it, whose disk is served in its own directory.
+    let other = bench.root().join("two");
+    let directory = bench.host.claim(&other).expect("made");
+    let reach = directory.reach().expect("open");
+    let listener = tokio::net::UnixListener::bind(reach.path("nbd.sock")).expect("listening");
+    directory.give("nbd.sock").expect("given");
+    let run = |name: &str| {
+        let path = bench.root().join(name).join("run");
+        path.symlink_metadata().expect("there")
+    };
+    let me = std::fs::metadata("/proc/self").expect("there");
+    if rustix::process::geteuid().is_root() {
+        let (uid, gid) = owner(one.pid());
+        assert_eq!((uid, gid), (run("one").uid(), run("one").gid()));
+        assert_ne!(uid, 0);
+        assert_ne!(uid, run("two").uid(), "each is a user of its own");
+        assert_eq!(
+            run("one").mode() & 0o077,
+            0,
+            "and keeps its directory to itself"
+        );
+    } else {
+        assert_eq!(owner(one.pid()), (me.uid(), me.gid()));
+        assert_eq!(run("two").uid(), me.uid());
+    }
+    drop(listener);
+
+    let limited = group.join(format!("vitrine-{}", described.id));
+    for (file, holds) in [
+        ("memory.max", ((256_u64 + 1024) << 20).to_string()),
+        ("cpu.max", "200000 100000".to_owned()),
+        ("pids.max", "129".to_owned()),
+        ("cgroup.procs", one.pid().to_string()),
+    ] {
+        let found = std::fs::read_to_string(limited.join(file)).expect("written");
+        assert_eq!(found, holds, "{file}");
+    }
+    // The kernel's files go with their directory; these are plain ones.
+    for file in std::fs::read_dir(&limited).expect("listed") {
+        std::fs::remove_file(file.expect("there").path()).expect("removed");
+    }
+    one.stop().await.expect("stopped");
+    assert!(!limited.exists(), "it goes with its machine");
+    assert!(!is_left(&bench).await);
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_start_that_fails_says_why_and_leaves_no_process() {
     let bench = Bench::new().await;
     let spec = spec(vec![disk(Place::Os, "os")]);

@@ -64,11 +64,20 @@ async fn output(request: &Request, operation: &Operation) -> Result<Option<Value
     if let Some(output) = &operation.output {
         return Ok(Some(output.clone()));
     }
-    if operation.family != Family::Disk || operation.work != Work::Put {
+    // A part of the resource is what some actions on it answer with.
+    let part = operation.step.get("shows").and_then(Value::as_str);
+    let is_shown = operation.family == Family::Disk && operation.work == Work::Put;
+    if part.is_none() && !is_shown {
         return Ok(None);
     }
     match request.engine.get(&request.ctx, &operation.resource).await {
-        Ok(row) => Ok(Some(view(&row, &request.ctx))),
+        Ok(row) => {
+            let mut shown = view(&row, &request.ctx);
+            Ok(Some(match part {
+                Some(part) => shown["properties"][part].take(),
+                None => shown,
+            }))
+        }
         Err(error) if error.kind == domain::ErrorKind::NotFound => Ok(None),
         Err(error) => Err(error),
     }

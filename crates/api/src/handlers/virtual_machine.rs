@@ -4,7 +4,8 @@ use axum::extract::{Path, Query, State};
 use axum::http::{StatusCode, header};
 use axum::response::{IntoResponse as _, Response};
 use domain::operation::Work;
-use domain::{Error, ErrorKind, Result};
+use domain::virtual_machine::NotOffered;
+use domain::{Error, ErrorKind, Kind, ResourceId, Result};
 use serde::Deserialize;
 use serde_json::json;
 
@@ -63,10 +64,85 @@ pub(crate) async fn generalize(request: Request) -> Result<Reply> {
     Ok(Reply::empty(StatusCode::OK))
 }
 
-/// POST …/runCommand: there is no agent in the guests that could run it.
-pub(crate) async fn run_command(request: Request) -> Result<Reply> {
+/// POST …/attachDetachDataDisks: 202; the result is the storage profile.
+pub(crate) async fn attach_detach(request: Request) -> Result<Reply> {
     let id = request.id_before_verb()?;
-    Err(request.engine.run_command(&request.ctx, &id).await)
+    let body = arm::schema::check_request_bytes(
+        arm::schema::Shape::AttachDetach,
+        &request.ctx.api_version,
+        &request.body,
+    )?;
+    let accepted = request
+        .engine
+        .attach_detach(&request.ctx, &id, &body)
+        .await?;
+    Ok(deleted_reply(&request, &accepted))
+}
+
+/// POST …/reimage: 202; the body may be left out.
+pub(crate) async fn reimage(request: Request) -> Result<Reply> {
+    let id = request.id_before_verb()?;
+    let body = match request.body.is_empty() {
+        true => json!({}),
+        false => arm::schema::check_request_bytes(
+            arm::schema::Shape::Reimage,
+            &request.ctx.api_version,
+            &request.body,
+        )?,
+    };
+    let accepted = request.engine.reimage(&request.ctx, &id, &body).await?;
+    Ok(deleted_reply(&request, &accepted))
+}
+
+/// POST of a verb that is not offered.
+pub(crate) async fn refuse(request: Request, asked: NotOffered) -> Result<Reply> {
+    let id = request.id_before_verb()?;
+    Err(request.engine.refuse_action(&request.ctx, &id, asked).await)
+}
+
+/// PUT or PATCH of a part that an agent in the guest would be needed for.
+pub(crate) async fn refuse_part(request: Request, asked: NotOffered) -> Result<Reply> {
+    let id = machine_of_part(&request);
+    Err(request.engine.refuse_action(&request.ctx, &id, asked).await)
+}
+
+/// GET of a list of such parts: there are none.
+pub(crate) async fn no_parts(request: Request, part: &str) -> Result<Reply> {
+    let id = machine_of_part(&request);
+    let engine = &request.engine;
+    engine.read_no_parts(&request.ctx, &id, part).await?;
+    Ok(Reply::ok(json!({ "value": [] })))
+}
+
+/// GET of such a part.
+pub(crate) async fn no_part(request: Request, part: &str) -> Result<Reply> {
+    let id = machine_of_part(&request);
+    let engine = &request.engine;
+    engine.read_no_parts(&request.ctx, &id, part).await?;
+    Err(Error::not_found(
+        "ResourceNotFound",
+        format!(
+            "The Resource 'Microsoft.Compute/virtualMachines/{}/{part}/{}' under resource group '{}' was not found. For more \
+             details please go to https://aka.ms/ARMResourceNotFoundFix",
+            id.name(),
+            request.param("part"),
+            id.resource_group()
+        ),
+    ))
+}
+
+/// DELETE of such a part: it is not there.
+pub(crate) async fn delete_no_part(request: Request, part: &str) -> Result<Reply> {
+    let id = machine_of_part(&request);
+    let engine = &request.engine;
+    engine.delete_no_part(&request.ctx, &id, part).await?;
+    Ok(Reply::empty(StatusCode::NO_CONTENT))
+}
+
+/// Returns the machine of a path that ends with a list of its parts, or one of them.
+fn machine_of_part(request: &Request) -> ResourceId {
+    let group = ResourceId::group(request.param("subscription"), request.param("group"));
+    group.child(Kind::VirtualMachine, request.param("machine"))
 }
 
 /// POST …/retrieveBootDiagnosticsData: the URL of the serial log.

@@ -1,10 +1,16 @@
 //! Routes of machines besides those that every kind has.
 
+use std::future::Future;
+use std::pin::Pin;
+
 use axum::http::Method;
-use domain::Kind;
+use domain::virtual_machine::NotOffered;
+use domain::{Kind, Result};
 
 use super::{Handler, Routes, item_pattern};
 use crate::handlers::virtual_machine;
+use crate::reply::Reply;
+use crate::request::Request;
 
 impl Routes {
     pub(super) fn add_machines(&mut self) {
@@ -13,7 +19,7 @@ impl Routes {
             item_pattern(Kind::VirtualMachine),
             Kind::VirtualMachine.type_name(),
         );
-        let verbs: [(&str, Handler); 9] = [
+        let verbs: [(&str, Handler); 17] = [
             ("start", |r| Box::pin(virtual_machine::start(r))),
             ("powerOff", |r| Box::pin(virtual_machine::power_off(r))),
             ("deallocate", |r| Box::pin(virtual_machine::deallocate(r))),
@@ -21,7 +27,23 @@ impl Routes {
             ("redeploy", |r| Box::pin(virtual_machine::redeploy(r))),
             ("reapply", |r| Box::pin(virtual_machine::reapply(r))),
             ("generalize", |r| Box::pin(virtual_machine::generalize(r))),
-            ("runCommand", |r| Box::pin(virtual_machine::run_command(r))),
+            ("reimage", |r| Box::pin(virtual_machine::reimage(r))),
+            ("attachDetachDataDisks", |r| {
+                Box::pin(virtual_machine::attach_detach(r))
+            }),
+            ("runCommand", |r| refuse(r, NotOffered::RunCommand)),
+            ("assessPatches", |r| refuse(r, NotOffered::AssessPatches)),
+            ("installPatches", |r| refuse(r, NotOffered::InstallPatches)),
+            ("simulateEviction", |r| {
+                refuse(r, NotOffered::SimulateEviction)
+            }),
+            ("performMaintenance", |r| {
+                refuse(r, NotOffered::PerformMaintenance)
+            }),
+            ("convertToManagedDisks", |r| {
+                refuse(r, NotOffered::ConvertToManagedDisks)
+            }),
+            ("capture", |r| refuse(r, NotOffered::Capture)),
             ("retrieveBootDiagnosticsData", |r| {
                 Box::pin(virtual_machine::boot_diagnostics(r))
             }),
@@ -29,6 +51,7 @@ impl Routes {
         for (verb, handler) in verbs {
             self.add(Method::POST, &format!("{item}/{verb}"), t, handler);
         }
+        self.add_machine_parts(&item, t);
         self.add(Method::GET, &format!("{item}/instanceView"), t, |r| {
             Box::pin(virtual_machine::instance_view(r))
         });
@@ -48,4 +71,44 @@ impl Routes {
             |r| Box::pin(virtual_machine::skus(r)),
         );
     }
+
+    /// What an agent in a guest would make true: there is none, and nothing of the kind.
+    fn add_machine_parts(&mut self, item: &str, t: &'static str) {
+        let parts: [(&str, [Handler; 4]); 2] = [
+            (
+                "extensions",
+                [
+                    |r| Box::pin(virtual_machine::no_parts(r, "extensions")),
+                    |r| Box::pin(virtual_machine::no_part(r, "extensions")),
+                    |r| Box::pin(virtual_machine::delete_no_part(r, "extensions")),
+                    |r| Box::pin(virtual_machine::refuse_part(r, NotOffered::Extension)),
+                ],
+            ),
+            (
+                "runCommands",
+                [
+                    |r| Box::pin(virtual_machine::no_parts(r, "runCommands")),
+                    |r| Box::pin(virtual_machine::no_part(r, "runCommands")),
+                    |r| Box::pin(virtual_machine::delete_no_part(r, "runCommands")),
+                    |r| Box::pin(virtual_machine::refuse_part(r, NotOffered::RunCommand)),
+                ],
+            ),
+        ];
+        for (part, [list, get, delete, write]) in parts {
+            let all = format!("{item}/{part}");
+            let one = format!("{all}/{{part}}");
+            self.add(Method::GET, &all, t, list);
+            self.add(Method::GET, &one, t, get);
+            self.add(Method::DELETE, &one, t, delete);
+            self.add(Method::PUT, &one, t, write);
+            self.add(Method::PATCH, &one, t, write);
+        }
+    }
+}
+
+fn refuse(
+    request: Request,
+    asked: NotOffered,
+) -> Pin<Box<dyn Future<Output = Result<Reply>> + Send>> {
+    Box::pin(virtual_machine::refuse(request, asked))
 }

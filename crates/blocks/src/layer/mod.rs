@@ -7,11 +7,13 @@
 
 mod at_hand;
 mod data;
+mod freeze;
 mod frozen;
 mod journal;
 mod map;
 mod pending;
 mod shared;
+pub(crate) mod trouble;
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -23,6 +25,7 @@ use uuid::Uuid;
 pub(crate) use self::pending::Pending;
 use self::shared::Shared;
 pub(crate) use self::shared::base_of;
+use self::trouble::Trouble;
 use crate::DISK_BYTES_MAX;
 use crate::error::{BlocksError, Result};
 use crate::ingest::Ingested;
@@ -215,6 +218,24 @@ impl Layer {
     pub async fn freeze(&self, length: Option<u64>) -> Result<Ingested> {
         let shared = self.shared.clone();
         blocking(move || shared.freeze(length)).await
+    }
+
+    /// Returns why requests of NBD clients fail now; none when they do not.
+    pub fn trouble(&self) -> Option<Trouble> {
+        self.shared.troubles.now()
+    }
+
+    /// Makes immutable disks of whole layers as they are at one moment; writers go on.
+    ///
+    /// A write is in its disk only if every write to any of the layers that had ended before it began
+    /// is in that one's disk: what a guest with several disks finds after a power cut.
+    pub async fn freeze_together(layers: &[Self]) -> Result<Vec<Ingested>> {
+        let shared: Vec<Arc<Shared>> = layers.iter().map(|layer| layer.shared.clone()).collect();
+        blocking(move || {
+            let all: Vec<&Shared> = shared.iter().map(Arc::as_ref).collect();
+            Shared::freeze_together(&all)
+        })
+        .await
     }
 }
 

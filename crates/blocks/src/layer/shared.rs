@@ -9,16 +9,15 @@ use disk::{Extent, ExtentKind};
 use crate::BLOCK_BYTES;
 use crate::error::{BlocksError, Result};
 use crate::files;
-use crate::ingest::{self, Ingested, Span};
 use crate::inner::{Inner, Pin, lock};
 use crate::layer::LayerId;
 use crate::layer::data::DataFiles;
-use crate::layer::frozen::{CHANGED_MAX, Frozen, Moment};
+use crate::layer::frozen::{CHANGED_MAX, Moment};
 use crate::layer::journal::{self, Journal};
 use crate::layer::map::{Change, Map, State};
 use crate::layer::pending::Pending;
+use crate::layer::trouble::Troubles;
 use crate::manifest::{Manifest, ManifestId};
-use crate::progress::Progress;
 use crate::reader::{self, check_range};
 
 const BLOCK: u64 = BLOCK_BYTES as u64;
@@ -26,22 +25,24 @@ const BLOCK: u64 = BLOCK_BYTES as u64;
 /// An open layer.
 pub(crate) struct Shared {
     pub id: LayerId,
-    store: Arc<Inner>,
-    base: Option<Base>,
+    pub(super) store: Arc<Inner>,
+    pub(super) base: Option<Base>,
     pub data: DataFiles,
     pub state: RwLock<Changing>,
     journal: Mutex<Journal>,
     written: AtomicU64,
     flushed: AtomicU64,
     is_closed: AtomicBool,
+    /// What failed last, until something of its kind succeeds again.
+    pub(crate) troubles: Troubles,
     /// One freeze at a time.
-    freezing: Mutex<()>,
+    pub(super) freezing: Mutex<()>,
 }
 
 /// The manifest below; no sweep removes it while the layer is open, deleted or not.
-struct Base {
+pub(super) struct Base {
     id: ManifestId,
-    manifest: Arc<Manifest>,
+    pub manifest: Arc<Manifest>,
     _pin: Pin,
 }
 
@@ -53,17 +54,7 @@ pub(crate) struct Changing {
     /// The same, for the next process.
     pending: Pending,
     /// The moment that a freeze is reading.
-    moment: Option<Arc<Moment>>,
-}
-
-/// Ends a freeze, however it ends.
-struct Thaw<'a>(&'a Shared, &'a Moment);
-
-impl Drop for Thaw<'_> {
-    fn drop(&mut self) {
-        self.0.map_write().moment = None;
-        self.1.end();
-    }
+    pub(super) moment: Option<Arc<Moment>>,
 }
 
 fn map_path(store: &Inner, id: LayerId) -> PathBuf {
@@ -145,6 +136,7 @@ impl Shared {
             written: AtomicU64::new(1),
             flushed: AtomicU64::new(0),
             is_closed: AtomicBool::new(false),
+            troubles: Troubles::default(),
             freezing: Mutex::default(),
         })
     }
@@ -163,7 +155,7 @@ impl Shared {
         self.state.read().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn map_write(&self) -> RwLockWriteGuard<'_, Changing> {
+    pub(super) fn map_write(&self) -> RwLockWriteGuard<'_, Changing> {
         self.state.write().unwrap_or_else(PoisonError::into_inner)
     }
 
@@ -425,45 +417,5 @@ impl Shared {
             length,
             kind,
         })
-    }
-
-    pub fn freeze(&self, length: Option<u64>) -> Result<Ingested> {
-        let _one = lock(&self.freezing);
-        let (moment, size, touched) = {
-            let mut state = self.map_write();
-            self.check_open()?;
-            let size = length.unwrap_or(state.map.size);
-            check_range(0, size, state.map.size)?;
-            let moment = Arc::new(Moment::new(state.map.clone()));
-            state.moment = Some(moment.clone());
-            (moment, size, self.touched(&state.map, size))
-        };
-        let frozen = Frozen {
-            layer: self,
-            moment: &moment,
-            size,
-        };
-        let base = self.base.as_ref().map(|base| base.manifest.as_ref());
-        let progress = Progress::default();
-        let _end = Thaw(self, &moment);
-        ingest::with_base(&self.store, &frozen, size, base, &touched, &progress)
-    }
-
-    /// Returns what differs from the base in the first `size` bytes.
-    fn touched(&self, map: &Map, size: u64) -> Vec<Span> {
-        let mut touched: Vec<Span> = map
-            .runs
-            .iter()
-            .map(|(start, (end, _))| (start * BLOCK, end.saturating_mul(BLOCK).min(size)))
-            .filter(|(start, end)| start < end)
-            .collect();
-        if let Some(base) = &self.base
-            && !size.is_multiple_of(BLOCK)
-            && size < base.manifest.size_bytes()
-        {
-            // The cut goes through a block of the base: it is made anew, filled up with zeroes.
-            touched.push((size / BLOCK * BLOCK, size));
-        }
-        touched
     }
 }

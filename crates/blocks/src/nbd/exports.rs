@@ -10,6 +10,7 @@ use disk::{DiskError, Extent};
 use crate::BLOCK_BYTES;
 use crate::error::{BlocksError, Kind, Result};
 use crate::layer::Layer;
+use crate::layer::trouble::Doing;
 use crate::parts;
 use crate::reader::{self, Reader};
 use crate::store::blocking;
@@ -20,7 +21,16 @@ const ZEROES_BYTES: u64 = 1 << 20;
 
 /// Turns an error into what a client is told; the rest is for the log.
 fn answer(doing: &'static str, error: BlocksError) -> ExportError {
-    let told = match &error {
+    let told = answer_of(&error);
+    tracing::error!(
+        error = &error as &dyn std::error::Error,
+        "NBD {doing} failed"
+    );
+    told
+}
+
+fn answer_of(error: &BlocksError) -> ExportError {
+    match error {
         BlocksError::Source(DiskError::OutOfBounds { .. }) => ExportError::Invalid,
         BlocksError::Closed { .. } => ExportError::Stopping,
         other => match other.kind() {
@@ -28,12 +38,7 @@ fn answer(doing: &'static str, error: BlocksError) -> ExportError {
             Kind::Invalid => ExportError::Invalid,
             _ => ExportError::Io,
         },
-    };
-    tracing::error!(
-        error = &error as &dyn std::error::Error,
-        "NBD {doing} failed"
-    );
-    told
+    }
 }
 
 /// Lists runs until `length` is covered or enough of them are there.
@@ -143,6 +148,33 @@ fn refuse<'a>() -> Answer<'a, ()> {
     Box::pin(std::future::ready(Err(ExportError::ReadOnly)))
 }
 
+impl Layer {
+    /// Turns what came out into what the client is told; trouble is logged when it begins and ends.
+    fn told<T>(
+        &self,
+        what: &'static str,
+        doing: Doing,
+        done: Result<T>,
+    ) -> std::result::Result<T, ExportError> {
+        let (troubles, id) = (&self.shared.troubles, self.shared.id);
+        match done {
+            Ok(done) => {
+                if troubles.succeeded(doing) {
+                    tracing::info!(layer.id = %id, "NBD {what} works again");
+                }
+                Ok(done)
+            }
+            Err(error) => {
+                if troubles.failed(doing, &error) {
+                    let error = &error as &dyn std::error::Error;
+                    tracing::error!(layer.id = %id, error, "NBD {what} failed");
+                }
+                Err(answer_of(&error))
+            }
+        }
+    }
+}
+
 impl Export for Layer {
     fn size_bytes(&self) -> u64 {
         Self::size_bytes(self)
@@ -156,20 +188,20 @@ impl Export for Layer {
         Box::pin(async move {
             self.read_ahead(offset, u64::from(length));
             match self.shared.pieces_at_hand(offset, length) {
-                Ok(Some(pieces)) => return Ok(pieces),
+                Ok(Some(pieces)) => return self.told("read", Doing::Read, Ok(pieces)),
                 Ok(None) => {}
-                Err(error) => return Err(answer("read", error)),
+                Err(error) => return self.told("read", Doing::Read, Err(error)),
             }
             let shared = self.shared.clone();
             let read = blocking(move || shared.pieces_now(offset, length)).await;
-            read.map_err(|error| answer("read", error))
+            self.told("read", Doing::Read, read)
         })
     }
 
     fn write(&self, offset: u64, data: Bytes) -> Answer<'_, ()> {
         Box::pin(async move {
             let written = self.change(move |shared| shared.write(offset, &data)).await;
-            written.map_err(|error| answer("write", error))
+            self.told("write", Doing::Write, written)
         })
     }
 
@@ -186,7 +218,7 @@ impl Export for Layer {
                     shared.write(offset + at, &zeroes[..left.min(zeroes.len())])
                 })
             });
-            zeroed.await.map_err(|error| answer("write zeroes", error))
+            self.told("write zeroes", Doing::Write, zeroed.await)
         })
     }
 
@@ -201,14 +233,14 @@ impl Export for Layer {
             let trimmed = self
                 .change(move |shared| shared.zero(from, to - from))
                 .await;
-            trimmed.map_err(|error| answer("trim", error))
+            self.told("trim", Doing::Write, trimmed)
         })
     }
 
     fn flush(&self) -> Answer<'_, ()> {
         Box::pin(async move {
             let flushed = Self::flush(self).await;
-            flushed.map_err(|error| answer("flush", error))
+            self.told("flush", Doing::Write, flushed)
         })
     }
 

@@ -113,6 +113,30 @@ pub fn secret<'a>(row: &'a Resource, name: &str) -> Option<&'a str> {
     secrets(row)?.get(name)?.as_str()
 }
 
+/// Takes over the secrets of a reimage, checked as those of a new machine; what is left out stays as it was.
+pub(super) fn take_secrets(row: &mut Resource, sent: Document) -> Result<()> {
+    let profile = row.properties.get(PROFILE);
+    let is_windows = profile.is_some_and(|p| p.get("windowsConfiguration").is_some());
+    let mut kept = secrets(row).and_then(Value::as_object).cloned();
+    for (name, value) in sent {
+        let said = value.as_str().unwrap_or_default();
+        match name.as_str() {
+            "adminPassword" => check_password(said, is_windows)?,
+            "customData" => check_base64(said, "customData", "Custom data in OSProfile")?,
+            _ => {
+                let target = format!("{PROFILE}.{name}");
+                let refused = format!("Parameter '{target}' is not allowed.");
+                return Err(Error::invalid_parameter(target, refused));
+            }
+        }
+        kept.get_or_insert_default().insert(name, value);
+    }
+    if let Some(kept) = kept {
+        set_secrets(row, Value::Object(kept));
+    }
+    Ok(())
+}
+
 /// Forgets the secrets: what was provisioned once is not provisioned again.
 pub fn forget_secrets(row: &mut Resource) {
     row.internal.shift_remove("secrets");

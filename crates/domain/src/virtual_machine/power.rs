@@ -77,6 +77,7 @@ pub const fn verb(work: Work) -> &'static str {
         Work::Restart => "restart",
         Work::Redeploy => "redeploy",
         Work::Reapply => "reapply",
+        Work::Reimage => "reimage",
         _ => "update",
     }
 }
@@ -109,7 +110,7 @@ pub fn check(row: &Resource, work: Work) -> Result<()> {
 /// Returns the state after an action.
 pub const fn after(work: Work, before: Power) -> Power {
     match (work, before) {
-        (Work::Start | Work::Restart | Work::Redeploy, _) => Power::Running,
+        (Work::Start | Work::Restart | Work::Redeploy | Work::Reimage, _) => Power::Running,
         (Work::PowerOff, Power::Running) => Power::Stopped,
         (Work::Deallocate, _) => Power::Deallocated,
         (_, before) => before,

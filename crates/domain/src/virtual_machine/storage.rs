@@ -17,7 +17,7 @@ const CACHING: [&str; 3] = ["None", "ReadOnly", "ReadWrite"];
 const DELETE_OPTIONS: [&str; 2] = ["Delete", "Detach"];
 const DETACH_OPTIONS: [&str; 1] = ["ForceDetach"];
 /// The highest number of a data disk.
-const LUN_MAX: i64 = 63;
+pub(super) const LUN_MAX: i64 = 63;
 /// Members of a disk that may change while it stays.
 const CHANGEABLE: [&str; 6] = [
     "caching",
@@ -36,7 +36,9 @@ pub(super) fn plan(
     sent: &Document,
     stored: Option<&Resource>,
 ) -> Result<()> {
-    let profile = sent.get(PROFILE).filter(|p| !is_nothing(p));
+    // No data disks at all is something to say of a machine that has some.
+    let says = |p: &&Value| !is_nothing(p) || p.get("dataDisks").is_some_and(Value::is_array);
+    let profile = sent.get(PROFILE).filter(says);
     let Some(profile) = profile.and_then(Value::as_object) else {
         return match stored {
             None => Err(Error::required(PROFILE)),

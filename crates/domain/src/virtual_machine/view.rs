@@ -19,6 +19,8 @@ pub struct Observed {
     pub reason: Option<String>,
     /// What the driver says of itself.
     pub driver: String,
+    /// Disks to which requests of the guest fail, by their slots, and why.
+    pub troubles: Vec<(String, String)>,
 }
 
 /// Returns the row as answers show it: without what only a deallocated machine does not know.
@@ -90,15 +92,23 @@ pub fn instance_view(row: &Resource, seen: &Observed) -> Result<Value> {
     let disks: Vec<Value> = super::disks(row)
         .iter()
         .map(|disk| {
-            json!({
-                "name": disk.id.name(),
-                "statuses": [{
-                    "code": "ProvisioningState/succeeded",
-                    "level": "Info",
-                    "displayStatus": "Provisioning succeeded",
-                    "time": changed.clone(),
-                }],
-            })
+            let mut statuses = vec![json!({
+                "code": "ProvisioningState/succeeded",
+                "level": "Info",
+                "displayStatus": "Provisioning succeeded",
+                "time": changed.clone(),
+            })];
+            let slot = super::slot(disk.lun);
+            let troubles = seen.troubles.iter().filter(|(at, _)| *at == slot);
+            statuses.extend(troubles.map(|(_, why)| {
+                json!({
+                    "code": "StorageState/failing",
+                    "level": "Error",
+                    "displayStatus": "Requests of the guest fail",
+                    "message": why,
+                })
+            }));
+            json!({ "name": disk.id.name(), "statuses": statuses })
         })
         .collect();
     view.insert("disks".to_owned(), json!(disks));
@@ -147,7 +157,7 @@ fn statuses(row: &Resource, seen: &Observed, changed: Value) -> Value {
 
 fn power_words(power: Power, seen: &Observed) -> (Option<&'static str>, &'static str) {
     match (seen.work, power) {
-        (Some(Work::Start | Work::Restart | Work::Redeploy), _) => {
+        (Some(Work::Start | Work::Restart | Work::Redeploy | Work::Reimage), _) => {
             (Some("starting"), "VM starting")
         }
         (Some(Work::PowerOff), Power::Running) => (Some("stopping"), "VM stopping"),

@@ -1,11 +1,13 @@
 //! What is asked of a machine: power, generalizing, its instance view and its serial log.
 
+use blocks::Trouble;
 use domain::operation::Work;
-use domain::virtual_machine::{self as rules, Observed, Power};
+use domain::virtual_machine::{self as rules, NotOffered, Observed, Power};
 use domain::{Error, Kind, ProvisioningState, Resource, ResourceId, Result};
 use serde_json::{Value, json};
 
 use super::driver::Seen;
+use super::spec::DiskSlot;
 use crate::audit::{self, Deed};
 use crate::error::catalog as db;
 use crate::resources::{Accepted, action, marked_for_deletion, new_operation, not_found};
@@ -100,24 +102,34 @@ impl Engine {
         tx.commit().await.map_err(db)
     }
 
-    /// Returns why a command cannot be run in a machine.
-    pub async fn run_command(&self, ctx: &Ctx, id: &ResourceId) -> Error {
-        let action = action(id, "runCommand/action");
+    /// Returns why something that the service offers elsewhere cannot be done to a machine.
+    pub async fn refuse_action(&self, ctx: &Ctx, id: &ResourceId, asked: NotOffered) -> Error {
+        let action = action(id, asked.action());
         if let Err(error) = self.authorize(ctx, &action, &id.to_string()).await {
             return error;
         }
         match self.load_row(id).await {
             Err(error) => error,
             Ok(None) => not_found(id),
-            Ok(Some(_)) => Error::conflict(
-                "OperationNotAllowed",
-                format!(
-                    "Commands cannot be run in VM '{}': this service has no agent in its guests. Use ssh, or custom data when \
-                     the machine is created.",
-                    id.name()
-                ),
-            ),
+            Ok(Some(row)) => asked.refusal(row.id.name()),
         }
+    }
+
+    /// Checks that a machine is there whose parts, of which it has none, the caller may read.
+    pub async fn read_no_parts(&self, ctx: &Ctx, id: &ResourceId, part: &str) -> Result<()> {
+        self.has_no_parts(ctx, id, &format!("{part}/read")).await
+    }
+
+    /// The same for a part that is to be deleted.
+    pub async fn delete_no_part(&self, ctx: &Ctx, id: &ResourceId, part: &str) -> Result<()> {
+        self.has_no_parts(ctx, id, &format!("{part}/delete")).await
+    }
+
+    async fn has_no_parts(&self, ctx: &Ctx, id: &ResourceId, verb: &str) -> Result<()> {
+        let action = action(id, verb);
+        self.authorize(ctx, &action, &id.to_string()).await?;
+        self.load_row(id).await?.ok_or_else(|| not_found(id))?;
+        Ok(())
     }
 
     /// Whether the driver sees that a machine which should run stands still.
@@ -142,6 +154,20 @@ impl Engine {
         })
     }
 
+    /// Returns the disks of a machine to which requests fail now, by their slots, and why.
+    async fn troubles(&self, row: &Resource) -> Vec<(String, String)> {
+        let (Ok(driver), Ok(id)) = (self.driver(), super::machine_id(row)) else {
+            return Vec::new();
+        };
+        let slot = |slot| match slot {
+            DiskSlot::Os => rules::slot(None),
+            DiskSlot::Lun(lun) => rules::slot(Some(i64::from(lun))),
+        };
+        let found = driver.troubles(id).await;
+        let told = found.into_iter().map(|(at, why)| (slot(at), why_of(why)));
+        told.collect()
+    }
+
     /// Returns the instance view of a machine that the caller has read.
     pub async fn instance_view(&self, row: &Resource) -> Result<Value> {
         let mut read = self.catalog().read().await.map_err(db)?;
@@ -156,6 +182,7 @@ impl Engine {
                 _ => None,
             },
             driver: self.driver().map_or_else(|e| e.message, |d| d.describe()),
+            troubles: self.troubles(row).await,
         };
         rules::instance_view(row, &observed)
     }
@@ -206,4 +233,21 @@ impl Engine {
         }
         Ok(())
     }
+}
+
+fn why_of(trouble: Trouble) -> String {
+    let text = match trouble {
+        Trouble::Full => {
+            "Writes of the guest fail: no space is left where the server keeps this disk. Free some or add storage; the \
+             next write that succeeds ends this."
+        }
+        Trouble::Writes => {
+            "Writes of the guest fail: the server cannot write this disk. Its log says why; start the machine anew when \
+             that is mended."
+        }
+        Trouble::Reads => {
+            "Reads of the guest fail: the server cannot read this disk. Its log says why."
+        }
+    };
+    text.to_owned()
 }

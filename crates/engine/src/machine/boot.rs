@@ -21,7 +21,7 @@ pub(crate) async fn choose_boot(
     let reference = reference.and_then(|p| p.get("imageReference")).cloned();
     let facts = match &reference {
         None => attached_disk(tx, row).await?,
-        Some(reference) => image(engine, tx, ctx, row, reference).await?,
+        Some(reference) => facts_of_image(engine, tx, ctx, row, reference).await?,
     };
     add_image_disks(row, &facts.data, Uuid::new_v4)?;
     take_boot(row, &facts)
@@ -35,7 +35,8 @@ async fn attached_disk(tx: &mut Tx, row: &Resource) -> Result<BootFacts> {
     Ok(BootFacts::of_disk(&disk))
 }
 
-async fn image(
+/// Finds the image that a reference names, and returns what is known of it.
+pub(super) async fn facts_of_image(
     engine: &Engine,
     tx: &mut Tx,
     ctx: &Ctx,

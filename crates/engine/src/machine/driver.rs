@@ -8,6 +8,7 @@
 //!
 //! Stopped and deallocated are the same to a driver: no process. The difference is the row's.
 
+use blocks::Trouble;
 use domain::Result;
 use uuid::Uuid;
 
@@ -132,6 +133,17 @@ impl Driver {
             Self::Simulated(_) => {
                 let _ = id;
                 Ok(Seen::AsRecorded)
+            }
+        }
+    }
+
+    /// Returns why requests of the guest to its disks fail now; cheap, asked by every instance view.
+    pub async fn troubles(&self, id: Uuid) -> Vec<(DiskSlot, Trouble)> {
+        match self {
+            Self::Qemu(driver) => driver.troubles(id).await,
+            Self::Simulated(_) => {
+                let _ = id;
+                Vec::new()
             }
         }
     }

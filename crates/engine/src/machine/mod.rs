@@ -6,6 +6,7 @@
 
 mod action;
 mod adopt;
+mod attach;
 pub(crate) mod boot;
 pub(crate) mod capture;
 pub(crate) mod cards;
@@ -13,6 +14,7 @@ mod console;
 pub mod driver;
 pub(crate) mod hold;
 mod qemu;
+mod reimage;
 pub mod settings;
 pub mod simulated;
 mod sizes;

@@ -1,10 +1,11 @@
 //! Which driver runs machines, and how much of this node they may take.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use domain::{Error, ErrorKind, Result};
 
 pub use vm::Choice as Accelerator;
+pub use vm::Users as GuestUsers;
 
 use super::driver::Driver;
 use super::qemu::Qemu;
@@ -35,6 +36,10 @@ pub struct MachineSettings {
     pub accelerator: Accelerator,
     /// Whether guests reach the networks of this node. Off: a guest reaches nothing.
     pub has_egress: bool,
+    /// Whom guests run as when this process is root.
+    pub guest_users: GuestUsers,
+    /// A control group that was handed over, below which each guest has its own.
+    pub guest_cgroup: Option<PathBuf>,
 }
 
 impl Default for MachineSettings {
@@ -45,6 +50,8 @@ impl Default for MachineSettings {
             memory_mib_max: 64 << 10,
             accelerator: Accelerator::Auto,
             has_egress: false,
+            guest_users: GuestUsers::Auto,
+            guest_cgroup: None,
         }
     }
 }

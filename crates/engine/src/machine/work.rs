@@ -132,7 +132,7 @@ impl Engine {
         Ok(())
     }
 
-    async fn unnamed_disks(&self, row: &Resource) -> Result<Vec<Resource>> {
+    pub(super) async fn unnamed_disks(&self, row: &Resource) -> Result<Vec<Resource>> {
         let named: Vec<String> = disks(row).iter().map(|disk| disk.id.key()).collect();
         let mut read = self.catalog().read().await.map_err(db)?;
         let mut held = held_disks(&mut read, row).await?;
@@ -140,7 +140,7 @@ impl Engine {
         Ok(held)
     }
 
-    async fn let_go(&self, operation: &Operation, disk: &Resource) -> Result<()> {
+    pub(super) async fn let_go(&self, operation: &Operation, disk: &Resource) -> Result<()> {
         let mut tx = self.catalog().write().await.map_err(db)?;
         check_lease(&mut tx, Some(operation)).await?;
         free(&mut tx, &operation.resource, &disk.id).await?;
@@ -148,7 +148,11 @@ impl Engine {
     }
 
     /// Gives every disk of a machine its content and returns the disks, the system disk first.
-    async fn fill_disks(&self, operation: &Operation, row: &Resource) -> Result<Vec<Resource>> {
+    pub(super) async fn fill_disks(
+        &self,
+        operation: &Operation,
+        row: &Resource,
+    ) -> Result<Vec<Resource>> {
         let mut held = Vec::new();
         for wanted in disks(row) {
             let disk = self.load_row(&wanted.id).await?;
@@ -205,7 +209,7 @@ impl Engine {
     }
 
     /// Records whether the machine's disks have a place, and returns them, the system disk first.
-    async fn reserve_disks(
+    pub(super) async fn reserve_disks(
         &self,
         operation: &Operation,
         row: &Resource,
@@ -231,7 +235,7 @@ impl Engine {
     }
 }
 
-fn note_start(row: &mut Resource) {
+pub(super) fn note_start(row: &mut Resource) {
     if Power::of(row) == Power::Running
         && let Some(profile) = row.properties.get("hardwareProfile")
     {

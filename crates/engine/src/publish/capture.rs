@@ -127,7 +127,7 @@ impl Engine {
         Ok(disks)
     }
 
-    /// Freezes the disks of a machine, all after the checks: what it wrote since it was made is what is read.
+    /// Freezes the disks of a machine at one moment, after the checks: what it wrote since it was made is what is read.
     async fn capture_machine(
         &self,
         version: &Resource,
@@ -142,14 +142,17 @@ impl Engine {
         let size_bytes = held.iter().map(|(_, disk)| size(disk)).sum();
         let facts = SourceFacts::of_machine(machine, size_bytes);
         check_source_matches(definition, version, &facts)?;
-        let mut disks = Vec::new();
-        for (lun, disk) in &held {
+        for (_, disk) in &held {
             domain::disk::check_readable(disk)?;
-            let frozen = self.freeze_content(disk).await?;
+        }
+        let rows: Vec<&Resource> = held.iter().map(|(_, disk)| disk).collect();
+        let frozen = self.freeze_disks(&rows).await?;
+        let mut disks = Vec::new();
+        for ((lun, disk), frozen) in held.iter().zip(&frozen) {
             let slot = domain::virtual_machine::slot(*lun);
             disks.push(CapturedDisk {
                 caching: Some(domain::virtual_machine::caching(machine, *lun)),
-                ..describe(&slot, &disk.location, &frozen)
+                ..describe(&slot, &disk.location, frozen)
             });
         }
         Ok(disks)

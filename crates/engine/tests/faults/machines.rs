@@ -2,6 +2,8 @@
 
 #![expect(clippy::unwrap_used, reason = "a test may panic")]
 
+use std::collections::BTreeSet;
+
 use domain::operation::Work;
 use domain::virtual_machine::{Power, disks};
 use domain::{ProvisioningState, Resource, ResourceId};
@@ -115,6 +117,130 @@ fn disks_change_hands_once_after_a_crash_at_any_point() {
             come,
             (ProvisioningState::Succeeded, json!("Attached"), true)
         );
+    });
+}
+
+#[test]
+fn disks_that_come_and_go_by_their_ids_do_so_once_after_a_crash_at_any_point() {
+    let template = template(async |world| {
+        make(world).await;
+        let extra = world.disk("extra", "eastus", &noise(BYTES, 2)).await;
+        let data = world.id("disks/data");
+        let request = json!({ "dataDisksToAttach": [{ "diskId": extra.to_string() }],
+            "dataDisksToDetach": [{ "diskId": data.to_string() }] });
+        let one = one(world);
+        let asked = world.engine.attach_detach(&world.ctx, &one, &request);
+        asked.await.unwrap();
+    });
+    for_each_crash(&template, async |world| {
+        let row = machine(world).await;
+        let luns: Vec<Option<i64>> = disks(&row).iter().map(|disk| disk.lun).collect();
+        assert_eq!(luns, [None, Some(0)]);
+        for (name, state, is_held) in [("data", "Unattached", false), ("extra", "Attached", true)] {
+            let found = disk_state(world, &world.id(&format!("disks/{name}"))).await;
+            assert_eq!(found, (ProvisioningState::Succeeded, json!(state), is_held));
+        }
+    });
+}
+
+#[test]
+fn a_machine_starts_in_a_place_once_after_a_crash_at_any_point() {
+    let template = template(async |world| {
+        make(world).await;
+        act(world, Work::Deallocate).await;
+        let one = one(world);
+        let asked = world
+            .engine
+            .power_action(&world.ctx, &one, Work::Start, false);
+        asked.await.unwrap();
+    });
+    for_each_crash(&template, async |world| {
+        let row = machine(world).await;
+        assert_eq!(Power::of(&row), Power::Running);
+        for disk in disks(&row) {
+            let (_, state, is_held) = disk_state(world, &disk.id).await;
+            assert_eq!((state, is_held), (json!("Attached"), true));
+        }
+    });
+}
+
+#[test]
+fn a_reimage_leaves_one_system_disk_after_a_crash_at_any_point() {
+    for option in ["Delete", "Detach"] {
+        let template = template(async |world| {
+            let version = publish(world).await;
+            let mut body = machine_body(&version);
+            body["properties"]["storageProfile"]["osDisk"]["deleteOption"] = json!(option);
+            let row = world.make(&one(world), &body).await.unwrap();
+            let os = disks(&row)[0].id.clone();
+            world.write_disk(&os, &noise(BYTES, 9)).await;
+            let (one, nothing) = (one(world), json!({}));
+            let asked = world.engine.reimage(&world.ctx, &one, &nothing);
+            asked.await.unwrap();
+        });
+        for_each_crash(&template, async |world| {
+            let row = machine(world).await;
+            assert_eq!(Power::of(&row), Power::Running);
+            let all = disks(&row);
+            for disk in &all {
+                let found = disk_state(world, &disk.id).await;
+                let attached = (ProvisioningState::Succeeded, json!("Attached"), true);
+                assert_eq!(found, attached);
+            }
+            assert!(
+                world.read_disk(&all[0].id, BYTES).await == noise(BYTES, 1),
+                "the image's bytes"
+            );
+            let list = world.snapshot().await;
+            let names = list.match_indices("one_OsDisk_1_");
+            let names = names.filter_map(|(at, name)| list.get(at..at + name.len() + 32));
+            let left: BTreeSet<&str> = names.collect();
+            let wanted = if option == "Delete" { 1 } else { 2 };
+            assert_eq!(left.len(), wanted, "{option}: {list}");
+        });
+    }
+}
+
+#[test]
+fn an_image_of_a_running_machine_is_taken_once_after_a_crash_at_any_point() {
+    let template = template(async |world| {
+        let row = make(world).await;
+        for (disk, seed) in disks(&row).iter().zip([7, 8]) {
+            world.write_disk(&disk.id, &noise(BYTES, seed)).await;
+        }
+        let kept = world
+            .definition("kept", json!({ "osState": "Specialized" }))
+            .await;
+        let kept = kept.child(domain::Kind::ImageVersion, "1.0.0");
+        let body = json!({ "location": "eastus", "properties": { "storageProfile": { "source": { "virtualMachineId": one(world).to_string() } } } });
+        world.put(&kept, &body).await.unwrap();
+    });
+    for_each_crash(&template, async |world| {
+        machine(world).await;
+        let kept = world.id("galleries/sig/images/kept/versions/1.0.0");
+        let row = world.engine.get(&world.ctx, &kept).await.unwrap();
+        assert_eq!(row.state, ProvisioningState::Succeeded);
+        let content = world.content(&kept, "eastus", BYTES).await.unwrap();
+        assert!(content == noise(BYTES, 7));
+    });
+}
+
+#[test]
+fn a_snapshot_of_an_attached_disk_is_taken_once_after_a_crash_at_any_point() {
+    let template = template(async |world| {
+        let row = make(world).await;
+        let os = disks(&row)[0].id.clone();
+        world.write_disk(&os, &noise(BYTES, 7)).await;
+        let creation = json!({ "createOption": "Copy", "sourceResourceId": os.to_string() });
+        let body = json!({ "location": "eastus", "properties": { "creationData": creation } });
+        world.put(&world.id("snapshots/s"), &body).await.unwrap();
+    });
+    for_each_crash(&template, async |world| {
+        machine(world).await;
+        let snapshot = world.id("snapshots/s");
+        let row = world.engine.get(&world.ctx, &snapshot).await.unwrap();
+        assert_eq!(row.state, ProvisioningState::Succeeded);
+        assert_eq!(world.replicas(&snapshot).await.len(), 1);
     });
 }
 

@@ -40,6 +40,12 @@ pub struct Args {
     /// Let guests reach the networks of this host
     #[arg(long, env = "VITRINE_GUEST_EGRESS")]
     pub guest_egress: bool,
+    /// Whom guests run as when the server is root: auto (each a user of its own), FIRST-LAST (out of this range of ids), or shared
+    #[arg(long, env = "VITRINE_GUEST_USERS", default_value = "auto", value_parser = guest_users)]
+    pub guest_users: engine::GuestUsers,
+    /// Directory of a control group (cgroup v2) handed over to the server, below which each guest gets its own with limits
+    #[arg(long, env = "VITRINE_GUEST_CGROUP")]
+    pub guest_cgroup: Option<PathBuf>,
 }
 
 /// A prepared server: everything but serving.
@@ -72,6 +78,8 @@ pub async fn prepare(args: &Args) -> anyhow::Result<Prepared> {
         driver: args.machines,
         accelerator: args.accelerator,
         has_egress: args.guest_egress,
+        guest_users: args.guest_users,
+        guest_cgroup: args.guest_cgroup.clone(),
         ..engine::MachineSettings::default()
     };
     let engine = data
@@ -166,6 +174,11 @@ async fn bootstrap(
         }
     }
     Ok(false)
+}
+
+fn guest_users(text: &str) -> Result<engine::GuestUsers, String> {
+    text.parse::<engine::GuestUsers>()
+        .map_err(|error| error.to_string())
 }
 
 fn accelerator(text: &str) -> Result<engine::Accelerator, String> {

@@ -4,7 +4,7 @@ use std::path::Path;
 
 use serde_json::json;
 
-use super::watch::{Keeper, said, tidy};
+use super::watch::{Keeper, leave, said, tidy};
 use super::{End, Machine, Reason};
 use crate::command::QMP_SOCKET;
 use crate::error::VmError;
@@ -38,6 +38,7 @@ impl Host {
         let process = record.emulator.as_ref().and_then(Identity::open);
         let Some(process) = process else {
             tidy(&directory).await;
+            leave(&record);
             let end = record.end.take().unwrap_or_else(|| End {
                 reason: Reason::Unknown,
                 said: said(&directory),

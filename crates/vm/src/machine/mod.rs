@@ -18,6 +18,7 @@ use uuid::Uuid;
 
 pub use adopt::Adopted;
 pub(crate) use start::spawn;
+pub(crate) use watch::leave;
 
 use crate::accelerator::Accelerator;
 use crate::directory::{Directory, Record};

@@ -9,9 +9,10 @@ use std::time::Duration;
 use tokio::process::{Child, Command};
 use tokio::task::JoinSet;
 
-use super::watch::{EMULATOR_LOG, Keeper, said, tidy, watch};
+use super::watch::{EMULATOR_LOG, Keeper, leave, said, tidy, watch};
 use super::{Inner, Machine, Shared, Status};
 use crate::accelerator::Accelerator;
+use crate::cgroup;
 use crate::command::{QMP_SOCKET, SEED, Surroundings, VARIABLES, arguments};
 use crate::directory::{Directory, Record, remove};
 use crate::error::VmError;
@@ -39,26 +40,25 @@ impl Host {
         seed: Option<Vec<u8>>,
     ) -> Result<Machine, VmError> {
         self.check(&spec)?;
-        let directory = self.directory(dir);
-        end_strays(&directory).await?;
+        end_strays(&self.directory(dir)).await?;
+        let directory = self
+            .claim(dir)
+            .map_err(VmError::io("giving the machine's directory to a user"))?;
         let firmware = self.firmware(spec.firmware)?;
         let has_seed = seed.is_some();
         prepare(directory.clone(), firmware.clone(), seed).await?;
+        let cgroup = self.cgroups.as_ref().map(|all| all.path(spec.id));
         let mut record = Record {
             spec,
             accelerator: self.accelerator(),
             emulator: None,
             end: None,
+            cgroup,
         };
+        // Before anything is made that has to be found again.
         write(&directory, &record)?;
-        let command = self.command(&record.spec, firmware.as_ref(), has_seed);
-        let tpm = match record.spec.has_tpm {
-            true => Some(tpm::start(self, &directory).await?),
-            false => None,
-        };
-        let started = self.run(&directory, &mut record, &command).await;
-        // The TPM's process leaves with its only client, and is reaped by the runtime.
-        drop(tpm);
+        let command = self.command(&directory, &record.spec, firmware.as_ref(), has_seed);
+        let started = self.begin(&directory, &mut record, &command).await;
         match started {
             Ok((child, process, qmp)) => {
                 let keeper = Keeper::Child(child);
@@ -68,13 +68,36 @@ impl Host {
             }
             Err(error) => {
                 tidy(&directory).await;
+                leave(&record);
                 Err(error)
             }
         }
     }
 
+    /// Makes the control group and starts the TPM, then the emulator.
+    async fn begin(
+        &self,
+        directory: &Directory,
+        record: &mut Record,
+        command: &[OsString],
+    ) -> Result<(Child, Process, Qmp), VmError> {
+        if let Some(cgroups) = &self.cgroups {
+            let made = cgroups.make(&record.spec);
+            made.map_err(VmError::io("making the machine's control group"))?;
+        }
+        let tpm = match record.spec.has_tpm {
+            true => Some(tpm::start(self, directory, record.cgroup.as_deref()).await?),
+            false => None,
+        };
+        let started = self.run(directory, record, command).await;
+        // The TPM's process leaves with its only client, and is reaped by the runtime.
+        drop(tpm);
+        started
+    }
+
     fn command(
         &self,
+        directory: &Directory,
         spec: &Spec,
         firmware: Option<&FirmwareFiles>,
         has_seed: bool,
@@ -86,7 +109,7 @@ impl Host {
             has_seed,
         };
         let allowance = Allowance {
-            user: self.user,
+            user: directory.user(),
             memory_mib: spec.memory_mib,
             // Also when no such port is forwarded yet: that may change while it runs.
             has_low_ports: !spec.nics.is_empty(),
@@ -107,7 +130,7 @@ impl Host {
         record: &mut Record,
         command: &[OsString],
     ) -> Result<(Child, Process, Qmp), VmError> {
-        let mut child = spawn(directory, command, EMULATOR_LOG)?;
+        let mut child = spawn(directory, command, EMULATOR_LOG, record.cgroup.as_deref())?;
         let answered = async {
             let identity = child
                 .id()
@@ -234,6 +257,7 @@ pub(crate) fn spawn(
     directory: &Directory,
     command: &[OsString],
     log: &str,
+    cgroup: Option<&Path>,
 ) -> Result<Child, VmError> {
     let said = directory
         .put(log, b"")
@@ -243,7 +267,7 @@ pub(crate) fn spawn(
         .try_clone()
         .map_err(VmError::io("making the emulator's log"))?;
     // Not the leader of a group: `setsid` would fork, and the child would be another process.
-    Command::new(&command[0])
+    let mut child = Command::new(&command[0])
         .args(&command[1..])
         .current_dir(directory.run())
         .env_clear()
@@ -254,7 +278,18 @@ pub(crate) fn spawn(
         .stderr(also)
         .kill_on_drop(false)
         .spawn()
-        .map_err(VmError::io("starting the emulator"))
+        .map_err(VmError::io("starting the emulator"))?;
+    if let (Some(cgroup), Some(pid)) = (cgroup, child.id())
+        && let Err(error) = cgroup::add(cgroup, pid)
+    {
+        // Without its limits it does not run.
+        let _ = child.start_kill();
+        return Err(VmError::Io {
+            what: "limiting the emulator",
+            source: error,
+        });
+    }
+    Ok(child)
 }
 
 /// Waits until the emulator answers on its monitor, or has ended.

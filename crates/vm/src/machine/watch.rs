@@ -12,8 +12,9 @@ use tokio::sync::broadcast::error::RecvError;
 use tokio::time::MissedTickBehavior;
 
 use super::{End, Intent, Reason, Shared, Status};
+use crate::cgroup;
 use crate::command::{QMP_SOCKET, TPM_SOCKET};
-use crate::directory::{Directory, remove};
+use crate::directory::{Directory, Record, remove};
 use crate::process::{Identity, Process, in_directory};
 use crate::qmp::Event;
 use crate::serial;
@@ -180,6 +181,7 @@ async fn finish(shared: &Shared, exit: Option<ExitStatus>, seen: Option<Reason>)
     let end = end(shared, exit, seen);
     trim(&shared.directory).await;
     tidy(&shared.directory).await;
+    leave(&*shared.record.lock().await);
     write_end(shared, end.clone()).await;
     tracing::info!(pid = shared.process.pid, "machine ended: {end}");
     shared.status.send_replace(Status::Ended(end));
@@ -200,6 +202,15 @@ pub(crate) async fn tidy(directory: &Directory) {
         if let Err(error) = remove(&run.join(socket)) {
             tracing::warn!(%error, "cannot remove a machine's socket");
         }
+    }
+}
+
+/// Removes the control group of a machine that has ended.
+pub(crate) fn leave(record: &Record) {
+    if let Some(cgroup) = &record.cgroup
+        && let Err(error) = cgroup::remove(cgroup, record.spec.id)
+    {
+        tracing::warn!(%error, "cannot remove a machine's control group");
     }
 }
 

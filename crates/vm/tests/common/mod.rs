@@ -140,8 +140,7 @@ impl Bench {
             let (file, reads) = (file.expect("there"), reads.clone());
             exports = exports.with(name, Arc::new(RawFile { file, reads }));
         }
-        let directory: Directory = self.host.directory(&self.dir());
-        directory.ensure().expect("made");
+        let directory: Directory = self.host.claim(&self.dir()).expect("made");
         let reach = directory.reach().expect("open");
         let path = reach.path("nbd.sock");
         std::fs::remove_file(&path).ok();

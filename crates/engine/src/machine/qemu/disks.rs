@@ -4,8 +4,8 @@ use std::collections::BTreeMap;
 use std::io;
 use std::sync::{Arc, Mutex, PoisonError};
 
-use blocks::Layer;
 use blocks::nbd::NbdServer;
+use blocks::{Layer, Trouble};
 use domain::Result;
 
 use crate::machine::spec::{DiskSlot, DiskSpec};
@@ -58,6 +58,14 @@ impl Served {
         };
         self.server.remove(&name).await;
         layer.flush().await.map_err(crate::error::blocks)
+    }
+
+    /// Returns why requests to its disks fail now.
+    pub(super) fn troubles(&self) -> Vec<(DiskSlot, Trouble)> {
+        let layers = self.layers.lock().unwrap_or_else(PoisonError::into_inner);
+        let all = layers.iter();
+        all.filter_map(|(slot, (_, layer))| Some((*slot, layer.trouble()?)))
+            .collect()
     }
 
     /// Serves nothing any more; what was written is durable when this returns.

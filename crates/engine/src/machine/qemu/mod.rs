@@ -17,6 +17,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
+use blocks::Trouble;
 use blocks::nbd::{NbdOptions, NbdServer};
 use domain::{Error, ErrorKind, Result};
 use tokio::sync::{Mutex, OnceCell};
@@ -67,7 +68,9 @@ impl Qemu {
             root,
             settings: vm::Settings {
                 accelerator: settings.accelerator,
-                ..vm::Settings::default()
+                cpu: None,
+                users: settings.guest_users,
+                cgroup: settings.guest_cgroup.clone(),
             },
             has_egress: settings.has_egress,
             host: OnceCell::new(),
@@ -251,6 +254,13 @@ impl Qemu {
         })
     }
 
+    pub(super) async fn troubles(&self, id: Uuid) -> Vec<(DiskSlot, Trouble)> {
+        match self.running.lock().await.get(&id) {
+            Some(running) => running.served.troubles(),
+            None => Vec::new(),
+        }
+    }
+
     pub(super) async fn console(&self, id: Uuid, bytes_max: usize) -> Result<Vec<u8>> {
         let directory = self.root.join(id.to_string());
         let bytes_max = u64::try_from(bytes_max).unwrap_or(u64::MAX);
@@ -279,9 +289,8 @@ impl Qemu {
 
     /// Serves a machine's disks on the socket in its directory.
     async fn serve(&self, host: &Host, spec: &MachineSpec) -> Result<Served> {
-        let directory = host.directory(&spec.directory);
         let serve = async {
-            directory.ensure()?;
+            let directory = host.claim(&spec.directory)?;
             let reach = directory.reach()?;
             let server =
                 NbdServer::listen(&reach.path(disks::SOCKET), NbdOptions::default()).await?;
