@@ -14,6 +14,7 @@
 
 mod assembly;
 mod cache;
+mod connect;
 mod copy;
 #[cfg(test)]
 mod crash;
@@ -34,6 +35,7 @@ mod manifest;
 pub mod nbd;
 mod objects;
 mod pack;
+mod packs;
 mod parts;
 mod pipeline;
 mod progress;

@@ -207,7 +207,9 @@ impl Engine {
         if !self.is_shared(region) {
             return work.await;
         }
-        let swept = self.with_lease(&sweep_name(region), work).await?;
+        let swept = self
+            .with_lease_of(self.home(), &sweep_name(region), work)
+            .await?;
         swept.ok_or_else(|| {
             domain::Error::conflict(
                 "SweepRunning",
