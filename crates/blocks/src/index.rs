@@ -78,17 +78,23 @@ impl Index {
         self.state.write().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Adds a sealed pack.
-    pub fn add(&self, pack: &Arc<Pack>) {
+    /// Adds a sealed pack; returns the one that counts: it may be known already, and who refers to it
+    /// must see when it is about to go.
+    pub fn add(&self, pack: Pack) -> Arc<Pack> {
         let mut state = self.state_mut();
-        if state.removed.contains(&pack.id) || state.packs.contains_key(&pack.id) {
-            return;
+        if let Some(known) = state.packs.get(&pack.id) {
+            return known.clone();
+        }
+        let pack = Arc::new(pack);
+        if state.removed.contains(&pack.id) {
+            return pack;
         }
         state.packs.insert(pack.id, pack.clone());
         for (number, at) in pack.segments.iter().enumerate() {
             let places = state.origins.entry(at.origin).or_default();
             places.push((pack.clone(), number));
         }
+        pack
     }
 
     /// Forgets packs that are about to be removed, for ever.

@@ -95,8 +95,7 @@ impl Inner {
         let Some((pack, segments)) = writer.seal(self.gate.now())? else {
             return Ok(0);
         };
-        let pack = Arc::new(pack);
-        self.index.add(&pack);
+        let pack = self.index.add(pack);
         self.index.hook(&pack, segments.iter().map(Some));
         Ok(pack.bytes)
     }

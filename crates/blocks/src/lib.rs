@@ -24,6 +24,8 @@ mod files;
 mod finder;
 mod frame;
 mod frames;
+#[cfg(any(test, feature = "simulation"))]
+pub mod fuzzing;
 mod gate;
 mod hooks;
 mod index;

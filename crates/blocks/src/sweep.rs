@@ -280,7 +280,7 @@ fn live_in(store: &Inner, pack: &Pack, live: &Live) -> Result<Vec<FrameId>> {
             number,
         };
         let any = (at.first..=at.last).filter(|number| live.contains(id(*number)));
-        let is_dense = at.last - at.first + 1 == at.frames;
+        let is_dense = u64::from(at.last - at.first) + 1 == u64::from(at.frames);
         if is_dense {
             frames.extend(any.map(id));
             continue;

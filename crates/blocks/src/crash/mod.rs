@@ -6,6 +6,7 @@
 mod damage;
 mod disk;
 mod golden;
+mod hostile;
 mod script;
 #[path = "../../tests/support/mod.rs"]
 mod support;
