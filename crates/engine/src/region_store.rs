@@ -210,8 +210,8 @@ pub(crate) fn home_of(data: &std::path::Path) -> String {
         return kept.to_string();
     }
     let fresh = Uuid::new_v4().to_string();
-    let written = std::fs::create_dir_all(data.join("local"))
-        .and_then(|()| std::fs::write(&path, &fresh));
+    let written =
+        std::fs::create_dir_all(data.join("local")).and_then(|()| std::fs::write(&path, &fresh));
     if let Err(error) = written {
         tracing::warn!(%error, "the name of this node was not kept");
     }

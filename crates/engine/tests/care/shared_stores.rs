@@ -97,8 +97,10 @@ async fn what_disks_of_other_nodes_stand_on_is_not_swept() {
     let mine = LayerId::from(Uuid::new_v4());
     let blocks = one.store("eastus").await.unwrap();
     drop(blocks.create_layer(mine, None, 4096).await.unwrap());
-    for (owner, layer, is_swept) in [("mine", mine, true), ("theirs", Uuid::new_v4().into(), false)]
-    {
+    for (owner, layer, is_swept) in [
+        ("mine", mine, true),
+        ("theirs", Uuid::new_v4().into(), false),
+    ] {
         let replica = Replica {
             owner: owner.to_owned(),
             slot: "disk".to_owned(),
@@ -158,9 +160,15 @@ async fn a_region_is_where_its_content_is_and_moves_as_a_whole() {
     let directory = Location::Directory(dir.path().join("blocks"));
     let away = at(dir.path(), "two", &clock, directory.clone()).await;
     let refused = away.store("eastus").await.map(drop).unwrap_err();
-    assert_eq!((refused.code.as_ref(), refused.kind), ("StoreMoved", ErrorKind::Unavailable));
+    assert_eq!(
+        (refused.code.as_ref(), refused.kind),
+        ("StoreMoved", ErrorKind::Unavailable)
+    );
     assert!(refused.message.contains("lies in memory"), "{refused}");
-    let busy = away.move_store("eastus", directory.clone()).await.unwrap_err();
+    let busy = away
+        .move_store("eastus", directory.clone())
+        .await
+        .unwrap_err();
     assert_eq!(busy.code, "StoreShared", "{busy}");
 
     let moved = one.move_store("eastus", directory.clone()).await.unwrap();

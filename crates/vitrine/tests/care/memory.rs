@@ -43,7 +43,10 @@ async fn peak_of(server: &Gallery, args: &[&str]) -> u64 {
 #[tokio::test]
 async fn an_image_of_any_size_takes_no_more_than_256_mib_in_the_server_and_beside_it() {
     let server = Gallery::start(Options::new(env!("CARGO_BIN_EXE_vitrine"))).await;
-    let (raw, out) = (server.scratch().join("big.raw"), server.scratch().join("out.raw"));
+    let (raw, out) = (
+        server.scratch().join("big.raw"),
+        server.scratch().join("out.raw"),
+    );
     let file = File::create(&raw).unwrap();
     file.set_len(DISK_BYTES).unwrap();
     for (seed, piece) in (0..6_u64).zip((0..).step_by(10 << 30)) {
@@ -55,7 +58,11 @@ async fn an_image_of_any_size_takes_no_more_than_256_mib_in_the_server_and_besid
     let published = peak_of(&server, &publish).await;
     let exported = peak_of(&server, &["export", "web/debian/1.0.0", &out]).await;
     let served = peak_kib(server.pid().unwrap()).unwrap();
-    for (who, peak) in [("publish", published), ("export", exported), ("the server", served)] {
+    for (who, peak) in [
+        ("publish", published),
+        ("export", exported),
+        ("the server", served),
+    ] {
         println!("{who}: {} MiB", peak >> 10);
         assert!(peak > 0 && peak <= PEAK_KIB_MAX, "{who} had {peak} KiB");
     }

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use serde_json::{Value, json};
-use testkit::{DISK_VERSION, GALLERY_VERSION, GROUP_VERSION, Gallery, Options, Scene, until};
+use testkit::{GALLERY_VERSION, GROUP_VERSION, Gallery, Options, Scene, until};
 
 use super::proxy::Proxy;
 
@@ -207,36 +207,16 @@ impl World {
         assert_eq!(state, wanted);
     }
 
-    /// Makes a disk of a version that cannot be made; returns what became of it.
-    pub async fn disk_of(&self, version: &str, region: &str) -> Value {
-        let disk = self.scene.disk("none");
-        let body = json!({
-            "location": region,
-            "properties": { "creationData": { "createOption": "FromImage", "galleryImageReference": { "id": version } } },
-        });
-        self.scene
-            .arm
-            .send("PUT", &disk, DISK_VERSION, Some(&body))
-            .await;
-        let limit = Duration::from_secs(300);
-        let shown = until("the disk is over", limit, || async {
-            let shown = self
-                .scene
-                .arm
-                .send("GET", &disk, DISK_VERSION, None)
-                .await
-                .body;
-            let state = shown["properties"]["provisioningState"]
-                .as_str()?
-                .to_owned();
-            (state != "Creating").then_some(shown)
-        });
-        let shown = shown.await;
-        self.scene
-            .arm
-            .done("DELETE", &disk, DISK_VERSION, None)
-            .await;
-        shown
+    /// Sends a PUT that is accepted.
+    pub async fn put(&self, id: &str, body: &Value) {
+        let arm = &self.scene.arm;
+        let answer = arm.send("PUT", id, GALLERY_VERSION, Some(body)).await;
+        assert!(
+            answer.status < 300,
+            "{id}: {} {}",
+            answer.status,
+            answer.body
+        );
     }
 
     pub async fn metrics(&self) -> String {

@@ -5,7 +5,7 @@ mod proxy;
 
 use std::time::Duration;
 
-use serde_json::{Value, json};
+use serde_json::Value;
 use testkit::{GALLERY_VERSION, random_disk, until};
 
 use gallery::{Stores, World};
@@ -141,11 +141,7 @@ async fn objects_on_s3_and_azure_that_go_away_come_back_with_nothing_lost() {
     let body = world.scene.version_body(&other, &REGIONS);
 
     world.stores.set_down(true);
-    world
-        .scene
-        .arm
-        .over("PUT", &version, GALLERY_VERSION, Some(&body))
-        .await;
+    world.put(&version, &body).await;
     world.state_is(&version, "Failed").await;
     let shown = world.shown(&version).await;
     let summary = shown["properties"]["replicationStatus"]["summary"]
@@ -177,11 +173,7 @@ async fn objects_on_s3_and_azure_that_go_away_come_back_with_nothing_lost() {
     assert!(world.scene.download(&version, "eastus", "there").await == second);
 
     world.stores.set_down(false);
-    world
-        .scene
-        .arm
-        .over("PUT", &version, GALLERY_VERSION, Some(&body))
-        .await;
+    world.put(&version, &body).await;
     world.state_is(&version, "Succeeded").await;
     content_is_right(&world, &version, &second).await;
     content_is_right(&world, &kept, &first).await;
@@ -209,12 +201,6 @@ async fn objects_on_s3_and_azure_that_go_away_come_back_with_nothing_lost() {
         },
     )
     .await;
-    let lost = world.disk_of(&kept, "westus2").await;
-    assert_eq!(
-        lost["properties"]["provisioningState"],
-        json!("Failed"),
-        "{lost}"
-    );
     assert!(world.server.stop());
     std::fs::write(&config, text).unwrap();
     world.server.resume().await;
