@@ -47,6 +47,7 @@ impl Store {
 fn copy(target: &Inner, source: &Inner, id: ManifestId, progress: &Progress) -> Result<Copied> {
     check_same_installation(target, source)?;
     let _here = target.gate.enter();
+    target.catch_up()?;
     let (manifest, _pin) = source.pin(id)?;
     let missing = target.lacks_where(&manifest, |place| !place.pack.is_dying())?;
     let mut copied = Copied {
@@ -112,7 +113,7 @@ pub(crate) fn bring(
 }
 
 fn stored_bytes(source: &Inner, frames: &[FrameId]) -> Result<u64> {
-    let place = |frame: &FrameId| source.index.place(&source.objects, *frame);
+    let place = |frame: &FrameId| source.place(*frame);
     frames
         .iter()
         .map(|frame| place(frame).map(|place| u64::from(place.length)))

@@ -17,6 +17,8 @@ pub enum Kind {
     Unavailable,
     /// The call asks for something outside the limits.
     Invalid,
+    /// The place holds somebody else's content.
+    Foreign,
 }
 
 /// An error of a block store.
@@ -42,6 +44,9 @@ pub enum BlocksError {
         /// Which limit.
         reason: String,
     },
+    /// The prefix of an object store holds the content of another region or installation.
+    #[error("this place in the object store belongs to another region or installation")]
+    Foreign,
     /// Another process, or another store of this one, works on the same directory.
     #[error("{what} is in use by another process")]
     Locked {
@@ -78,6 +83,7 @@ impl BlocksError {
             Self::Damaged { .. } => Kind::Damaged,
             Self::NotFound { .. } => Kind::NotFound,
             Self::Invalid { .. } | Self::Source(_) => Kind::Invalid,
+            Self::Foreign => Kind::Foreign,
             Self::Canceled | Self::Locked { .. } => Kind::Busy,
             Self::Worker { .. } | Self::Closed { .. } => Kind::Unavailable,
             Self::Io(error) => match error.kind() {

@@ -63,7 +63,7 @@ impl Inner {
 
     /// Groups frames by where they lie; those that lie nowhere are left out.
     pub fn stretches(&self, ids: &[FrameId]) -> Vec<Stretch> {
-        let place = |id: &FrameId| Some((*id, self.index.place(&self.objects, *id).ok()?));
+        let place = |id: &FrameId| Some((*id, self.place(*id).ok()?));
         let mut places: Vec<(FrameId, Place)> = ids.iter().filter_map(place).collect();
         places.sort_by_key(|(_, place)| (place.pack.id, place.offset));
         let mut out: Vec<Stretch> = Vec::new();

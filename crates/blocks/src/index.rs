@@ -4,12 +4,12 @@
 //! deduplication (bounded); segments are read when they are needed and a bounded number is kept.
 //! The map of frames is exact: a frame that is in no segment is not in the store.
 
-use std::collections::{BTreeMap, HashMap, VecDeque};
+use std::collections::{BTreeMap, HashMap, HashSet, VecDeque};
 use std::sync::{Arc, Mutex, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 
 use uuid::Uuid;
 
-use crate::error::{BlocksError, Result};
+use crate::error::Result;
 use crate::frame::{BlockId, Codec, FrameId};
 use crate::hooks::Hooks;
 use crate::objects::{Bytes, Objects, Room, pack_name};
@@ -43,6 +43,8 @@ pub(crate) struct Index {
 #[derive(Default)]
 struct State {
     packs: BTreeMap<Uuid, Arc<Pack>>,
+    /// Packs that were removed here: a list that was made before may still name them.
+    removed: HashSet<Uuid>,
     /// Where an origin's frames may be: a pack and the number of its segment; newest last.
     origins: HashMap<Uuid, Vec<(Arc<Pack>, usize)>>,
 }
@@ -76,20 +78,36 @@ impl Index {
         self.state.write().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Adds a sealed pack.
-    pub fn add(&self, pack: &Arc<Pack>) {
+    /// Adds a sealed pack; returns the one that counts: it may be known already, and who refers to it
+    /// must see when it is about to go.
+    pub fn add(&self, pack: Pack) -> Arc<Pack> {
         let mut state = self.state_mut();
-        if state.packs.insert(pack.id, pack.clone()).is_some() {
-            return;
+        if let Some(known) = state.packs.get(&pack.id) {
+            return known.clone();
         }
+        let pack = Arc::new(pack);
+        if state.removed.contains(&pack.id) {
+            return pack;
+        }
+        state.packs.insert(pack.id, pack.clone());
         for (number, at) in pack.segments.iter().enumerate() {
             let places = state.origins.entry(at.origin).or_default();
             places.push((pack.clone(), number));
         }
+        pack
+    }
+
+    /// Forgets packs that are about to be removed, for ever.
+    pub fn remove(&self, gone: &[Uuid]) {
+        self.state_mut().removed.extend(gone);
+        self.forget(gone);
     }
 
     /// Forgets packs with all that lies in them.
-    pub fn remove(&self, gone: &[Uuid]) {
+    pub fn forget(&self, gone: &[Uuid]) {
+        if gone.is_empty() {
+            return;
+        }
         let mut state = self.state_mut();
         for id in gone {
             if let Some(pack) = state.packs.remove(id) {
@@ -186,14 +204,6 @@ impl Index {
             Some(error) if places.is_empty() => Err(error),
             _ => Ok(places),
         }
-    }
-
-    /// Returns the best place of a frame; that it is not here is an error.
-    pub fn place(&self, objects: &Objects, frame: FrameId) -> Result<Place> {
-        let places = self.places(objects, frame)?;
-        places.into_iter().next().ok_or_else(|| {
-            BlocksError::not_found(format!("frame {}:{}", frame.origin, frame.number))
-        })
     }
 
     /// Adds the blocks of packs that are not in the hooks yet.

@@ -83,6 +83,7 @@ pub(crate) fn with_base(
         });
     }
     let _held = store.gate.enter();
+    store.catch_up()?;
     store.index.hook_all(&store.objects);
     let level = match base {
         Some(base) if node_level(size) <= base.node_level() + LEVELS_FINER_MAX => base.node_level(),

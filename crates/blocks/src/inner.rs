@@ -15,8 +15,9 @@ use crate::index::{Index, Place};
 use crate::layer::{LayerId, Pending};
 use crate::location::StoreOptions;
 use crate::manifest::{self, Manifest, ManifestId};
-use crate::objects::{self, Objects, Room, pack_of};
+use crate::objects::{self, Objects, Room};
 use crate::pack;
+use crate::packs::Looks;
 use crate::store::Decoded;
 
 /// Looks for a frame whose pack went while it was being read.
@@ -35,6 +36,7 @@ pub(crate) struct Inner {
     pub sweeping: Mutex<()>,
     /// Packs that could not be opened, and why: their frames count as missing.
     pub left_out: Mutex<BTreeMap<Uuid, String>>,
+    pub looks: Looks,
     decoded: Mutex<Decoded>,
     pins: Arc<Mutex<BTreeMap<ManifestId, usize>>>,
     pub cache: FrameCache,
@@ -71,6 +73,7 @@ impl Inner {
             names: Mutex::default(),
             sweeping: Mutex::default(),
             left_out: Mutex::default(),
+            looks: Looks::default(),
             decoded: Mutex::default(),
             pins: Arc::default(),
             cache: options
@@ -78,20 +81,12 @@ impl Inner {
                 .clone()
                 .unwrap_or_else(|| FrameCache::new(options.cache_bytes_max)),
         };
-        for (name, size) in inner.objects.list(Room::Packs)? {
-            let Some(id) = pack_of(&name) else { continue };
-            let opened = inner
-                .objects
-                .open(Room::Packs, &name)
-                .and_then(|bytes| pack::open(id, &bytes, size));
-            match opened {
-                Ok(pack) => inner.index.add(&Arc::new(pack)),
-                Err(error) => {
-                    tracing::error!(pack.id = %id, %error, "pack left out");
-                    lock(&inner.left_out).insert(id, error.to_string());
-                }
-            }
+        if let Some(owner) = &options.owner {
+            // Nobody but who has the key can say it.
+            let tag = blake3::keyed_hash(&options.key, owner.as_bytes());
+            inner.objects.belong_to(tag.to_hex().as_str())?;
         }
+        inner.look_for_packs()?;
         Ok(inner)
     }
 
@@ -100,8 +95,7 @@ impl Inner {
         let Some((pack, segments)) = writer.seal(self.gate.now())? else {
             return Ok(0);
         };
-        let pack = Arc::new(pack);
-        self.index.add(&pack);
+        let pack = self.index.add(pack);
         self.index.hook(&pack, segments.iter().map(Some));
         Ok(pack.bytes)
     }
@@ -136,6 +130,7 @@ impl Inner {
     pub fn read_manifest(&self, id: ManifestId) -> Result<Manifest> {
         let bytes = self.objects.get(Room::Manifests, &id.to_string())?;
         let bytes = bytes.ok_or_else(|| BlocksError::not_found(format!("manifest {id}")))?;
+        self.looks.note_manifest();
         Manifest::decode(id, &bytes)
     }
 
@@ -174,6 +169,10 @@ impl Inner {
     ) -> Result<()> {
         let names = lock(&self.names);
         if let Some(id) = base {
+            // Another node may have swept what is remembered here.
+            if self.objects.is_shared() {
+                self.read_manifest(id)?;
+            }
             self.manifest_named(&names, id)?;
             self.objects.remove(Room::Unreferenced, &id.to_string())?;
         }
@@ -200,7 +199,7 @@ impl Inner {
     ) -> Result<Vec<FrameId>> {
         let mut missing = Vec::new();
         for frame in manifest.frames() {
-            match self.index.places(&self.objects, frame) {
+            match self.places(frame) {
                 Ok(places) if places.iter().any(&counts) => {}
                 // A table that cannot be read counts as missing: another region can heal it.
                 Ok(_) | Err(BlocksError::Damaged { .. } | BlocksError::NotFound { .. }) => {
@@ -232,7 +231,7 @@ impl Inner {
         let mut last = BlocksError::not_found(format!("frame {}:{}", id.origin, id.number));
         for _ in 0..LOOKUPS_MAX {
             let mut has_moved = false;
-            for place in self.index.places(&self.objects, id)? {
+            for place in self.places(id)? {
                 match self.read_place(id, &place) {
                     Ok((raw, bytes)) => return Ok((raw, (place, bytes))),
                     Err(error) => {
@@ -244,6 +243,7 @@ impl Inner {
             if !has_moved {
                 break;
             }
+            self.catch_up()?;
         }
         Err(last)
     }

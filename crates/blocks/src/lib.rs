@@ -14,6 +14,7 @@
 
 mod assembly;
 mod cache;
+mod connect;
 mod copy;
 #[cfg(test)]
 mod crash;
@@ -23,6 +24,8 @@ mod files;
 mod finder;
 mod frame;
 mod frames;
+#[cfg(any(test, feature = "simulation"))]
+pub mod fuzzing;
 mod gate;
 mod hooks;
 mod index;
@@ -34,6 +37,7 @@ mod manifest;
 pub mod nbd;
 mod objects;
 mod pack;
+mod packs;
 mod parts;
 mod pipeline;
 mod progress;

@@ -57,6 +57,8 @@ pub struct StoreOptions {
     pub index_bytes_max: usize,
     /// zstd level of new frames.
     pub level: i32,
+    /// Who of the installation an object store is for: a place that is for another is refused.
+    pub owner: Option<String>,
 }
 
 impl StoreOptions {
@@ -70,6 +72,7 @@ impl StoreOptions {
             cache: None,
             index_bytes_max: INDEX_BYTES,
             level: LEVEL,
+            owner: None,
         }
     }
 }

@@ -41,6 +41,19 @@ pub(crate) enum Objects {
 }
 
 impl Objects {
+    /// Whether others may add and remove objects too: a directory has a lock.
+    pub fn is_shared(&self) -> bool {
+        matches!(self, Self::Remote(_))
+    }
+
+    /// Makes the objects those of `owner`, or finds that they are. Nobody else has a directory's path.
+    pub fn belong_to(&self, owner: &str) -> Result<()> {
+        match self {
+            Self::Directory(_) => Ok(()),
+            Self::Remote(remote) => remote.belong_to(owner),
+        }
+    }
+
     /// Writes an object, replacing one of its name.
     pub fn put(&self, room: Room, name: &str, bytes: &[u8]) -> Result<()> {
         match self {
@@ -89,7 +102,7 @@ impl Objects {
                 path: at.path(room, name),
                 written: 0,
             }),
-            Self::Remote(remote) => Ok(Sink::Upload(remote.begin(room, name)?)),
+            Self::Remote(remote) => Ok(Sink::Upload(remote.begin(room, name))),
         }
     }
 

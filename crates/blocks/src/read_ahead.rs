@@ -26,6 +26,15 @@ pub(crate) struct ReadAhead {
     is_busy: AtomicBool,
 }
 
+/// Lets the next window be planned, however this one ended.
+struct Ready(Arc<ReadAhead>);
+
+impl Drop for Ready {
+    fn drop(&mut self) {
+        self.0.is_busy.store(false, Ordering::Release);
+    }
+}
+
 #[derive(Clone, Copy, Debug)]
 struct Place {
     /// Where the next read is expected.
@@ -46,28 +55,31 @@ impl ReadAhead {
         length: u64,
     ) {
         let size = manifest.size_bytes();
-        let Some((from, to)) = self.plan(offset, length, size) else {
+        // While a window is on its way no other is planned: what is planned is brought.
+        let was_busy = self.is_busy.swap(true, Ordering::AcqRel);
+        let planned = self.plan(offset, length, size, !was_busy);
+        if was_busy {
+            return;
+        }
+        let ready = Ready(self.clone());
+        let Some((from, to)) = planned else {
             return;
         };
         let frames = parts::frames(manifest, from, to - from);
-        if !store.cache.lacks_any(frames.iter().copied())
-            || self.is_busy.swap(true, Ordering::AcqRel)
-        {
-            return;
-        }
-        let (ahead, store) = (self.clone(), store.clone());
         let Ok(runtime) = tokio::runtime::Handle::try_current() else {
-            ahead.is_busy.store(false, Ordering::Release);
             return;
         };
-        drop(runtime.spawn_blocking(move || {
-            store.bring(&frames);
-            ahead.is_busy.store(false, Ordering::Release);
-        }));
+        if store.cache.lacks_any(frames.iter().copied()) {
+            let store = store.clone();
+            drop(runtime.spawn_blocking(move || {
+                store.bring(&frames);
+                drop(ready);
+            }));
+        }
     }
 
-    /// Returns the range to bring.
-    fn plan(&self, offset: u64, length: u64, size: u64) -> Option<(u64, u64)> {
+    /// Notes a read; returns the range to bring, if there is one and it `may` be brought.
+    fn plan(&self, offset: u64, length: u64, size: u64, may: bool) -> Option<(u64, u64)> {
         let end = offset.checked_add(length).filter(|end| *end <= size)?;
         let mut places = lock(&self.places);
         let follows = |place: &Place| (place.next..=place.next + SLACK_BYTES).contains(&offset);
@@ -89,7 +101,7 @@ impl ReadAhead {
         place.until = place.until.max(end);
         place.reads = place.reads.saturating_add(1);
         // A new window when half of the last one is used up.
-        let is_due = place.reads >= READS_MIN && place.until - end <= place.window / 2;
+        let is_due = may && place.reads >= READS_MIN && place.until - end <= place.window / 2;
         let from = place.until;
         if is_due {
             place.until = (from + place.window).min(size);
@@ -112,7 +124,7 @@ mod tests {
         let ahead = ReadAhead::default();
         let mut windows = Vec::new();
         for n in 0..4096_u64 {
-            windows.extend(ahead.plan(n * 65536, 65536, SIZE));
+            windows.extend(ahead.plan(n * 65536, 65536, SIZE, true));
         }
         assert!(windows.len() > 32);
         assert!(windows.windows(2).all(|pair| pair[0].1 == pair[1].0));
@@ -128,14 +140,14 @@ mod tests {
         let mut brought = [0_u64; 4];
         for n in 0..64_u64 {
             for (who, bytes) in (0_u64..).zip(&mut brought) {
-                let planned = ahead.plan((who << 32) + n * 65536, 65536, SIZE);
+                let planned = ahead.plan((who << 32) + n * 65536, 65536, SIZE, true);
                 *bytes += planned.map_or(0, |(from, to)| to - from);
             }
         }
         assert!(brought.iter().all(|bytes| *bytes >= 60 * 65536));
         let ahead = ReadAhead::default();
         let scattered =
-            (0..1000_u64).filter_map(|n| ahead.plan((n * 7919 % 1009) << 24, 4096, SIZE));
+            (0..1000_u64).filter_map(|n| ahead.plan((n * 7919 % 1009) << 24, 4096, SIZE, true));
         assert_eq!(scattered.count(), 0);
     }
 
@@ -144,10 +156,10 @@ mod tests {
         let ahead = ReadAhead::default();
         let size = 10 * 65536 + 512;
         let planned: Vec<_> = (0..10)
-            .filter_map(|n| ahead.plan(n * 65536, 65536, size))
+            .filter_map(|n| ahead.plan(n * 65536, 65536, size, true))
             .collect();
         assert_eq!(planned.last().map(|(_, to)| *to), Some(size));
-        assert_eq!(ahead.plan(size, 1, size), None);
-        assert_eq!(ahead.plan(u64::MAX, 2, size), None);
+        assert_eq!(ahead.plan(size, 1, size, true), None);
+        assert_eq!(ahead.plan(u64::MAX, 2, size, true), None);
     }
 }

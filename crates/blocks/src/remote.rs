@@ -4,111 +4,138 @@
 //! the last one is there. Every call ends: the client tries again a bounded number of times, and a
 //! call has a time limit on top. Called on blocking threads only.
 
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use futures::TryStreamExt as _;
-use object_store::aws::AmazonS3Builder;
-use object_store::azure::MicrosoftAzureBuilder;
 use object_store::memory::InMemory;
 use object_store::path::Path;
-use object_store::{
-    ClientOptions, Error, ObjectStore, ObjectStoreExt as _, PutMode, PutPayload, RetryConfig,
-    WriteMultipart,
-};
+use object_store::{Error, ObjectStore, ObjectStoreExt as _, PutMode, PutPayload, WriteMultipart};
 use tokio::runtime::Handle;
 
+use crate::connect::{self, Connected, Secrets};
 use crate::error::{BlocksError, Result};
+use crate::inner::lock;
 use crate::objects::Room;
 
-/// Bytes of one part of a pack.
+/// Bytes of one part of a pack; a smaller pack goes up at once.
 const PART_BYTES: usize = 8 << 20;
 /// Parts on their way at once.
 const PARTS_MAX: usize = 4;
-/// Tries of one request after the first.
-const RETRIES_MAX: usize = 5;
-/// How long the tries of one request may take.
-const RETRY_TIME: Duration = Duration::from_secs(60);
 /// How long one call may take, its tries included.
 const CALL_TIME: Duration = Duration::from_secs(180);
+/// The object that says whose store it is.
+const OWNER: &str = "owner";
 
 /// An object store and a prefix in it.
 #[derive(Clone)]
 pub(crate) struct Remote {
     store: Arc<dyn ObjectStore>,
-    prefix: String,
+    prefix: Vec<String>,
+    secrets: Secrets,
+    hook: Hook,
     runtime: Handle,
 }
 
+/// What is called before every call: its verb (`put`, `get`, `read`, `list`, `remove`) and the path.
+type OnCall = dyn Fn(&str, &str) -> std::io::Result<()> + Send + Sync;
+type Hook = Arc<Mutex<Option<Arc<OnCall>>>>;
+
 /// An object store in memory, for tests and trials; clones share it.
-#[derive(Clone, Debug, Default)]
-pub struct MemoryLocation(Arc<InMemory>);
+#[derive(Clone, Default)]
+pub struct MemoryLocation {
+    objects: Arc<InMemory>,
+    hook: Hook,
+}
+
+impl MemoryLocation {
+    /// Calls `hook` before every call, with its verb (`put`, `get`, `read`, `list`, `remove`) and the
+    /// path: it may wait, count, or let the call fail.
+    pub fn on_call(
+        &self,
+        hook: impl Fn(&str, &str) -> std::io::Result<()> + Send + Sync + 'static,
+    ) {
+        *lock(&self.hook) = Some(Arc::new(hook));
+    }
+
+    /// Loses everything below a name, as an accident would.
+    pub async fn lose(&self, name: &str) {
+        let found = self.objects.list(Some(&Path::from(name)));
+        let found: Vec<_> = found.try_collect().await.unwrap_or_default();
+        for each in found {
+            // What is in memory can be removed.
+            let _ = self.objects.delete(&each.location).await;
+        }
+    }
+}
+
+impl std::fmt::Debug for MemoryLocation {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("MemoryLocation")
+    }
+}
 
 impl Remote {
     /// Uses a store in memory.
     pub fn memory(location: &MemoryLocation, runtime: Handle) -> Self {
         Self {
-            store: location.0.clone(),
-            prefix: String::new(),
+            store: location.objects.clone(),
+            prefix: Vec::new(),
+            secrets: Secrets::default(),
+            hook: location.hook.clone(),
             runtime,
         }
     }
 
-    /// Connects to `s3://bucket/prefix` or `az://container/prefix`; options are those of the
-    /// `object_store` crate (`aws_endpoint`, `azure_storage_account_name`, …), over the environment.
+    /// Connects to an object store, see [`connect::connect`].
     pub fn connect(url: &str, options: &[(String, String)], runtime: Handle) -> Result<Self> {
-        let invalid = |reason: String| BlocksError::Invalid { reason };
-        let (scheme, rest) = url
-            .split_once("://")
-            .ok_or_else(|| invalid(format!("'{url}' is not the URL of an object store")))?;
-        let (bucket, prefix) = rest.split_once('/').unwrap_or((rest, ""));
-        let retry = RetryConfig {
-            max_retries: RETRIES_MAX,
-            retry_timeout: RETRY_TIME,
-            ..RetryConfig::default()
-        };
-        let client = ClientOptions::new().with_timeout(RETRY_TIME);
-        let store: Arc<dyn ObjectStore> = match scheme {
-            "s3" => {
-                let mut builder = AmazonS3Builder::from_env()
-                    .with_retry(retry)
-                    .with_client_options(client);
-                for (name, value) in options {
-                    let key = name.parse().map_err(|_| unknown_option(name))?;
-                    builder = builder.with_config(key, value);
-                }
-                Arc::new(builder.with_bucket_name(bucket).build().map_err(storage)?)
-            }
-            "az" => {
-                let mut builder = MicrosoftAzureBuilder::from_env()
-                    .with_retry(retry)
-                    .with_client_options(client);
-                for (name, value) in options {
-                    let key = name.parse().map_err(|_| unknown_option(name))?;
-                    builder = builder.with_config(key, value);
-                }
-                Arc::new(
-                    builder
-                        .with_container_name(bucket)
-                        .build()
-                        .map_err(storage)?,
-                )
-            }
-            _ => {
-                return Err(invalid(format!(
-                    "object stores of kind '{scheme}' are not known: use s3:// or az://"
-                )));
-            }
-        };
+        let Connected {
+            store,
+            prefix,
+            secrets,
+        } = connect::connect(url, options)?;
         Ok(Self {
             store,
-            prefix: prefix.trim_matches('/').to_owned(),
+            prefix,
+            secrets,
+            hook: Hook::default(),
             runtime,
         })
     }
 
     fn path(&self, room: Room, name: &str) -> Path {
-        Path::from_iter([self.prefix.as_str(), room.name(), name])
+        self.below([room.name(), name])
+    }
+
+    fn below<'a>(&'a self, parts: impl IntoIterator<Item = &'a str>) -> Path {
+        Path::from_iter(self.prefix.iter().map(String::as_str).chain(parts))
+    }
+
+    fn failed(&self, error: &Error) -> BlocksError {
+        self.secrets.failed(error)
+    }
+
+    /// Says to the hook, if there is one, what comes.
+    fn note(&self, verb: &str, path: &Path) -> Result<()> {
+        let hook = lock(&self.hook).clone();
+        Ok(hook.map_or(Ok(()), |hook| hook(verb, path.as_ref()))?)
+    }
+
+    /// Makes the store that of `owner`, or finds that it is; one that is another's is refused.
+    pub fn belong_to(&self, owner: &str) -> Result<()> {
+        let path = self.below([OWNER]);
+        self.note("put", &path)?;
+        let payload = PutPayload::from(owner.as_bytes().to_vec());
+        match self.run(self.store.put_opts(&path, payload, PutMode::Create.into())) {
+            Ok(_) => return Ok(()),
+            Err(Error::AlreadyExists { .. } | Error::Precondition { .. }) => {}
+            Err(error) => return Err(self.failed(&error)),
+        }
+        let found = self.get_at(&path)?;
+        if found.as_deref() == Some(owner.as_bytes()) {
+            return Ok(());
+        }
+        Err(BlocksError::Foreign)
     }
 
     fn run<T>(
@@ -126,38 +153,50 @@ impl Remote {
     }
 
     pub fn put(&self, room: Room, name: &str, bytes: &[u8]) -> Result<()> {
-        let payload = PutPayload::from(bytes.to_vec());
-        self.run(self.store.put(&self.path(room, name), payload))
-            .map_err(storage)?;
+        self.put_at(&self.path(room, name), bytes.to_vec())
+    }
+
+    fn put_at(&self, path: &Path, bytes: Vec<u8>) -> Result<()> {
+        self.note("put", path)?;
+        self.run(self.store.put(path, PutPayload::from(bytes)))
+            .map_err(|error| self.failed(&error))?;
         Ok(())
     }
 
     pub fn ensure(&self, room: Room, name: &str, bytes: &[u8]) -> Result<()> {
         let payload = PutPayload::from(bytes.to_vec());
         let path = self.path(room, name);
+        self.note("put", &path)?;
         match self.run(self.store.put_opts(&path, payload, PutMode::Create.into())) {
             Ok(_) => Ok(()),
             // Named by its content: who was first wrote the same, unless it rotted since.
-            Err(Error::AlreadyExists { .. }) => match self.get(room, name)? {
-                Some(found) if found == bytes => Ok(()),
-                _ => self.put(room, name, bytes),
-            },
-            Err(error) => Err(storage(error)),
+            Err(Error::AlreadyExists { .. } | Error::Precondition { .. }) => {
+                match self.get(room, name)? {
+                    Some(found) if found == bytes => Ok(()),
+                    _ => self.put(room, name, bytes),
+                }
+            }
+            Err(error) => Err(self.failed(&error)),
         }
     }
 
     pub fn get(&self, room: Room, name: &str) -> Result<Option<Vec<u8>>> {
-        let path = self.path(room, name);
-        match self.run(async { self.store.get(&path).await?.bytes().await }) {
+        self.get_at(&self.path(room, name))
+    }
+
+    fn get_at(&self, path: &Path) -> Result<Option<Vec<u8>>> {
+        self.note("get", path)?;
+        match self.run(async { self.store.get(path).await?.bytes().await }) {
             Ok(bytes) => Ok(Some(bytes.to_vec())),
             Err(Error::NotFound { .. }) => Ok(None),
-            Err(error) => Err(storage(error)),
+            Err(error) => Err(self.failed(&error)),
         }
     }
 
     pub fn read_at(&self, room: Room, name: &str, buffer: &mut [u8], offset: u64) -> Result<()> {
         let path = self.path(room, name);
         let range = offset..offset + buffer.len() as u64;
+        self.note("read", &path)?;
         match self.run(self.store.get_range(&path, range)) {
             Ok(bytes) if bytes.len() == buffer.len() => {
                 buffer.copy_from_slice(&bytes);
@@ -167,64 +206,103 @@ impl Remote {
             Err(Error::NotFound { .. }) => {
                 Err(BlocksError::not_found(format!("{} {name}", room.name())))
             }
-            Err(error) => Err(storage(error)),
+            Err(error) => Err(self.failed(&error)),
         }
     }
 
     pub fn remove(&self, room: Room, name: &str) -> Result<()> {
-        match self.run(self.store.delete(&self.path(room, name))) {
+        let path = self.path(room, name);
+        self.note("remove", &path)?;
+        match self.run(self.store.delete(&path)) {
             Ok(()) | Err(Error::NotFound { .. }) => Ok(()),
-            Err(error) => Err(storage(error)),
+            Err(error) => Err(self.failed(&error)),
         }
     }
 
     pub fn list(&self, room: Room) -> Result<Vec<(String, u64)>> {
-        let prefix = Path::from_iter([self.prefix.as_str(), room.name()]);
+        let prefix = self.below([room.name()]);
+        self.note("list", &prefix)?;
         let found: Vec<_> = self
             .run(self.store.list(Some(&prefix)).try_collect())
-            .map_err(storage)?;
+            .map_err(|error| self.failed(&error))?;
         Ok(found
             .into_iter()
             .filter_map(|meta| Some((meta.location.filename()?.to_owned(), meta.size)))
             .collect())
     }
 
-    pub fn begin(&self, room: Room, name: &str) -> Result<Upload> {
-        let path = self.path(room, name);
-        let upload = self.run(self.store.put_multipart(&path)).map_err(storage)?;
-        // Its parts are sent by tasks of the runtime.
-        let _entered = self.runtime.enter();
-        Ok(Upload {
+    /// Starts an object that is written piece by piece.
+    pub fn begin(&self, room: Room, name: &str) -> Upload {
+        Upload {
             remote: self.clone(),
-            parts: Some(WriteMultipart::new_with_chunk_size(upload, PART_BYTES)),
-        })
+            path: self.path(room, name),
+            first: Vec::new(),
+            parts: None,
+        }
     }
 }
 
-/// An upload in parts; dropped before it is published, it is aborted.
+/// An upload; dropped before it is published, it is aborted. What fits into one part goes up at once:
+/// a process that is killed then leaves nothing behind.
 pub(crate) struct Upload {
     remote: Remote,
+    path: Path,
+    first: Vec<u8>,
     parts: Option<WriteMultipart>,
 }
 
 impl Upload {
     pub fn append(&mut self, bytes: &[u8]) -> Result<()> {
+        if self.parts.is_none() {
+            self.first.extend_from_slice(bytes);
+            if self.first.len() < PART_BYTES {
+                return Ok(());
+            }
+            self.begin_parts()?;
+            let first = std::mem::take(&mut self.first);
+            return self.write(&first);
+        }
+        self.write(bytes)
+    }
+
+    fn begin_parts(&mut self) -> Result<()> {
+        let remote = &self.remote;
+        remote.note("put", &self.path)?;
+        let upload = remote
+            .run(remote.store.put_multipart(&self.path))
+            .map_err(|error| remote.failed(&error))?;
+        // Its parts are sent by tasks of the runtime.
+        let _entered = remote.runtime.enter();
+        self.parts = Some(WriteMultipart::new_with_chunk_size(upload, PART_BYTES));
+        Ok(())
+    }
+
+    fn write(&mut self, bytes: &[u8]) -> Result<()> {
         let Some(parts) = &mut self.parts else {
             return Ok(());
         };
         self.remote
             .run(parts.wait_for_capacity(PARTS_MAX))
-            .map_err(storage)?;
+            .map_err(|error| self.remote.failed(&error))?;
         let _entered = self.remote.runtime.enter();
         parts.write(bytes);
         Ok(())
     }
 
     pub fn publish(mut self) -> Result<()> {
-        if let Some(parts) = self.parts.take() {
-            self.remote.run(parts.finish()).map_err(storage)?;
+        match self.parts.take() {
+            Some(parts) => {
+                self.remote.note("put", &self.path)?;
+                self.remote
+                    .run(parts.finish())
+                    .map_err(|error| self.remote.failed(&error))?;
+                Ok(())
+            }
+            None => {
+                let first = std::mem::take(&mut self.first);
+                self.remote.put_at(&self.path, first)
+            }
         }
-        Ok(())
     }
 }
 
@@ -233,17 +311,8 @@ impl Drop for Upload {
         if let Some(parts) = self.parts.take()
             && let Err(error) = self.remote.run(parts.abort())
         {
+            let error = self.remote.failed(&error);
             tracing::warn!(%error, "an upload was not aborted");
         }
     }
-}
-
-fn unknown_option(name: &str) -> BlocksError {
-    BlocksError::Invalid {
-        reason: format!("'{name}' is not an option of this object store"),
-    }
-}
-
-fn storage(error: Error) -> BlocksError {
-    BlocksError::Io(std::io::Error::other(error))
 }

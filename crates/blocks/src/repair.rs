@@ -47,7 +47,7 @@ fn repair(store: &Inner, other: &Inner) -> Result<Repaired> {
     let mut repaired = Repaired::default();
     let needed = heal_manifests(store, other, &mut repaired)?;
     let mut damaged = Vec::new();
-    for pack in store.index.packs() {
+    for pack in store.packs()? {
         if let Some(sound) = sound_if_damaged(store, &pack)? {
             damaged.push((pack, sound));
         }
@@ -59,7 +59,7 @@ fn repair(store: &Inner, other: &Inner) -> Result<Repaired> {
     let is_bad = |place: &Place| damaged.iter().any(|(pack, _)| pack.id == place.pack.id);
     let mut wanted = Vec::new();
     for frame in &needed {
-        match store.index.places(&store.objects, *frame) {
+        match store.places(*frame) {
             Ok(places) if places.iter().any(|place| !is_bad(place)) => {}
             Ok(_) | Err(BlocksError::Damaged { .. }) => wanted.push(*frame),
             Err(error) => return Err(error),
@@ -129,9 +129,13 @@ fn sound_if_damaged(store: &Inner, pack: &std::sync::Arc<Pack>) -> Result<Option
     let (mut sound, mut is_damaged) = (Vec::new(), false);
     let bytes = store.index.bytes(&store.objects, pack.id)?;
     for number in 0..pack.segments.len() {
-        let Ok(segment) = pack.segment(&bytes, number) else {
-            is_damaged = true;
-            continue;
+        let segment = match pack.segment(&bytes, number) {
+            Ok(segment) => segment,
+            Err(error) if store.is_fault(&error) => {
+                is_damaged = true;
+                continue;
+            }
+            Err(error) => return Err(error),
         };
         for row in &segment.rows {
             let frame = FrameId {
@@ -140,7 +144,8 @@ fn sound_if_damaged(store: &Inner, pack: &std::sync::Arc<Pack>) -> Result<Option
             };
             match check_frame(store, pack, frame, row) {
                 Ok(()) => sound.push(frame),
-                Err(_) => is_damaged = true,
+                Err(error) if store.is_fault(&error) => is_damaged = true,
+                Err(error) => return Err(error),
             }
         }
     }
@@ -150,7 +155,7 @@ fn sound_if_damaged(store: &Inner, pack: &std::sync::Arc<Pack>) -> Result<Option
 fn move_sound(store: &Inner, pack: &Pack, sound: &[FrameId]) -> Result<()> {
     let mut writer = pack::Writer::create(&store.objects, Uuid::new_v4())?;
     for frame in sound {
-        let places = store.index.places(&store.objects, *frame)?;
+        let places = store.places(*frame)?;
         let Some(place) = places.iter().find(|place| place.pack.id == pack.id) else {
             continue;
         };

@@ -72,7 +72,7 @@ impl Store {
         let store = self.clone();
         blocking(move || {
             let mut scrubbed = Scrubbed::default();
-            for pack in store.0.index.packs() {
+            for pack in store.0.packs()? {
                 for number in 0..pack.segments.len() {
                     check_segment(&store.0, &pack, number, &mut scrubbed)?;
                 }
@@ -95,8 +95,7 @@ fn scrub_some(store: &Inner, limits: ScrubLimits, now_ms: i64) -> Result<Scrubbe
     let mut scrubbed = Scrubbed::default();
     let begun = Instant::now();
     let packs: BTreeMap<String, Arc<Pack>> = store
-        .index
-        .packs()
+        .packs()?
         .into_iter()
         .map(|pack| (pack.id.to_string(), pack))
         .collect();
@@ -168,6 +167,7 @@ fn check_segment(
         Ok(segment) => segment,
         // Swept since the list was made.
         Err(BlocksError::NotFound { .. }) => return Ok(true),
+        Err(error) if !store.is_fault(&error) => return Err(error),
         Err(error) => {
             let what = format!("segment {number} of pack {}", pack.id);
             scrubbed.faults.push(Fault::new(what, error));
@@ -183,6 +183,7 @@ fn check_segment(
         scrubbed.bytes += u64::from(row.length);
         match check_frame(store, pack, frame, row) {
             Err(BlocksError::NotFound { .. }) => return Ok(true),
+            Err(error) if !store.is_fault(&error) => return Err(error),
             Err(error) => {
                 let what = format!(
                     "frame {}:{} in pack {}",
@@ -229,6 +230,7 @@ fn check_small(store: &Inner, scrubbed: &mut Scrubbed) -> Result<()> {
     for id in store.manifest_ids()? {
         match store.read_manifest(id) {
             Ok(_) | Err(BlocksError::NotFound { .. }) => {}
+            Err(error) if !store.is_fault(&error) => return Err(error),
             Err(error) => scrubbed
                 .faults
                 .push(Fault::new(format!("manifest {id}"), error)),

@@ -157,7 +157,7 @@ fn read(store: &Inner, id: ManifestId, unread: &mut u64) -> Result<Option<Manife
 
 /// Returns the stored length of a frame, 0 when it is not here.
 fn stored_bytes(store: &Inner, frame: FrameId) -> Result<u64> {
-    match store.index.places(&store.objects, frame) {
+    match store.places(frame) {
         Ok(places) => Ok(places.first().map_or(0, |place| u64::from(place.length))),
         Err(BlocksError::NotFound { .. } | BlocksError::Damaged { .. }) => Ok(0),
         Err(error) => Err(error),

@@ -174,7 +174,7 @@ impl Store {
                 layers: store.0.local.layers()?.len() as u64,
                 ..Stat::default()
             };
-            for pack in store.0.index.packs() {
+            for pack in store.0.packs()? {
                 stat.packs += 1;
                 stat.stored_bytes += pack.bytes;
                 stat.frames += pack.frames;

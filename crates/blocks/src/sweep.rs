@@ -140,7 +140,7 @@ fn execute(store: &Inner, plan: &SweepPlan) -> Result<Swept> {
         ..Swept::default()
     };
     let oldest = store.gate.oldest();
-    let all = store.index.packs();
+    let all = store.packs()?;
     let dying = thin(store, &all, &live_frames(store)?, oldest)?;
     if dying.is_empty() {
         return Ok(swept);
@@ -280,7 +280,7 @@ fn live_in(store: &Inner, pack: &Pack, live: &Live) -> Result<Vec<FrameId>> {
             number,
         };
         let any = (at.first..=at.last).filter(|number| live.contains(id(*number)));
-        let is_dense = at.last - at.first + 1 == at.frames;
+        let is_dense = u64::from(at.last - at.first) + 1 == u64::from(at.frames);
         if is_dense {
             frames.extend(any.map(id));
             continue;
@@ -309,7 +309,7 @@ fn rewrite(store: &Inner, dying: &[Arc<Pack>], live: &Live) -> Result<u64> {
     let mut kept = BTreeSet::new();
     for pack in dying {
         for frame in live_in(store, pack, live)? {
-            let places = store.index.places(&store.objects, frame)?;
+            let places = store.places(frame)?;
             if places.iter().all(|place| place.pack.is_dying()) {
                 kept.insert(frame);
             }

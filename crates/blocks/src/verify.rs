@@ -51,6 +51,7 @@ impl Store {
 fn fsck(handle: &Store) -> Result<Vec<Fault>> {
     let store = &handle.0;
     let mut faults = Vec::new();
+    store.catch_up()?;
     for (id, reason) in lock(&store.left_out).iter() {
         faults.push(Fault::new(format!("pack {id}"), reason));
     }

@@ -24,10 +24,15 @@ fn data(numbers: &mut Numbers, most: u64) -> Vec<u8> {
         .collect()
 }
 
-/// How often the usual number of cases is run: `HOSTILE_TIMES=50` for a long night.
+/// How often the usual number of cases is run: `HOSTILE_TIMES=50` for a long night, 20 in the long run.
 fn times() -> u64 {
+    let usual = if std::env::var_os("VITRINE_TEST_LONG").is_some() {
+        20
+    } else {
+        1
+    };
     let times = std::env::var("HOSTILE_TIMES").ok();
-    times.map_or(1, |times| times.parse().unwrap())
+    times.map_or(usual, |times| times.parse().unwrap())
 }
 
 fn peak_kib() -> u64 {

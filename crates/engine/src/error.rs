@@ -48,6 +48,11 @@ pub(crate) fn blocks(cause: blocks::BlocksError) -> Error {
             "StoreUnavailable",
             "The block store of the region does not answer. Check its storage, then repeat the request; it goes on where it stopped.",
         ),
+        Kind::Foreign => Error::new(
+            ErrorKind::Unavailable,
+            "StoreForeign",
+            "The object store that the region is configured with holds the content of another region or installation. Give the region a prefix of its own.",
+        ),
         Kind::NotFound => Error::not_found(
             "ContentNotFound",
             "Content that the resource refers to is not in the block store. Run 'vitrine fsck' on the server.",

@@ -37,6 +37,7 @@ pub mod publish;
 mod publisher;
 mod quota;
 mod refusals;
+mod region_store;
 mod resources;
 mod role_assignment;
 mod role_definition;
@@ -63,6 +64,7 @@ pub use machine::settings::{Accelerator, DriverChoice, GuestUsers, MachineSettin
 pub use publisher::{FlaggedGallery, Publishers};
 pub use quota::ByteQuota;
 pub use refusals::KINDS_MAX as REFUSAL_KINDS_MAX;
+pub use region_store::MovedStore;
 pub use resources::{Accepted, DeleteOptions, PAGE_ITEMS_MAX};
 pub use role_assignment::{AssignmentFilter, PutAssignment};
 pub use role_definition::{DefinitionFilter, RoleView};

@@ -197,6 +197,7 @@ impl Engine {
     ) -> Result<Swept> {
         let work = async {
             self.check_alone(region).await?;
+            self.check_layers_are_here(region, store).await?;
             let live = self.live_manifests(region).await?;
             self.check_nothing_is_lost(region, store).await?;
             let plan = store.sweep_plan(&live, self.now_ms(), grace_ms).await;
@@ -207,13 +208,41 @@ impl Engine {
         if !self.is_shared(region) {
             return work.await;
         }
-        let swept = self.with_lease(&sweep_name(region), work).await?;
+        let swept = self
+            .with_lease_of(self.home(), &sweep_name(region), work)
+            .await?;
         swept.ok_or_else(|| {
             domain::Error::conflict(
                 "SweepRunning",
                 format!("Another node sweeps the region '{region}' now."),
             )
         })
+    }
+
+    /// Refuses to sweep an object store that layers of other nodes stand on: what they stand on is
+    /// known only where they are.
+    async fn check_layers_are_here(&self, region: &str, store: &Store) -> Result<()> {
+        if !self.is_shared(region) {
+            return Ok(());
+        }
+        let here = store.layers().await.map_err(store_error)?;
+        let mut elsewhere = 0_u64;
+        self.each_replica(region, |replica| {
+            if let Content::Layer(id) = &replica.content {
+                elsewhere += u64::from(!here.contains(&LayerId::from(*id)));
+            }
+        })
+        .await?;
+        if elsewhere == 0 {
+            return Ok(());
+        }
+        Err(domain::Error::conflict(
+            "StoreShared",
+            format!(
+                "{elsewhere} writable disks of the region '{region}' are on other nodes. A sweep could take what they stand on, so \
+                 it is put off until they are deleted, or their node sweeps."
+            ),
+        ))
     }
 
     /// Refuses to sweep a store that has lost a manifest: its blocks are there still, and nothing but it names them.

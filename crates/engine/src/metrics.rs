@@ -163,10 +163,11 @@ impl Engine {
         for region in self.regions().iter() {
             let open = self.stores().find(|(name, _)| *name == region.name);
             let stat = match open {
-                Some((_, store)) => tokio::time::timeout(STORE_LIMIT, store.stat()).await,
-                None => continue,
+                Some((_, store)) => tokio::time::timeout(STORE_LIMIT, store.stat()).await.ok(),
+                // It could not be opened yet.
+                None => None,
             };
-            stats.push((region.name.as_str(), stat.ok().and_then(|stat| stat.ok())));
+            stats.push((region.name.as_str(), stat.and_then(|stat| stat.ok())));
         }
         out.family(
             "vitrine_store_up",

@@ -4,10 +4,10 @@ use std::collections::{BTreeMap, HashMap};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex};
 
-use blocks::{FrameCache, LayerId, Location, Store, StoreOptions};
+use blocks::{FrameCache, LayerId, Store, StoreOptions};
 use catalog::Catalog;
 use domain::{Error, Regions, Result};
-use tokio::sync::{Notify, OnceCell};
+use tokio::sync::Notify;
 use uuid::Uuid;
 
 use crate::blob::audit::Writers;
@@ -18,6 +18,7 @@ use crate::machine::settings::{self as machine_settings, MachineSettings};
 use crate::metering::Egress;
 use crate::metrics::Metrics;
 use crate::refusals::Refusals;
+use crate::region_store::{RegionStore, home_of};
 use crate::settings::RegionSettings;
 use crate::{Clock, Settings};
 
@@ -49,6 +50,8 @@ struct Inner {
     writers: Writers,
     /// The name of this process among the nodes of the catalog.
     node: String,
+    /// The name of its data directory among those that work on shared stores.
+    home: String,
     access_key: [u8; 32],
     seal_key: [u8; 32],
     metrics: Metrics,
@@ -61,12 +64,6 @@ struct Machines {
     settings: MachineSettings,
     driver: Option<Driver>,
     directory: PathBuf,
-}
-
-/// A region's store; one that could not be opened is tried again when it is needed.
-struct RegionStore {
-    options: StoreOptions,
-    store: OnceCell<Store>,
 }
 
 impl Engine {
@@ -84,10 +81,7 @@ impl Engine {
             let local = settings.data.join("local").join(&region.name);
             let mut options = StoreOptions::new(store, local, key);
             options.cache = Some(frames.clone());
-            let held = RegionStore {
-                options,
-                store: OnceCell::new(),
-            };
+            let held = RegionStore::new(options, &region.name);
             stores.insert(region.name.clone(), held);
             regions.push(region);
         }
@@ -105,6 +99,7 @@ impl Engine {
             refusals: Refusals::default(),
             writers: Writers::default(),
             node: Uuid::new_v4().to_string(),
+            home: home_of(&settings.data),
             access_key,
             seal_key,
             metrics: Metrics::default(),
@@ -129,39 +124,38 @@ impl Engine {
 
     /// Returns the block store of a region, by its short name.
     pub async fn store(&self, region: &str) -> Result<&Store> {
-        match self.0.stores.get(region) {
-            Some(held) => self.open_store(region, held).await,
-            None => Err(Error::bad_request(format!(
+        self.open_store(region, self.region_store(region)?).await
+    }
+
+    /// Returns what is held for each region's store.
+    pub(crate) fn region_stores(&self) -> impl Iterator<Item = (&str, &RegionStore)> {
+        let all = self.0.stores.iter();
+        all.map(|(name, held)| (name.as_str(), held))
+    }
+
+    /// Returns what is held for a region's store.
+    pub(crate) fn region_store(&self, region: &str) -> Result<&RegionStore> {
+        self.0.stores.get(region).ok_or_else(|| {
+            Error::bad_request(format!(
                 "The region '{region}' is not configured on this server."
-            ))),
-        }
-    }
-
-    /// Opens every region's store, creating what is not there; one that is down does not stop the others.
-    pub async fn open_stores(&self) {
-        for (region, held) in &self.0.stores {
-            if let Err(error) = self.open_store(region, held).await {
-                tracing::error!(region, %error, "the store of region {region} cannot be opened");
-            }
-        }
-    }
-
-    async fn open_store<'a>(&'a self, region: &str, held: &'a RegionStore) -> Result<&'a Store> {
-        if held.store.get().is_none() && self.is_shared(region) {
-            self.enter_store(region).await?;
-        }
-        held.open().await
+            ))
+        })
     }
 
     /// Whether several nodes may work on a region's store at once: not on a directory, which has a lock.
     pub(crate) fn is_shared(&self, region: &str) -> bool {
         let held = self.0.stores.get(region);
-        held.is_some_and(|held| !matches!(held.options.location, Location::Directory(_)))
+        held.is_some_and(RegionStore::is_shared)
     }
 
     /// Returns the name of this process among the nodes of the catalog.
     pub(crate) fn node(&self) -> &str {
         &self.0.node
+    }
+
+    /// Returns the name of this node's data directory among those that work on shared stores.
+    pub(crate) fn home(&self) -> &str {
+        &self.0.home
     }
 
     /// Returns the key that secrets of disk URLs are made with.
@@ -189,7 +183,7 @@ impl Engine {
         self.0
             .stores
             .iter()
-            .filter_map(|(name, held)| Some((name.as_str(), held.store.get()?)))
+            .filter_map(|(name, held)| Some((name.as_str(), held.get()?)))
     }
 
     /// Returns the layers that a sweep found without an owner.
@@ -256,17 +250,6 @@ impl Engine {
     /// Returns when the bell was rung.
     pub(crate) async fn rung(&self) {
         self.0.bell.notified().await;
-    }
-}
-
-impl RegionStore {
-    async fn open(&self) -> Result<&Store> {
-        let open = || async {
-            Store::open(self.options.clone())
-                .await
-                .map_err(crate::error::blocks)
-        };
-        self.store.get_or_try_init(open).await
     }
 }
 

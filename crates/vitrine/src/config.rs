@@ -1,4 +1,4 @@
-//! The configuration file: limits, the way out, other token services.
+//! The configuration file: limits, the way out, other token services, object stores.
 //!
 //! ```toml
 //! [limits]
@@ -13,9 +13,13 @@
 //! issuer = "https://login.example.com/tenant/v2.0"
 //! audiences = ["api://vitrine"]
 //! jwks_uri = "https://login.example.com/tenant/keys"
+//!
+//! [regions.westus2]                       # an object store instead of a directory, see `stores`
+//! store = "s3://bucket/prefix"
 //! ```
 
-use std::path::Path;
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -27,9 +31,10 @@ use engine::identity::Provider;
 use serde::Deserialize;
 
 use crate::connections::ConnectionLimits;
-use crate::data_dir::DataDir;
+use crate::data_dir::{DataDir, write_private};
 use crate::outbound::Outbound;
 use crate::server::ServerLimits;
+use crate::stores::RegionSection;
 
 const FILE: &str = "vitrine.toml";
 
@@ -40,6 +45,7 @@ pub struct Config {
     limits: LimitsSection,
     outbound: OutboundSection,
     openid: Vec<ProviderSection>,
+    regions: BTreeMap<String, RegionSection>,
 }
 
 #[derive(Debug, Default, Deserialize)]
@@ -96,8 +102,52 @@ impl Config {
         Self::parse(&text).with_context(|| format!("the configuration {} is wrong", path.display()))
     }
 
+    /// Reads the file that the environment names, or the one in the data directory.
+    pub fn of(data: &DataDir) -> anyhow::Result<Self> {
+        let named = std::env::var_os("VITRINE_CONFIG").map(PathBuf::from);
+        Self::load(data, named.as_deref())
+    }
+
+    /// Returns the regions that the file names, by short name.
+    pub fn region_names(&self) -> impl Iterator<Item = &str> {
+        self.regions.keys().map(String::as_str)
+    }
+
+    /// Returns what the file says of a region's store.
+    pub fn region(&self, name: &str) -> RegionSection {
+        self.regions.get(name).cloned().unwrap_or_default()
+    }
+
+    /// Writes what is said of a region's store into the file of the data directory; all else stays.
+    pub fn set_region(data: &DataDir, name: &str, section: &RegionSection) -> anyhow::Result<()> {
+        ensure!(
+            std::env::var_os("VITRINE_CONFIG").is_none(),
+            "the configuration is in the file that VITRINE_CONFIG names: write [regions.{name}] there"
+        );
+        let path = data.join(FILE);
+        let text = match std::fs::read_to_string(&path) {
+            Ok(text) => text,
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => String::new(),
+            Err(error) => return Err(error).context(path.display().to_string()),
+        };
+        let text = with_table(&text, &format!("regions.{name}"), &section.to_table(name));
+        Self::parse(&text).with_context(|| {
+            format!(
+                "[regions.{name}] of {} cannot be replaced: write it by hand",
+                path.display()
+            )
+        })?;
+        write_private(&path, text.as_bytes())
+    }
+
     fn parse(text: &str) -> anyhow::Result<Self> {
         let config: Self = toml::from_str(text)?;
+        for name in config.regions.keys() {
+            ensure!(
+                *name == domain::region::normalise(name),
+                "regions.{name}: use the short name, as in westus2"
+            );
+        }
         let limits = config.limits().connections;
         ensure!(
             limits.connections_max > 0
@@ -203,9 +253,49 @@ impl Config {
     }
 }
 
+/// Returns a configuration with one table replaced, added at the end, or taken out.
+fn with_table(text: &str, name: &str, table: &str) -> String {
+    let (mut kept, mut is_in_it) = (String::new(), false);
+    for line in text.lines() {
+        if line.trim_start().starts_with('[') {
+            let header = line.trim().trim_start_matches('[');
+            let header = header.split(']').next().unwrap_or_default().trim();
+            is_in_it = header == name || header.starts_with(&format!("{name}."));
+        }
+        if !is_in_it {
+            kept.push_str(line);
+            kept.push('\n');
+        }
+    }
+    let kept = kept.trim_end();
+    match (kept.is_empty(), table.is_empty()) {
+        (_, true) => format!("{kept}\n"),
+        (true, false) => table.to_owned(),
+        (false, false) => format!("{kept}\n\n{table}"),
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn one_table_is_replaced_and_all_else_stays() {
+        let text = "# mine\n[limits]\nheader_seconds = 3 # [regions.a]\n\n[regions.a]\nstore = 's3://x'\n\n[regions.ab]\nstore = 's3://y'\n";
+        let table = "[regions.a]\nstore = \"az://z\"\n";
+        let replaced = with_table(text, "regions.a", table);
+        assert!(replaced.starts_with("# mine\n[limits]\nheader_seconds = 3 # [regions.a]\n"));
+        assert!(replaced.contains("[regions.ab]\nstore = 's3://y'\n"));
+        assert!(
+            replaced.ends_with(table) && !replaced.contains("s3://x"),
+            "{replaced}"
+        );
+        Config::parse(&replaced).unwrap();
+        assert_eq!(with_table(&replaced, "regions.a", table), replaced);
+        let without = with_table(&replaced, "regions.a", "");
+        assert!(!without.contains("[regions.a]\nstore"), "{without}");
+        assert_eq!(with_table("", "regions.a", table), table);
+    }
 
     #[test]
     fn what_the_file_does_not_say_is_as_usual() {
@@ -241,6 +331,8 @@ mod tests {
             "[limits]\nheader_bytes_max = 100",
             "[[openid]]\nissuer = 'x'",
             "[outbound]\nallowed = []",
+            "[regions.'West US 2']\nstore = 's3://b'",
+            "[regions.westus2]\nsecret = 'x'",
         ] {
             assert!(Config::parse(text).is_err(), "{text}");
         }

@@ -11,6 +11,7 @@ use std::io::Write as _;
 use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _};
 use std::path::{Path, PathBuf};
 
+use crate::config::Config;
 use anyhow::Context as _;
 use engine::{Clock, Engine, MachineSettings, RegionSettings, Settings};
 
@@ -57,7 +58,8 @@ impl DataDir {
                 self.0.display()
             )
         })?;
-        self.open_engine_with(&regions, None, MachineSettings::default())
+        let config = Config::of(self)?;
+        self.open_engine_with(&regions, None, MachineSettings::default(), &config)
             .await
     }
 
@@ -67,6 +69,7 @@ impl DataDir {
         regions: &str,
         database: Option<&str>,
         machines: MachineSettings,
+        config: &Config,
     ) -> anyhow::Result<Engine> {
         self.create()?;
         let mut settings = Settings {
@@ -78,17 +81,14 @@ impl DataDir {
             regions: Vec::new(),
             machines,
         };
-        for name in regions
-            .split(',')
-            .map(str::trim)
-            .filter(|name| !name.is_empty())
-        {
-            settings.regions.push(RegionSettings {
-                region: domain::region::known(name),
-                store: engine::Location::Directory(
-                    self.join("regions").join(domain::region::normalise(name)),
-                ),
-            });
+        let regions = with_configured(regions, config);
+        for name in names_in(&regions) {
+            let region = domain::region::known(name);
+            let section = config.region(&region.name);
+            let store = section
+                .open(self.region_directory(&region.name))
+                .with_context(|| format!("the store of the region {}", region.name))?;
+            settings.regions.push(RegionSettings { region, store });
         }
         anyhow::ensure!(
             !settings.regions.is_empty(),
@@ -97,6 +97,31 @@ impl DataDir {
         fs::write(self.join("regions.txt"), regions)?;
         Ok(Engine::open(settings, Clock::System).await?)
     }
+}
+
+impl DataDir {
+    /// Returns where a region's content lies unless it has an object store.
+    pub fn region_directory(&self, name: &str) -> PathBuf {
+        self.join("regions").join(name)
+    }
+}
+
+/// Returns the names in a list that is separated by commas.
+pub fn names_in(regions: &str) -> impl Iterator<Item = &str> {
+    let names = regions.split(',').map(str::trim);
+    names.filter(|name| !name.is_empty())
+}
+
+/// Returns a list of regions with those that only the configuration names.
+fn with_configured(regions: &str, config: &Config) -> String {
+    let listed: Vec<String> = names_in(regions).map(domain::region::normalise).collect();
+    let mut all: Vec<&str> = names_in(regions).collect();
+    all.extend(
+        config
+            .region_names()
+            .filter(|name| !listed.iter().any(|listed| listed == name)),
+    );
+    all.join(",")
 }
 
 /// Writes a file that only its owner can read, whole or not at all.

@@ -13,6 +13,7 @@ mod names;
 mod outbound;
 mod output;
 mod server;
+mod stores;
 mod tls;
 mod transfer;
 
@@ -21,8 +22,8 @@ use std::process::ExitCode;
 use clap::{Parser, Subcommand};
 
 use commands::{
-    audit, backup, care, connect, doctor, export, principal, publish, publisher, routes, schedule,
-    serve, subscription, tenant, up, usage, vm,
+    audit, backup, care, connect, doctor, export, principal, publish, publisher, region, routes,
+    schedule, serve, subscription, tenant, up, usage, vm,
 };
 
 /// A compute gallery that anyone can run
@@ -68,6 +69,8 @@ enum Command {
     Backup(backup::BackupArgs),
     /// Put a backup back beside its stores, and check them
     Restore(backup::RestoreArgs),
+    /// Show regions, add one, or say where its content lies
+    Region(region::RegionArgs),
     /// Manage tenants
     Tenant(tenant::TenantArgs),
     /// Manage subscriptions
@@ -120,6 +123,7 @@ async fn run(command: Command, format: output::Format) -> anyhow::Result<()> {
         Command::Backup(args) => output::print(format, &backup::backup(args).await?),
         Command::Restore(args) => output::print(format, &backup::restore(args).await?),
         Command::Usage(args) => output::print(format, &usage::run(args).await?),
+        Command::Region(args) => output::print(format, &region::run(args).await?),
         Command::Tenant(args) => {
             let engine = data_dir::DataDir::from(&args.data).open_engine().await?;
             output::print(format, &tenant::run(args, &engine).await?)

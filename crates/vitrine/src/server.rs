@@ -22,6 +22,8 @@ use crate::tls;
 
 /// Workers of one node: long copies must not hold up short writes.
 const WORKERS: usize = 8;
+/// How long a start waits for stores to open.
+const OPENING: Duration = Duration::from_secs(10);
 /// How long open requests may take to finish when the server stops.
 const DRAIN: Duration = Duration::from_secs(10);
 
@@ -51,7 +53,16 @@ pub async fn serve(
     limits: ServerLimits,
     ready: impl FnOnce() -> anyhow::Result<()>,
 ) -> anyhow::Result<()> {
-    engine.open_stores().await;
+    // An object store that does not answer is asked again by who needs it; nobody waits for it here.
+    let opening = tokio::task::spawn({
+        let engine = engine.clone();
+        async move { engine.open_stores().await }
+    });
+    let mut opening = AbortOnDrop(opening);
+    let opened = tokio::time::timeout(OPENING, &mut opening.0).await;
+    if opened.is_err() {
+        tracing::warn!("not every store is open yet; the server begins without");
+    }
     let tls = RustlsConfig::from_config(tls::server_config(data.path())?);
     let stop = CancellationToken::new();
     let signals = StopSignals::catch()?;
@@ -108,6 +119,15 @@ pub async fn serve(
     maintenance.await?;
     care.await?;
     Ok(())
+}
+
+/// A task that ends with its holder.
+struct AbortOnDrop(tokio::task::JoinHandle<()>);
+
+impl Drop for AbortOnDrop {
+    fn drop(&mut self) {
+        self.0.abort();
+    }
 }
 
 /// The signals that stop the server; caught from here on, so that none comes too early.

@@ -325,7 +325,7 @@ mod tests {
             axum_server::tls_rustls::RustlsConfig::from_config(server_config(dir.path()).unwrap());
         let data = crate::data_dir::DataDir::from(&dir.path().to_path_buf());
         let engine = data
-            .open_engine_with("eastus", None, Default::default())
+            .open_engine_with("eastus", None, Default::default(), &Default::default())
             .await
             .unwrap();
         let app = api::router(api::ApiState::new(engine)).into_make_service();

@@ -100,6 +100,7 @@ impl CrashDisk {
         state.fails_at = None;
         state.has_failed = false;
         state.is_stopped = false;
+        state.forget_nameless();
         Self(Arc::new(Mutex::new(state)))
     }
 
@@ -189,6 +190,18 @@ impl State {
             Failure::Fault => io::Error::other("the device has a fault"),
         };
         Err((error, is_half_done))
+    }
+
+    /// Drops the bytes of files that have no name and can get none any more: nothing is open.
+    fn forget_nameless(&mut self) {
+        let pending = self.pending.iter().filter_map(|(_, inode)| *inode);
+        let named = self.names.values().chain(self.durable.values()).copied();
+        let kept: BTreeSet<usize> = named.chain(pending).collect();
+        for (n, inode) in self.inodes.iter_mut().enumerate() {
+            if !kept.contains(&n) {
+                *inode = Inode::default();
+            }
+        }
     }
 
     fn whole_step(&mut self) -> io::Result<()> {

@@ -100,3 +100,11 @@ impl Random {
 pub fn is_long() -> bool {
     std::env::var_os("VITRINE_TEST_LONG").is_some()
 }
+
+/// The seed that a long campaign begins with: `VITRINE_TEST_SEED`, or 0.
+pub fn first_seed() -> u64 {
+    let said = std::env::var("VITRINE_TEST_SEED").ok();
+    said.map_or(0, |seed| {
+        seed.parse().expect("VITRINE_TEST_SEED is a number")
+    })
+}

@@ -3,7 +3,8 @@
 //! A directory has a lock: one process works on it. An object store has none, so every node that
 //! opens one says so in the catalog, for a time, and again before that time is over. A sweep takes
 //! only what no node can be writing: while another node is there it is put off, and while a sweep
-//! runs no other node comes in. See `docs/decisions/0008-sweeps-of-shared-stores.md`.
+//! runs no other node comes in. A node is there by the name of its data directory: one that was killed
+//! and starts again is the same. See `docs/decisions/0008-sweeps-of-shared-stores.md`.
 
 use std::time::Duration;
 
@@ -28,34 +29,44 @@ impl Engine {
         name: &str,
         work: impl Future<Output = Result<T>>,
     ) -> Result<Option<T>> {
-        if !self.take_lease(name).await? {
+        self.with_lease_of(self.node(), name, work).await
+    }
+
+    /// The same, as `owner`: one that was killed takes up its own lease again.
+    pub(crate) async fn with_lease_of<T>(
+        &self,
+        owner: &str,
+        name: &str,
+        work: impl Future<Output = Result<T>>,
+    ) -> Result<Option<T>> {
+        if !self.take_lease(owner, name).await? {
             return Ok(None);
         }
         let outcome = tokio::select! {
             outcome = work => outcome.map(Some),
-            () = self.keep_lease(name) => Ok(None),
+            () = self.keep_lease(owner, name) => Ok(None),
         };
         let mut tx = self.catalog().write().await.map_err(db)?;
-        tx.drop_lease(name, self.node()).await.map_err(db)?;
+        tx.drop_lease(name, owner).await.map_err(db)?;
         tx.commit().await.map_err(db)?;
         outcome
     }
 
-    async fn take_lease(&self, name: &str) -> Result<bool> {
+    async fn take_lease(&self, owner: &str, name: &str) -> Result<bool> {
         let now_ms = self.now_ms();
         let mut tx = self.catalog().write().await.map_err(db)?;
-        let taken = tx.take_lease(name, self.node(), now_ms, now_ms + LEASE_MS);
+        let taken = tx.take_lease(name, owner, now_ms, now_ms + LEASE_MS);
         let taken = taken.await.map_err(db)?;
         tx.commit().await.map_err(db)?;
         Ok(taken)
     }
 
     /// Returns when the lease is lost.
-    async fn keep_lease(&self, name: &str) {
+    async fn keep_lease(&self, owner: &str, name: &str) {
         loop {
             tokio::time::sleep(RENEW_EVERY).await;
             // A catalog that does not answer for longer than a lease means that it is lost.
-            if let Ok(false) = self.take_lease(name).await {
+            if let Ok(false) = self.take_lease(owner, name).await {
                 return;
             }
         }
@@ -68,7 +79,7 @@ impl Engine {
         let sweeping = tx.leases(&sweep_name(region), now_ms).await.map_err(db)?;
         if sweeping
             .iter()
-            .any(|(name, owner)| *name == sweep_name(region) && owner != self.node())
+            .any(|(name, owner)| *name == sweep_name(region) && owner != self.home())
         {
             return Err(Error::new(
                 ErrorKind::Unavailable,
@@ -78,8 +89,8 @@ impl Engine {
                 ),
             ));
         }
-        let name = present_name(region, self.node());
-        tx.take_lease(&name, self.node(), now_ms, now_ms + PRESENT_MS)
+        let name = present_name(region, self.home());
+        tx.take_lease(&name, self.home(), now_ms, now_ms + PRESENT_MS)
             .await
             .map_err(db)?;
         tx.commit().await.map_err(db)
@@ -95,8 +106,8 @@ impl Engine {
         let now_ms = self.now_ms();
         let mut tx = self.catalog().write().await.map_err(db)?;
         for region in open {
-            let name = present_name(&region, self.node());
-            tx.take_lease(&name, self.node(), now_ms, now_ms + PRESENT_MS)
+            let name = present_name(&region, self.home());
+            tx.take_lease(&name, self.home(), now_ms, now_ms + PRESENT_MS)
                 .await
                 .map_err(db)?;
         }
@@ -110,8 +121,8 @@ impl Engine {
             let Ok(mut tx) = self.catalog().write().await else {
                 return;
             };
-            let name = present_name(region, self.node());
-            if tx.drop_lease(&name, self.node()).await.is_ok() {
+            let name = present_name(region, self.home());
+            if tx.drop_lease(&name, self.home()).await.is_ok() {
                 drop(tx.commit().await);
             }
         }
@@ -127,7 +138,7 @@ impl Engine {
         let there = read.leases(&prefix, self.now_ms()).await.map_err(db)?;
         let others = there
             .iter()
-            .filter(|(_, owner)| owner != self.node())
+            .filter(|(_, owner)| owner != self.home())
             .count();
         if others == 0 {
             return Ok(());
@@ -148,6 +159,7 @@ pub(crate) fn sweep_name(region: &str) -> String {
     format!("sweep:{region}")
 }
 
-fn present_name(region: &str, node: &str) -> String {
+/// Returns the lease that says that a node works on a region's store; a prefix of all without a node.
+pub(crate) fn present_name(region: &str, node: &str) -> String {
     format!("node:{region}:{node}")
 }

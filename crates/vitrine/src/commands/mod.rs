@@ -9,6 +9,7 @@ pub mod export;
 pub mod principal;
 pub mod publish;
 pub mod publisher;
+pub mod region;
 pub mod routes;
 pub mod schedule;
 pub mod serve;

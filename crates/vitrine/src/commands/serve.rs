@@ -83,7 +83,7 @@ pub async fn prepare(args: &Args) -> anyhow::Result<Prepared> {
         ..engine::MachineSettings::default()
     };
     let engine = data
-        .open_engine_with(&regions, args.database.as_deref(), machines)
+        .open_engine_with(&regions, args.database.as_deref(), machines, &config)
         .await?;
     config.trust_providers(&engine)?;
     if let Some(range) = &args.public_addresses {

@@ -1,5 +1,7 @@
 //! Care of a running gallery from outside: digests, what is stored, what is charged, metrics, backups.
 
+mod memory;
+
 use std::path::Path;
 use std::process::Output;
 use std::time::Duration;
