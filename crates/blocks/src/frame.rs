@@ -113,14 +113,6 @@ fn decompress(bytes: &[u8], raw: &mut [u8]) -> std::io::Result<usize> {
     })
 }
 
-/// Returns the identity of a block in this installation.
-pub(crate) fn block_id(key: &[u8; 32], block: &[u8]) -> BlockId {
-    let hash = blake3::keyed_hash(key, block);
-    let mut first = [0_u8; 16];
-    first.copy_from_slice(&hash.as_bytes()[..16]);
-    u128::from_le_bytes(first)
-}
-
 /// Whether all bytes are zero.
 pub(crate) fn is_zero(bytes: &[u8]) -> bool {
     let groups = bytes.chunks_exact(64);

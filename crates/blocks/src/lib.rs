@@ -13,6 +13,7 @@
 //! checked against its digest when it is read. The formats are in `docs/block-store-format.md`.
 
 mod assembly;
+mod block_ids;
 mod cache;
 mod copy;
 #[cfg(test)]
