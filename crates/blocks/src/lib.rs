@@ -15,6 +15,7 @@
 mod assembly;
 mod block_ids;
 mod cache;
+mod condense;
 mod copy;
 #[cfg(test)]
 mod crash;
@@ -53,6 +54,7 @@ mod tree_hash;
 mod verify;
 
 pub use cache::FrameCache;
+pub use condense::{CondenseLimits, Condensed};
 pub use copy::Copied;
 pub use error::{BlocksError, Kind};
 pub use ingest::Ingested;
