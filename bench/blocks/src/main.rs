@@ -4,6 +4,7 @@
 //! bench-blocks ingest  STORE IMAGE…        in turn, into one store
 //! bench-blocks export  STORE MANIFEST OUT  to a raw file
 //! bench-blocks copy    FROM TO MANIFEST…   in turn, from store to store
+//! bench-blocks condense STORE              what stays, compressed once more
 //! bench-blocks open    STORE               start-up
 //! bench-blocks freeze  STORE MANIFEST      a layer over it, 1000 random 4 KiB writes, a freeze
 //! bench-blocks read    STORE MANIFEST      random 4 KiB reads, cold and cached
@@ -24,7 +25,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use blocks::{LayerId, Location, ManifestId, Progress, Store, StoreOptions};
+use blocks::{CondenseLimits, LayerId, Location, ManifestId, Progress, Store, StoreOptions};
 use rustix::time::{ClockId, clock_gettime};
 
 type Done<T> = Result<T, Box<dyn std::error::Error>>;
@@ -37,6 +38,7 @@ async fn main() -> Done<()> {
         ["ingest", store, images @ ..] => ingest(store, images).await,
         ["export", store, manifest, out] => export(store, manifest, Path::new(out)).await,
         ["copy", from, to, manifests @ ..] => copy(from, to, manifests).await,
+        ["condense", store] => condense(store).await,
         ["open", store] => start(store).await,
         ["freeze", store, manifest] => freeze(store, manifest).await,
         ["read", store, manifest] => read(store, manifest).await,
@@ -45,7 +47,7 @@ async fn main() -> Done<()> {
         ["serve", store, manifest, socket, "layer"] => disk_of::serve(store, manifest, socket, true).await,
         ["sparse", store, copy] => sparse::measure(store, copy).await,
         ["index", bytes] => index::measure(bytes.parse()?),
-        _ => Err(Error::other("ingest | export | copy | open | freeze | read | disk | serve | sparse | index").into()),
+        _ => Err(Error::other("ingest | export | copy | condense | open | freeze | read | disk | serve | sparse | index").into()),
     }
 }
 
@@ -129,6 +131,25 @@ async fn copy(from: &str, to: &str, manifests: &[&str]) -> Done<()> {
             done.frames_moved
         );
     }
+    Ok(())
+}
+
+async fn condense(path: &str) -> Done<()> {
+    let store = open(path).await?;
+    let mut limits = CondenseLimits::default();
+    if let Ok(level) = std::env::var("LEVEL") {
+        limits.level = level.parse()?;
+    }
+    let clock = Clock::start();
+    let done = store.condense(limits, 0).await?;
+    let (wall, cpu) = clock.seconds();
+    println!(
+        "{{\"condense\":{},\"wall_s\":{wall:.3},\"cpu_s\":{cpu:.3},\"before_mib\":{:.1},\"after_mib\":{:.1},\"store_mib\":{:.1}}}",
+        done.packs,
+        done.bytes_before as f64 / f64::from(1 << 20),
+        done.bytes_after as f64 / f64::from(1 << 20),
+        store.stat().await?.stored_bytes as f64 / f64::from(1 << 20)
+    );
     Ok(())
 }
 

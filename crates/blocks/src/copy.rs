@@ -3,8 +3,9 @@
 //! Packs are sealed as they fill up, so a copy that was interrupted moves only the rest. The
 //! manifest comes last: while it is not here, the disk is not here.
 
+use crate::block_ids::ids_in;
 use crate::error::{BlocksError, Result};
-use crate::frame::{self, BlockId, FrameId, StoredFrame};
+use crate::frame::{BlockId, FrameId, StoredFrame};
 use crate::index::Place;
 use crate::inner::Inner;
 use crate::manifest::{Manifest, ManifestId};
@@ -154,11 +155,7 @@ fn fetch_all(source: &Inner, frames: &[FrameId]) -> Vec<Result<Fetched>> {
 /// Reads a frame as it is stored, checked by its content, with the identities of its blocks.
 pub(crate) fn fetch(source: &Inner, id: FrameId) -> Result<Fetched> {
     let (raw, (place, bytes)) = source.read_frame(id)?;
-    let blocks = raw
-        .chunks_exact(crate::BLOCK_BYTES)
-        .map(|block| frame::block_id(&source.key, block))
-        .collect();
-    Ok((stored(&place, bytes), blocks))
+    Ok((stored(&place, bytes), ids_in(&source.key, &raw)))
 }
 
 pub(crate) fn stored(place: &Place, bytes: Vec<u8>) -> StoredFrame {

@@ -21,6 +21,9 @@ use crate::reader::Reader;
 use crate::store::blocking;
 use crate::{FRAME_BLOCKS, frame, pack};
 
+/// Decoded bytes that are gathered before they are written: whole runs of neighbours, and no more
+/// than stays in a core's cache.
+const GATHERED_BYTES: usize = 8 * FRAME_BYTES;
 /// Content that is planned at once, in blocks: 1 GiB.
 const PLAN_BLOCKS: u64 = 256 << 10;
 
@@ -81,6 +84,8 @@ struct Plan<'a> {
 struct Buffers {
     stored: Vec<u8>,
     raw: Vec<u8>,
+    /// What of `raw` is to be written: from where, to which byte of the disk, how much.
+    runs: Vec<(usize, u64, usize)>,
 }
 
 impl Plan<'_> {
@@ -131,7 +136,8 @@ impl Plan<'_> {
     fn work(&self, stretches: &[Stretch], next: &AtomicUsize) -> Result<()> {
         let mut buffers = Buffers {
             stored: Vec::new(),
-            raw: vec![0; FRAME_BYTES],
+            raw: vec![0; GATHERED_BYTES],
+            runs: Vec::new(),
         };
         while let Some(stretch) = stretches.get(next.fetch_add(1, Ordering::Relaxed)) {
             self.progress.check()?;
@@ -142,19 +148,26 @@ impl Plan<'_> {
 
     fn write_stretch(&self, stretch: &Stretch, buffers: &mut Buffers) -> Result<()> {
         let store: &Inner = &self.reader.store.0;
-        let Buffers { stored, raw } = buffers;
+        let Buffers { stored, raw, runs } = buffers;
         let is_read = store.read_stretch(stretch, stored).is_ok();
+        let mut at = 0;
         for (id, place) in &stretch.frames {
-            let raw = &mut raw[..pack::raw_bytes(place.blocks)];
+            let end = at + pack::raw_bytes(place.blocks);
             let bytes = stretch.stored(place, stored);
-            if is_read && frame::unpack(*id, place.codec, &place.digest, bytes, raw).is_ok() {
-                self.write_frame(*id, raw)?;
+            let into = &mut raw[at..end];
+            if is_read && frame::unpack(*id, place.codec, &place.digest, bytes, into).is_ok() {
+                self.gather(*id, at, end - at, runs)?;
             } else {
                 // Another of its places may have it whole; if not, that says what is wrong.
                 self.write_frame(*id, &store.read_frame(*id)?.0)?;
             }
+            at = end;
+            if at + FRAME_BYTES > raw.len() {
+                self.write_runs(raw, runs)?;
+                at = 0;
+            }
         }
-        Ok(())
+        self.write_runs(raw, runs)
     }
 
     /// Writes frames that had no place when the plan was made.
@@ -173,16 +186,42 @@ impl Plan<'_> {
 
     /// Writes a frame to every place that it has on the disk.
     fn write_frame(&self, id: FrameId, raw: &[u8]) -> Result<()> {
+        let mut runs = Vec::new();
+        self.gather(id, 0, raw.len(), &mut runs)?;
+        self.write_runs(raw, &mut runs)
+    }
+
+    /// Adds every place that a frame has on the disk; its `bytes` lie from `at` on.
+    fn gather(
+        &self,
+        id: FrameId,
+        at: usize,
+        bytes: usize,
+        runs: &mut Vec<(usize, u64, usize)>,
+    ) -> Result<()> {
         let first = self.uses.partition_point(|each| each.frame < id);
         let uses = self.uses[first..].iter();
         for each in uses.take_while(|each| each.frame == id) {
             let (from, length) = (each.within * BLOCK_BYTES, each.count * BLOCK_BYTES);
-            let bytes = &raw[range_in(id, raw.len(), from, length)?];
+            let from = at + range_in(id, bytes, from, length)?.start;
             let offset = each.block * BLOCK_BYTES as u64;
             // The last block of a disk may reach beyond its end.
             let inside = self.reader.size_bytes().saturating_sub(offset);
             let length = usize::try_from(inside).unwrap_or(length).min(length);
-            self.file.write_all_at(&bytes[..length], offset)?;
+            match runs.last_mut() {
+                Some((begin, to, run)) if *begin + *run == from && *to + *run as u64 == offset => {
+                    *run += length;
+                }
+                _ => runs.push((from, offset, length)),
+            }
+        }
+        Ok(())
+    }
+
+    /// Writes what was gathered.
+    fn write_runs(&self, raw: &[u8], runs: &mut Vec<(usize, u64, usize)>) -> Result<()> {
+        for (from, offset, length) in runs.drain(..) {
+            self.file.write_all_at(&raw[from..from + length], offset)?;
             self.progress.add(length as u64);
         }
         Ok(())

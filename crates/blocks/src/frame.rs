@@ -84,41 +84,66 @@ pub(crate) fn unpack(
     bytes: &[u8],
     raw: &mut [u8],
 ) -> Result<()> {
-    let damaged =
-        |reason: &str| BlocksError::damaged(format!("frame {}:{}", id.origin, id.number), reason);
-    if blake3::hash(bytes).as_bytes() != digest {
-        return Err(damaged("its bytes do not match their digest"));
-    }
+    check_digest(id, digest, bytes)?;
     let length = match codec {
         Codec::Plain if bytes.len() == raw.len() => {
             raw.copy_from_slice(bytes);
             raw.len()
         }
         Codec::Plain => bytes.len(),
-        Codec::Zstd => decompress(bytes, raw).map_err(|_| damaged("it cannot be decompressed"))?,
+        Codec::Zstd => decompress(id, |all| all.decompress_to_buffer(bytes, raw))?,
     };
-    if length != raw.len() {
-        return Err(damaged("it has another length than its table says"));
-    }
-    Ok(())
+    check_length(id, length, raw.len())
 }
 
-fn decompress(bytes: &[u8], raw: &mut [u8]) -> std::io::Result<usize> {
-    DECOMPRESSOR.with_borrow_mut(|kept| {
+/// Checks stored bytes against their digest and returns the `length` bytes of the frame, in memory
+/// that nobody had to fill with zeroes first.
+pub(crate) fn unpacked(
+    id: FrameId,
+    codec: Codec,
+    digest: &[u8; 32],
+    bytes: &[u8],
+    length: usize,
+) -> Result<Vec<u8>> {
+    check_digest(id, digest, bytes)?;
+    let raw = match codec {
+        Codec::Plain => bytes.to_vec(),
+        Codec::Zstd => decompress(id, |all| all.decompress(bytes, length))?,
+    };
+    check_length(id, raw.len(), length)?;
+    Ok(raw)
+}
+
+fn check_digest(id: FrameId, digest: &[u8; 32], bytes: &[u8]) -> Result<()> {
+    if blake3::hash(bytes).as_bytes() == digest {
+        return Ok(());
+    }
+    Err(damaged(id, "its bytes do not match their digest"))
+}
+
+fn check_length(id: FrameId, found: usize, wanted: usize) -> Result<()> {
+    if found == wanted {
+        return Ok(());
+    }
+    Err(damaged(id, "it has another length than its table says"))
+}
+
+fn damaged(id: FrameId, reason: &str) -> BlocksError {
+    BlocksError::damaged(format!("frame {}:{}", id.origin, id.number), reason)
+}
+
+fn decompress<T>(
+    id: FrameId,
+    work: impl FnOnce(&mut Decompressor<'static>) -> std::io::Result<T>,
+) -> Result<T> {
+    let done = DECOMPRESSOR.with_borrow_mut(|kept| {
         let decompressor = match kept {
             Some(decompressor) => decompressor,
             none => none.insert(Decompressor::new()?),
         };
-        decompressor.decompress_to_buffer(bytes, raw)
-    })
-}
-
-/// Returns the identity of a block in this installation.
-pub(crate) fn block_id(key: &[u8; 32], block: &[u8]) -> BlockId {
-    let hash = blake3::keyed_hash(key, block);
-    let mut first = [0_u8; 16];
-    first.copy_from_slice(&hash.as_bytes()[..16]);
-    u128::from_le_bytes(first)
+        work(decompressor)
+    });
+    done.map_err(|_| damaged(id, "it cannot be decompressed"))
 }
 
 /// Whether all bytes are zero.

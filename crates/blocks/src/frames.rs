@@ -53,8 +53,9 @@ impl Inner {
             }
             for (id, place) in &stretch.frames {
                 let stored = stretch.stored(place, &bytes);
-                let mut raw = vec![0_u8; pack::raw_bytes(place.blocks)];
-                if frame::unpack(*id, place.codec, &place.digest, stored, &mut raw).is_ok() {
+                let length = pack::raw_bytes(place.blocks);
+                let raw = frame::unpacked(*id, place.codec, &place.digest, stored, length);
+                if let Ok(raw) = raw {
                     claim.land(*id, Bytes::from(raw));
                 }
             }

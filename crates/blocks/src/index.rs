@@ -14,7 +14,7 @@ use crate::frame::{BlockId, Codec, FrameId};
 use crate::hooks::Hooks;
 use crate::objects::{Bytes, Objects, Room, pack_name};
 use crate::pack::Pack;
-use crate::segment::Segment;
+use crate::segment::{Row, Segment};
 
 /// Segments kept in memory: about 100 KiB each.
 const SEGMENTS_MAX: usize = 128;
@@ -30,6 +30,20 @@ pub(crate) struct Place {
     pub codec: Codec,
     pub blocks: usize,
     pub digest: [u8; 32],
+}
+
+impl Place {
+    /// Returns the place of a row of a pack.
+    pub fn new(pack: &Arc<Pack>, row: &Row) -> Self {
+        Self {
+            pack: pack.clone(),
+            offset: row.offset,
+            length: row.length,
+            codec: row.codec,
+            blocks: row.blocks.len(),
+            digest: row.digest,
+        }
+    }
 }
 
 /// The maps of one store.
@@ -80,12 +94,11 @@ impl Index {
 
     /// Adds a sealed pack; returns the one that counts: it may be known already, and who refers to it
     /// must see when it is about to go.
-    pub fn add(&self, pack: Pack) -> Arc<Pack> {
+    pub fn add(&self, pack: Arc<Pack>) -> Arc<Pack> {
         let mut state = self.state_mut();
         if let Some(known) = state.packs.get(&pack.id) {
             return known.clone();
         }
-        let pack = Arc::new(pack);
         if state.removed.contains(&pack.id) {
             return pack;
         }
@@ -189,14 +202,9 @@ impl Index {
         let mut failed = None;
         for (pack, number) in candidates {
             match self.segment(objects, &pack, number) {
-                Ok(segment) => places.extend(segment.row(frame.number).map(|row| Place {
-                    pack: pack.clone(),
-                    offset: row.offset,
-                    length: row.length,
-                    codec: row.codec,
-                    blocks: row.blocks.len(),
-                    digest: row.digest,
-                })),
+                Ok(segment) => {
+                    places.extend(segment.row(frame.number).map(|row| Place::new(&pack, row)));
+                }
                 Err(error) => failed = Some(error),
             }
         }

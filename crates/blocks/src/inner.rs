@@ -16,8 +16,9 @@ use crate::layer::{LayerId, Pending};
 use crate::location::StoreOptions;
 use crate::manifest::{self, Manifest, ManifestId};
 use crate::objects::{self, Objects, Room};
-use crate::pack;
+use crate::pack::{self, Pack};
 use crate::packs::Looks;
+use crate::segment::Segment;
 use crate::store::Decoded;
 
 /// Looks for a frame whose pack went while it was being read.
@@ -52,6 +53,9 @@ pub(crate) struct Local {
 
 /// Where a frame was found, and its stored bytes.
 pub(crate) type StoredAt = (Place, Vec<u8>);
+
+/// A sealed pack and its tables.
+pub(crate) type Sealed = (Arc<Pack>, Vec<Segment>);
 
 /// Keeps a manifest from being removed.
 pub(crate) struct Pin {
@@ -92,12 +96,19 @@ impl Inner {
 
     /// Seals a pack and makes its frames known; returns its bytes.
     pub fn seal(&self, writer: pack::Writer) -> Result<u64> {
-        let Some((pack, segments)) = writer.seal(self.gate.now())? else {
+        let Some((pack, segments)) = self.seal_unknown(writer)? else {
             return Ok(0);
         };
         let pack = self.index.add(pack);
         self.index.hook(&pack, segments.iter().map(Some));
         Ok(pack.bytes)
+    }
+
+    /// Seals a pack that takes the place of others: what it holds is to be hooked when they are gone,
+    /// because the first hook of a block stays while its pack does.
+    pub fn seal_unknown(&self, writer: pack::Writer) -> Result<Option<Sealed>> {
+        let sealed = writer.seal(self.gate.now())?;
+        Ok(sealed.map(|(pack, segments)| (Arc::new(pack), segments)))
     }
 
     /// Returns every manifest's id.
@@ -251,8 +262,8 @@ impl Inner {
     /// Reads a frame from one place; returns its blocks and its stored bytes.
     pub fn read_place(&self, id: FrameId, place: &Place) -> Result<(Vec<u8>, Vec<u8>)> {
         let bytes = self.read_stored(place)?;
-        let mut raw = vec![0_u8; pack::raw_bytes(place.blocks)];
-        frame::unpack(id, place.codec, &place.digest, &bytes, &mut raw)?;
+        let length = pack::raw_bytes(place.blocks);
+        let raw = frame::unpacked(id, place.codec, &place.digest, &bytes, length)?;
         Ok((raw, bytes))
     }
 }

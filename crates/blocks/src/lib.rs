@@ -13,7 +13,9 @@
 //! checked against its digest when it is read. The formats are in `docs/block-store-format.md`.
 
 mod assembly;
+mod block_ids;
 mod cache;
+mod condense;
 mod connect;
 mod copy;
 #[cfg(test)]
@@ -56,6 +58,7 @@ mod tree_hash;
 mod verify;
 
 pub use cache::FrameCache;
+pub use condense::{CondenseLimits, Condensed};
 pub use copy::Copied;
 pub use error::{BlocksError, Kind};
 pub use ingest::Ingested;

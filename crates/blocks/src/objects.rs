@@ -5,12 +5,13 @@
 
 use std::io;
 use std::path::PathBuf;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 
 use uuid::Uuid;
 
 use crate::error::{BlocksError, Result};
 use crate::files::{self, Files, OpenFile, Temporary};
+use crate::inner::lock as guard;
 use crate::remote::{Remote, Upload};
 
 /// The kinds of objects.
@@ -193,6 +194,8 @@ pub(crate) struct Directory {
     files: Arc<dyn Files>,
     root: PathBuf,
     temporary: PathBuf,
+    /// Whether names went from a room, by its place in [`Room::ALL`], and that may not be durable yet.
+    unsynced: [Mutex<bool>; Room::ALL.len()],
     _lock: Box<dyn Send + Sync>,
 }
 
@@ -212,6 +215,7 @@ impl Directory {
             files,
             root,
             temporary,
+            unsynced: Default::default(),
             _lock: lock,
         })
     }
@@ -236,9 +240,17 @@ impl Directory {
         }
     }
 
+    /// Removes a file, durably. One that is not there costs no sync, unless a removal by somebody
+    /// else, or one that failed, may be what is not durable.
     fn remove(&self, room: Room, name: &str) -> io::Result<()> {
-        files::remove_if_there(self.files.as_ref(), &self.path(room, name))?;
-        self.files.sync_directory(&self.root.join(room.name()))
+        let mut is_unsynced = guard(&self.unsynced[room as usize]);
+        let was_unsynced = std::mem::replace(&mut *is_unsynced, true);
+        let was_there = files::remove_if_there(self.files.as_ref(), &self.path(room, name))?;
+        if was_there || was_unsynced {
+            self.files.sync_directory(&self.root.join(room.name()))?;
+        }
+        *is_unsynced = false;
+        Ok(())
     }
 }
 

@@ -87,7 +87,7 @@ impl Inner {
             .open(Room::Packs, name)
             .and_then(|bytes| pack::open(id, &bytes, size));
         match opened {
-            Ok(pack) => drop(self.index.add(pack)),
+            Ok(pack) => drop(self.index.add(Arc::new(pack))),
             // Swept since the list was made.
             Err(BlocksError::NotFound { .. }) if self.objects.is_shared() => {}
             Err(error) if self.is_fault(&error) => {

@@ -15,6 +15,7 @@ use disk::Source;
 use zstd::bulk::Compressor;
 
 use crate::assembly::{Assembly, Job};
+use crate::block_ids::block_ids;
 use crate::error::{BlocksError, Result};
 use crate::frame::{self, BlockId, FrameId, StoredFrame};
 use crate::ingest::Span;
@@ -257,10 +258,16 @@ fn read_chunk(
     bytes.resize(length.next_multiple_of(BLOCK_BYTES), 0);
     bytes[length..].fill(0);
     source.read_at(from, &mut bytes[..length])?;
-    let blocks: Vec<Option<BlockId>> = bytes
-        .chunks_exact(BLOCK_BYTES)
-        .map(|block| (!frame::is_zero(block)).then(|| frame::block_id(key, block)))
-        .collect();
+    let whole = bytes.as_chunks::<BLOCK_BYTES>().0;
+    let mut blocks: Vec<Option<BlockId>> = vec![None; whole.len()];
+    let (mut places, data): (Vec<_>, Vec<_>) = blocks
+        .iter_mut()
+        .zip(whole)
+        .filter(|(_, block)| !frame::is_zero(*block))
+        .unzip();
+    for (place, id) in places.iter_mut().zip(block_ids(key, &data)) {
+        **place = Some(id);
+    }
     let leaves = bytes
         .chunks(LEAF_BYTES)
         .zip(blocks.chunks(FRAME_BLOCKS))

@@ -7,6 +7,7 @@ use std::collections::BTreeSet;
 
 use uuid::Uuid;
 
+use crate::block_ids::ids_in;
 use crate::copy::{bring, check_same_installation, put_same, stored};
 use crate::error::{BlocksError, Result};
 use crate::frame::FrameId;
@@ -160,10 +161,7 @@ fn move_sound(store: &Inner, pack: &Pack, sound: &[FrameId]) -> Result<()> {
             continue;
         };
         let (raw, bytes) = store.read_place(*frame, place)?;
-        let blocks = raw
-            .chunks_exact(crate::BLOCK_BYTES)
-            .map(|block| crate::frame::block_id(&store.key, block))
-            .collect();
+        let blocks = ids_in(&store.key, &raw);
         writer.push(*frame, &stored(place, bytes), blocks)?;
     }
     store.seal(writer).map(drop)

@@ -6,9 +6,10 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use crate::block_ids::ids_in;
 use crate::error::{BlocksError, Result};
 use crate::files;
-use crate::frame::{self, FrameId};
+use crate::frame::FrameId;
 use crate::index::Place;
 use crate::inner::{Inner, lock};
 use crate::pack::Pack;
@@ -200,20 +201,8 @@ fn check_segment(
 /// Checks a frame's bytes, and that the identities of its blocks are those of its content: a wrong
 /// one would give a later ingest the wrong block.
 pub(crate) fn check_frame(store: &Inner, pack: &Arc<Pack>, id: FrameId, row: &Row) -> Result<()> {
-    let place = Place {
-        pack: pack.clone(),
-        offset: row.offset,
-        length: row.length,
-        codec: row.codec,
-        blocks: row.blocks.len(),
-        digest: row.digest,
-    };
-    let (raw, _) = store.read_place(id, &place)?;
-    let blocks = raw.chunks_exact(crate::BLOCK_BYTES);
-    let is_same = blocks
-        .zip(&row.blocks)
-        .all(|(b, id)| frame::block_id(&store.key, b) == *id);
-    if is_same {
+    let (raw, _) = store.read_place(id, &Place::new(pack, row))?;
+    if ids_in(&store.key, &raw) == row.blocks {
         return Ok(());
     }
     let what = format!("frame {}:{}", id.origin, id.number);

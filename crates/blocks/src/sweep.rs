@@ -15,7 +15,7 @@ use uuid::Uuid;
 use crate::copy::fetch;
 use crate::error::{BlocksError, Result};
 use crate::frame::FrameId;
-use crate::inner::{Inner, lock};
+use crate::inner::{Inner, Sealed, lock};
 use crate::layer;
 use crate::manifest::{Manifest, ManifestId};
 use crate::objects::{Room, pack_name};
@@ -153,11 +153,15 @@ fn execute(store: &Inner, plan: &SweepPlan) -> Result<Swept> {
     let live = live_frames(store)?;
     let dying = &condemned.0;
     let before: u64 = dying.iter().map(|pack| pack.bytes).sum();
-    let after = rewrite(store, dying, &live)?;
+    let new = rewrite(store, dying, &live)?;
+    let after: u64 = new.iter().map(|(pack, _)| pack.bytes).sum();
     swept.packs = dying.len() as u64;
     swept.freed_bytes = before.saturating_sub(after);
     let ids: Vec<Uuid> = dying.iter().map(|pack| pack.id).collect();
     store.index.remove(&ids);
+    for (pack, segments) in &new {
+        store.index.hook(pack, segments.iter().map(Some));
+    }
     for id in ids {
         store.objects.remove(Room::Packs, &pack_name(id))?;
     }
@@ -254,13 +258,13 @@ fn thin(store: &Inner, packs: &[Arc<Pack>], live: &Live, oldest: u64) -> Result<
     let mut ordered = Vec::new();
     for pack in packs {
         let count = live_in(store, pack, live)?.len() as u64;
-        ordered.push((Reverse(count * 1000 / pack.frames.max(1)), pack.id, pack));
+        ordered.push((Reverse(count * 1000 / pack.frames.max(1)), pack));
     }
-    // The fullest packs first: what lies in two counts for the better one.
-    ordered.sort_unstable_by_key(|(part, id, _)| (*part, *id));
+    // The fullest packs first, then the smaller: what lies in two counts for the better one.
+    ordered.sort_unstable_by_key(|(part, pack)| (*part, pack.bytes, pack.id));
     let mut counted = Live::default();
     let mut thin = Vec::new();
-    for (_, _, pack) in ordered {
+    for (_, pack) in ordered {
         let frames = live_in(store, pack, live)?;
         let new = frames.into_iter().filter(|frame| counted.insert(*frame));
         if (new.count() as u64) * 100 < pack.frames * THIN_PERCENT && pack.born < oldest {
@@ -304,8 +308,8 @@ fn live_in(store: &Inner, pack: &Pack, live: &Live) -> Result<Vec<FrameId>> {
     Ok(frames)
 }
 
-/// Moves what is live and nowhere else into new packs; returns their bytes.
-fn rewrite(store: &Inner, dying: &[Arc<Pack>], live: &Live) -> Result<u64> {
+/// Moves what is live and nowhere else into new packs.
+fn rewrite(store: &Inner, dying: &[Arc<Pack>], live: &Live) -> Result<Vec<Sealed>> {
     let mut kept = BTreeSet::new();
     for pack in dying {
         for frame in live_in(store, pack, live)? {
@@ -315,7 +319,12 @@ fn rewrite(store: &Inner, dying: &[Arc<Pack>], live: &Live) -> Result<u64> {
             }
         }
     }
-    let mut bytes = 0;
+    let mut new = Vec::new();
+    let mut seal = |full: pack::Writer| -> Result<()> {
+        let sealed = store.seal_unknown(full)?;
+        new.extend(sealed.map(|(pack, segments)| (store.index.add(pack), segments)));
+        Ok(())
+    };
     let mut writer: Option<pack::Writer> = None;
     for frame in kept {
         let (stored, blocks) = fetch(store, frame)?;
@@ -327,11 +336,9 @@ fn rewrite(store: &Inner, dying: &[Arc<Pack>], live: &Live) -> Result<u64> {
         if open.is_full()
             && let Some(full) = writer.take()
         {
-            bytes += store.seal(full)?;
+            seal(full)?;
         }
     }
-    if let Some(last) = writer {
-        bytes += store.seal(last)?;
-    }
-    Ok(bytes)
+    writer.map_or(Ok(()), seal)?;
+    Ok(new)
 }

@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 use std::sync::Arc;
 
-use blocks::{Layer, LayerId, Location, ManifestId, Progress, Store, StoreOptions};
+use blocks::{CondenseLimits, Layer, LayerId, Location, ManifestId, Progress, Store, StoreOptions};
 use disk::{DiskError, Extent, ExtentKind, Source};
 use uuid::Uuid;
 
@@ -199,6 +199,13 @@ impl World {
             let live: BTreeSet<ManifestId> = disks.keys().copied().collect();
             let plan = store.sweep_plan(&live, 0, 0).await.unwrap();
             store.sweep(plan).await.unwrap();
+            let limits = CondenseLimits {
+                level: 12,
+                gain_percent_min: 0,
+                bytes_max: 200_000,
+                ..CondenseLimits::default()
+            };
+            store.condense(limits, 0).await.unwrap();
             assert_eq!(store.fsck().await.unwrap(), []);
         }
     }

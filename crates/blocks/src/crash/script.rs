@@ -8,7 +8,7 @@ use uuid::Uuid;
 use super::disk::CrashDisk;
 use super::open;
 use super::support::{Plain, Random};
-use crate::{Layer, LayerId, ManifestId, Progress, Store};
+use crate::{CondenseLimits, Layer, LayerId, ManifestId, Progress, Store};
 
 const SECTOR: usize = 512;
 const LAYER: LayerId = LayerId(Uuid::from_u128(7));
@@ -68,9 +68,11 @@ impl World {
             self.disks[0].remove(id);
         }
         self.sweep(&store, 0).await;
+        Self::condense(&store).await;
         self.write(&store, &mut random).await;
         self.freeze(&store).await;
         self.copy(&store, &other).await;
+        Self::condense(&other).await;
         self.disks[1].clear();
         self.sweep(&other, 1).await;
         self.write_unflushed(&store, &mut random).await;
@@ -209,6 +211,15 @@ impl World {
         }
     }
 
+    /// Writes packs anew, also where that gains nothing.
+    async fn condense(store: &Store) {
+        let limits = CondenseLimits {
+            gain_percent_min: 0,
+            ..CondenseLimits::default()
+        };
+        drop(store.condense(limits, 5).await);
+    }
+
     fn check_layer(&self, found: &[u8], context: &str) {
         Self::check_sectors(self.layer.as_ref().unwrap(), found, context);
     }
@@ -325,6 +336,8 @@ impl World {
             store.delete_layer(LAYER).await.unwrap();
             self.disks[which].clear();
             self.sweep(&store, which).await;
+            // There is nothing that it would have to know about.
+            Self::condense(&store).await;
         }
         let left = disk.names();
         assert!(left.is_empty(), "{context}: left behind {left:?}");
