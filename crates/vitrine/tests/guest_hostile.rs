@@ -9,7 +9,7 @@ mod guests;
 
 use std::process::Command;
 
-use guests::{GUEST, SOON, VERSION, World, body};
+use guests::{GUEST, VERSION, World, body};
 use serde_json::{Value, json};
 use testkit::{GALLERY_VERSION, Gallery, until};
 
@@ -82,7 +82,11 @@ async fn capture(world: &World, name: &str, number: &str) -> String {
 
 /// The files that the only machine's process has open.
 fn open_files(world: &World) -> Vec<String> {
-    let all = std::fs::read_dir(format!("/proc/{}/fd", world.pid())).expect("it runs");
+    let pids = world.server.guests().concat();
+    let [pid] = pids[..] else {
+        panic!("one process, not {pids:?}");
+    };
+    let all = std::fs::read_dir(format!("/proc/{pid}/fd")).expect("it runs");
     all.filter_map(|one| std::fs::read_link(one.ok()?.path()).ok())
         .map(|path| path.display().to_string())
         .collect()
@@ -269,7 +273,7 @@ async fn a_guest_that_fills_the_store_sees_errors_and_harms_nobody_else() {
     world.says("neighbour", "TINY-READY").await;
     // It writes until it cannot, says so, and tries again when it is told that there is space.
     let fill = "$b dd if=/dev/urandom of=/dev/sda bs=1M oflag=direct 2>&1; echo TINY-FILLED $?\n\
-                while ! echo again | $b dd of=/dev/sda bs=512 seek=1 conv=notrunc,fsync 2>/dev/null; do $b sleep 1; done; echo TINY-AGAIN\n";
+                while ! echo again | $b dd of=/dev/sda bs=512 seek=2000000 conv=notrunc,fsync 2>/dev/null; do $b sleep 1; done; echo TINY-AGAIN\n";
     world
         .make("filler", &with_data(&image, "filler", &script(fill)))
         .await;
@@ -297,7 +301,7 @@ async fn a_guest_that_fills_the_store_sees_errors_and_harms_nobody_else() {
     assert_eq!(shown.status, 200);
     small.grow(1400);
     world.says("filler", "TINY-AGAIN").await;
-    until("the trouble is over", SOON, || async {
+    until("the trouble is over", GUEST, || async {
         let view = world.view("filler").await;
         (!view.to_string().contains("StorageState/failing")).then_some(())
     })

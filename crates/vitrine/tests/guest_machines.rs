@@ -5,7 +5,7 @@ mod guests;
 use std::time::Instant;
 
 use guests::{GUEST, SOON, VERSION, World, answers, body, kill};
-use serde_json::json;
+use serde_json::{Value, json};
 use testkit::{DISK_VERSION, GALLERY_VERSION, until};
 
 #[tokio::test(flavor = "multi_thread")]

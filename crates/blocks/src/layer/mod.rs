@@ -18,6 +18,7 @@ pub(crate) mod trouble;
 use std::collections::BTreeMap;
 use std::fmt;
 use std::sync::{Arc, Mutex, Weak};
+use std::time::Instant;
 
 use disk::Extent;
 use uuid::Uuid;
@@ -222,7 +223,7 @@ impl Layer {
 
     /// Returns why requests of NBD clients fail now; none when they do not.
     pub fn trouble(&self) -> Option<Trouble> {
-        self.shared.troubles.now()
+        self.shared.troubles.at(Instant::now())
     }
 
     /// Makes immutable disks of whole layers as they are at one moment; writers go on.

@@ -1,12 +1,16 @@
-//! What fails of a layer that is served: said once when it begins, and known as long as it lasts.
+//! What fails of a layer that is served: said once when it begins, and known for a while after it was last seen.
 //!
-//! A guest can ask for the same failing write a thousand times a second; the log is not its to fill.
+//! A guest can ask for the same failing write a thousand times a second, with others between that succeed; the
+//! log is not its to fill.
 
 use std::sync::Mutex;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant};
 
 use crate::error::{BlocksError, Kind};
 use crate::inner::lock;
+
+/// How long after the last failure there is still trouble.
+const LASTS: Duration = Duration::from_secs(30);
 
 /// What a client asks of a disk.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -31,22 +35,13 @@ pub enum Trouble {
 /// The last failures of a layer.
 #[derive(Debug, Default)]
 pub(crate) struct Troubles {
-    /// Whether there is any: what succeeds looks no further.
-    is_any: AtomicBool,
-    reads: Mutex<Option<Trouble>>,
-    writes: Mutex<Option<Trouble>>,
+    reads: Mutex<Option<(Trouble, Instant)>>,
+    writes: Mutex<Option<(Trouble, Instant)>>,
 }
 
 impl Troubles {
-    fn of(&self, doing: Doing) -> &Mutex<Option<Trouble>> {
-        match doing {
-            Doing::Read => &self.reads,
-            Doing::Write => &self.writes,
-        }
-    }
-
     /// Notes a failure; true when it is not known yet.
-    pub(crate) fn failed(&self, doing: Doing, error: &BlocksError) -> bool {
+    pub(crate) fn failed(&self, doing: Doing, error: &BlocksError, now: Instant) -> bool {
         let is_closed = matches!(error, BlocksError::Closed { .. });
         let trouble = match (doing, error.kind()) {
             // The client's own fault: nothing is wrong here.
@@ -55,51 +50,61 @@ impl Troubles {
             (Doing::Write, _) => Trouble::Writes,
             (Doing::Read, _) => Trouble::Reads,
         };
-        self.is_any.store(true, Ordering::Release);
-        lock(self.of(doing)).replace(trouble) != Some(trouble)
+        let known = match doing {
+            Doing::Read => &self.reads,
+            Doing::Write => &self.writes,
+        };
+        let before = lock(known).replace((trouble, now));
+        lasting(before, now) != Some(trouble)
     }
 
-    /// Notes a success; true when there was trouble before.
-    pub(crate) fn succeeded(&self, doing: Doing) -> bool {
-        self.is_any.load(Ordering::Acquire) && lock(self.of(doing)).take().is_some()
-    }
-
-    /// Returns what fails now.
-    pub(crate) fn now(&self) -> Option<Trouble> {
-        if !self.is_any.load(Ordering::Acquire) {
-            return None;
-        }
+    /// Returns what fails at a moment.
+    pub(crate) fn at(&self, now: Instant) -> Option<Trouble> {
         let writes = *lock(&self.writes);
-        writes.or(*lock(&self.reads))
+        lasting(writes, now).or_else(|| lasting(*lock(&self.reads), now))
     }
+}
+
+fn lasting(seen: Option<(Trouble, Instant)>, now: Instant) -> Option<Trouble> {
+    let (trouble, last) = seen?;
+    (now.saturating_duration_since(last) < LASTS).then_some(trouble)
 }
 
 #[cfg(test)]
 mod tests {
-    use super::{Doing, Trouble, Troubles};
+    use std::time::{Duration, Instant};
+
+    use super::{Doing, LASTS, Trouble, Troubles};
     use crate::error::BlocksError;
 
     #[test]
-    fn trouble_is_told_once_and_lasts_until_the_same_succeeds() {
+    fn trouble_is_told_once_and_lasts_for_a_while() {
         let full = BlocksError::from(std::io::Error::from(std::io::ErrorKind::StorageFull));
-        let troubles = Troubles::default();
-        assert!(!troubles.succeeded(Doing::Write));
-        assert!(troubles.failed(Doing::Write, &full));
-        assert!(!troubles.failed(Doing::Write, &full), "it is known");
-        assert!(!troubles.succeeded(Doing::Read), "reads were fine");
-        assert_eq!(troubles.now(), Some(Trouble::Full));
-        assert!(troubles.succeeded(Doing::Write));
-        assert!(!troubles.succeeded(Doing::Write));
-        assert_eq!(troubles.now(), None);
+        let (troubles, begin) = (Troubles::default(), Instant::now());
+        let after = |seconds: u64| begin + Duration::from_secs(seconds);
+        assert_eq!(troubles.at(begin), None);
+        assert!(troubles.failed(Doing::Write, &full, begin));
+        for second in 1..200 {
+            assert!(
+                !troubles.failed(Doing::Write, &full, after(second)),
+                "it is known, however long it lasts"
+            );
+        }
+        assert_eq!(troubles.at(after(200)), Some(Trouble::Full));
+        let over = after(199) + LASTS;
+        assert_eq!(troubles.at(over), None);
+        assert!(troubles.failed(Doing::Write, &full, over), "it is new");
+
         let wrong = BlocksError::Invalid {
             reason: "no such place".to_owned(),
         };
-        assert!(!troubles.failed(Doing::Read, &wrong));
-        assert_eq!(troubles.now(), None, "the client's own fault");
+        let troubles = Troubles::default();
+        assert!(!troubles.failed(Doing::Read, &wrong, begin));
+        assert_eq!(troubles.at(begin), None, "the client's own fault");
         let closed = BlocksError::Closed {
             id: uuid::Uuid::nil(),
         };
-        assert!(troubles.failed(Doing::Read, &closed));
-        assert_eq!(troubles.now(), Some(Trouble::Reads));
+        assert!(troubles.failed(Doing::Read, &closed, begin));
+        assert_eq!(troubles.at(begin), Some(Trouble::Reads));
     }
 }

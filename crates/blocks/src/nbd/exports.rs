@@ -3,6 +3,8 @@
 //! What is in memory is answered at once and without a copy; everything else goes to a thread that
 //! may block.
 
+use std::time::Instant;
+
 use bytes::Bytes;
 use disk::nbd::{Answer, EXTENTS_MAX, Export, ExportError, Piece};
 use disk::{DiskError, Extent};
@@ -149,29 +151,20 @@ fn refuse<'a>() -> Answer<'a, ()> {
 }
 
 impl Layer {
-    /// Turns what came out into what the client is told; trouble is logged when it begins and ends.
+    /// Turns what came out into what the client is told; trouble is logged when it begins.
     fn told<T>(
         &self,
         what: &'static str,
         doing: Doing,
         done: Result<T>,
     ) -> std::result::Result<T, ExportError> {
-        let (troubles, id) = (&self.shared.troubles, self.shared.id);
-        match done {
-            Ok(done) => {
-                if troubles.succeeded(doing) {
-                    tracing::info!(layer.id = %id, "NBD {what} works again");
-                }
-                Ok(done)
+        done.map_err(|error| {
+            if self.shared.troubles.failed(doing, &error, Instant::now()) {
+                let error = &error as &dyn std::error::Error;
+                tracing::error!(layer.id = %self.shared.id, error, "NBD {what} failed");
             }
-            Err(error) => {
-                if troubles.failed(doing, &error) {
-                    let error = &error as &dyn std::error::Error;
-                    tracing::error!(layer.id = %id, error, "NBD {what} failed");
-                }
-                Err(answer_of(&error))
-            }
-        }
+            answer_of(&error)
+        })
     }
 }
 
@@ -188,7 +181,7 @@ impl Export for Layer {
         Box::pin(async move {
             self.read_ahead(offset, u64::from(length));
             match self.shared.pieces_at_hand(offset, length) {
-                Ok(Some(pieces)) => return self.told("read", Doing::Read, Ok(pieces)),
+                Ok(Some(pieces)) => return Ok(pieces),
                 Ok(None) => {}
                 Err(error) => return self.told("read", Doing::Read, Err(error)),
             }

@@ -238,8 +238,8 @@ impl Engine {
 fn why_of(trouble: Trouble) -> String {
     let text = match trouble {
         Trouble::Full => {
-            "Writes of the guest fail: no space is left where the server keeps this disk. Free some or add storage; the \
-             next write that succeeds ends this."
+            "Writes of the guest fail: no space is left where the server keeps this disk. Free some or add storage; \
+             half a minute after the last failure this is over."
         }
         Trouble::Writes => {
             "Writes of the guest fail: the server cannot write this disk. Its log says why; start the machine anew when \
