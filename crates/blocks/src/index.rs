@@ -116,6 +116,11 @@ impl Index {
         self.forget(gone);
     }
 
+    /// Whether a pack was removed here.
+    pub fn was_removed(&self, id: Uuid) -> bool {
+        self.state().removed.contains(&id)
+    }
+
     /// Forgets packs with all that lies in them.
     pub fn forget(&self, gone: &[Uuid]) {
         if gone.is_empty() {

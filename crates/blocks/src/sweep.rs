@@ -18,7 +18,7 @@ use crate::frame::FrameId;
 use crate::inner::{Inner, Sealed, lock};
 use crate::layer;
 use crate::manifest::{Manifest, ManifestId};
-use crate::objects::{Room, pack_name};
+use crate::objects::{Room, pack_name, pack_of};
 use crate::pack::{self, Pack};
 use crate::store::{Store, blocking};
 
@@ -139,6 +139,7 @@ fn execute(store: &Inner, plan: &SweepPlan) -> Result<Swept> {
         manifests: remove_manifests(store, plan)?,
         ..Swept::default()
     };
+    remove_leftovers(store)?;
     let oldest = store.gate.oldest();
     let all = store.packs()?;
     let dying = thin(store, &all, &live_frames(store)?, oldest)?;
@@ -167,6 +168,16 @@ fn execute(store: &Inner, plan: &SweepPlan) -> Result<Swept> {
     }
     condemned.0.clear();
     Ok(swept)
+}
+
+/// Removes packs that an earlier sweep or repair gave up and could not remove.
+fn remove_leftovers(store: &Inner) -> Result<()> {
+    for (name, _) in store.objects.list(Room::Packs)? {
+        if pack_of(&name).is_some_and(|id| store.index.was_removed(id)) {
+            store.objects.remove(Room::Packs, &name)?;
+        }
+    }
+    Ok(())
 }
 
 /// Packs that nothing new may refer to; dropped before they are gone, they may again.

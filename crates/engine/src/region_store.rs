@@ -5,7 +5,7 @@
 //! everything would seem so, and what is new would lie somewhere else.
 
 use std::sync::{Mutex, PoisonError};
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use blocks::{Location, Progress, Store, StoreOptions};
 use domain::{Error, ErrorKind, Result};
@@ -16,14 +16,11 @@ use crate::Engine;
 use crate::care::nodes::present_name;
 use crate::error::{blocks as store_error, catalog as db};
 
-/// How long an object store that did not answer is not asked again to open.
-const REST: Duration = Duration::from_secs(5);
-
 /// A region's store; one that could not be opened is tried again when it is needed.
 pub(crate) struct RegionStore {
     options: StoreOptions,
     store: OnceCell<Store>,
-    /// When and why an object store was not opened: who waited for that is answered the same.
+    /// When and why it was not opened: who waited for that is answered the same.
     failed: Mutex<Option<(Instant, Error)>>,
 }
 
@@ -58,27 +55,27 @@ impl RegionStore {
     }
 
     async fn open(&self) -> Result<&Store> {
+        let begun = Instant::now();
         let open = || async {
-            if let Some(error) = self.failed_lately() {
+            if let Some(error) = self.failed_since(begun) {
                 return Err(error);
             }
             let opened = Store::open(self.options.clone()).await;
             opened.map_err(|cause| {
                 let error = store_error(cause);
-                if matches!(self.options.location, Location::Remote { .. }) {
-                    *self.failed.lock().unwrap_or_else(PoisonError::into_inner) =
-                        Some((Instant::now(), error.clone()));
-                }
+                *self.failed.lock().unwrap_or_else(PoisonError::into_inner) =
+                    Some((Instant::now(), error.clone()));
                 error
             })
         };
         self.store.get_or_try_init(open).await
     }
 
-    fn failed_lately(&self) -> Option<Error> {
+    /// Returns why another opened in vain while one waited for that.
+    fn failed_since(&self, begun: Instant) -> Option<Error> {
         let failed = self.failed.lock().unwrap_or_else(PoisonError::into_inner);
         let (at, error) = failed.as_ref()?;
-        (at.elapsed() < REST).then(|| error.clone())
+        (*at >= begun).then(|| error.clone())
     }
 }
 

@@ -139,7 +139,7 @@ async fn a_region_is_where_its_content_is_and_moves_as_a_whole() {
     let one = node(dir.path(), "one", &clock, &store).await;
     let blocks = one.store("eastus").await.unwrap();
     let bytes = vec![7; 300_000];
-    let source: Arc<dyn disk::Source> = Arc::new(disk::Memory(bytes.clone()));
+    let source: Arc<dyn disk::Source> = Arc::new(disk::memory::Memory(bytes.clone()));
     let kept = blocks.ingest(source, &Progress::default()).await.unwrap();
     let owner = "version".to_owned();
     let replica = Replica {

@@ -7,8 +7,10 @@ use std::time::Duration;
 
 use testkit::{Gallery, Options, random_disk, until};
 
-/// What a process may have had resident, in KiB.
+/// What a client may have had resident, in KiB.
 const PEAK_KIB_MAX: u64 = 256 << 10;
+/// The server keeps frames as well, for all disks of all regions.
+const FRAMES_KIB: u64 = 128 << 10;
 /// Content, twice what is allowed; a third of it is holes.
 const CONTENT_BYTES: usize = 768 << 20;
 const DISK_BYTES: u64 = 64 << 30;
@@ -41,7 +43,7 @@ async fn peak_of(server: &Gallery, args: &[&str]) -> u64 {
 }
 
 #[tokio::test]
-async fn an_image_of_any_size_takes_no_more_than_256_mib_in_the_server_and_beside_it() {
+async fn an_image_of_any_size_takes_no_more_than_256_mib_beside_the_cache_of_frames() {
     let server = Gallery::start(Options::new(env!("CARGO_BIN_EXE_vitrine"))).await;
     let (raw, out) = (
         server.scratch().join("big.raw"),
@@ -58,12 +60,13 @@ async fn an_image_of_any_size_takes_no_more_than_256_mib_in_the_server_and_besid
     let published = peak_of(&server, &publish).await;
     let exported = peak_of(&server, &["export", "web/debian/1.0.0", &out]).await;
     let served = peak_kib(server.pid().unwrap()).unwrap();
-    for (who, peak) in [
-        ("publish", published),
-        ("export", exported),
-        ("the server", served),
+    let server_max = PEAK_KIB_MAX + FRAMES_KIB;
+    for (who, peak, most) in [
+        ("publish", published, PEAK_KIB_MAX),
+        ("export", exported, PEAK_KIB_MAX),
+        ("the server", served, server_max),
     ] {
         println!("{who}: {} MiB", peak >> 10);
-        assert!(peak > 0 && peak <= PEAK_KIB_MAX, "{who} had {peak} KiB");
+        assert!(peak > 0 && peak <= most, "{who} had {peak} KiB");
     }
 }

@@ -33,7 +33,7 @@ async fn content_is_right(world: &World, version: &str, bytes: &[u8]) {
     }
 }
 
-#[tokio::test]
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 async fn objects_on_s3_and_azure_hold_regions_through_a_whole_circle() {
     let mut world = world().await;
     let listed = world.verb(&["region", "list"]);
@@ -90,7 +90,7 @@ async fn objects_on_s3_and_azure_hold_regions_through_a_whole_circle() {
     world.nobody_told_a_secret();
 }
 
-#[tokio::test]
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 async fn objects_on_s3_and_azure_survive_kills_in_the_middle() {
     let mut world = world().await;
     let bytes = random_disk(DISK_BYTES, 4);
@@ -124,7 +124,7 @@ async fn objects_on_s3_and_azure_survive_kills_in_the_middle() {
     assert_eq!(world.stores.left_on_s3("westus2").await, ["owner"]);
 }
 
-#[tokio::test]
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 async fn objects_on_s3_and_azure_that_go_away_come_back_with_nothing_lost() {
     let mut world = world().await;
     let (first, second) = (random_disk(DISK_BYTES, 5), random_disk(DISK_BYTES, 6));
