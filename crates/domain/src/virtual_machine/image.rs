@@ -384,20 +384,3 @@ fn check_disk_size(row: &Resource, facts: &BootFacts) -> Result<()> {
     }
     Ok(())
 }
-
-/// 404 for an image of the marketplace: there is none here.
-pub(super) fn platform_image_not_found(reference: &Document) -> Error {
-    let part = |name: &str| text(reference, name).unwrap_or_default();
-    Error::not_found(
-        "PlatformImageNotFound",
-        format!(
-            "The platform image '{}:{}:{}:{}' is not available. Verify that all fields in the storage profile are correct. This \
-             server has no marketplace: name an image of a gallery by 'imageReference.id'.",
-            part("publisher"),
-            part("offer"),
-            part("sku"),
-            part("version")
-        ),
-    )
-    .at("imageReference")
-}
