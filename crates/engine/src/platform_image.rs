@@ -137,7 +137,7 @@ impl Engine {
                     continue;
                 }
                 seen.versions
-                    .extend(self.seen_version(&mut read, row, &seen.region).await?);
+                    .extend(self.shelved_version(&mut read, row, &seen.region).await?);
             }
             before = page.next;
             if before.is_none() || (listing.is_descending && seen.versions.len() >= most) {
@@ -163,7 +163,7 @@ impl Engine {
         let id = seen.definition.id.child(Kind::ImageVersion, version);
         let row = read.load(&id).await.map_err(db)?;
         let row = row.ok_or_else(artifact_not_found)?;
-        let found = self.seen_version(&mut read, row, &seen.region).await?;
+        let found = self.shelved_version(&mut read, row, &seen.region).await?;
         seen.versions.push(found.ok_or_else(artifact_not_found)?);
         Ok(seen)
     }
@@ -223,7 +223,7 @@ impl Engine {
                 .await?)
     }
 
-    async fn seen_version(
+    async fn shelved_version(
         &self,
         read: &mut Read,
         row: Resource,
