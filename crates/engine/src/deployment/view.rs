@@ -129,9 +129,9 @@ fn dependencies(expanded: &Expanded) -> Value {
                 .filter_map(|at| expanded.resources.get(*at))
                 .map(named)
                 .collect();
-            let mut out = named(planned);
-            out["dependsOn"] = needed.into();
-            out
+            let mut out = Map::from_iter([("dependsOn".to_owned(), Value::Array(needed))]);
+            out.extend(named(planned).as_object().cloned().unwrap_or_default());
+            Value::Object(out)
         });
     shown.collect()
 }

@@ -1,6 +1,7 @@
 //! What a new machine boots from: found, checked and written into its row, in the transaction of the request.
 
 use catalog::{Replica, Tx};
+use domain::image_version::sets_in;
 use domain::virtual_machine::{BootFacts, add_image_disks, disks, take_boot};
 use domain::{Error, Kind, Resource, ResourceId, Result};
 use serde_json::Value;
@@ -56,12 +57,17 @@ async fn image(
     let mut chosen = image_choice::choose(engine, tx, &named, who).await?;
     let objection = chosen.objection.take();
     allowed_images::record(engine, tx, ctx, row, objection).await?;
-    let mut facts = of_version(tx, row, chosen).await?;
+    let mut facts = of_version(engine, tx, row, chosen).await?;
     facts.shown = named.to_string();
     Ok(facts)
 }
 
-async fn of_version(tx: &mut Tx, row: &mut Resource, chosen: Chosen) -> Result<BootFacts> {
+async fn of_version(
+    engine: &Engine,
+    tx: &mut Tx,
+    row: &mut Resource,
+    chosen: Chosen,
+) -> Result<BootFacts> {
     let definition = chosen.version.id.parent().ok_or_else(Error::internal)?;
     let definition = tx.load(&definition).await.map_err(db)?;
     let definition = definition.ok_or_else(Error::internal)?;
@@ -70,6 +76,15 @@ async fn of_version(tx: &mut Tx, row: &mut Resource, chosen: Chosen) -> Result<B
         .insert("imageVersion".to_owned(), Value::String(version));
     let mut facts = BootFacts::of_definition(&definition);
     facts.exact_version = Some(chosen.version.id.name().to_owned());
+    facts.sets = sets_in(&chosen.version, &row.location, engine.regions());
+    // Nobody is given the set of another subscription.
+    facts.sets.retain(|(_, set)| {
+        let set = ResourceId::parse(set);
+        set.is_ok_and(|set| {
+            set.subscription()
+                .eq_ignore_ascii_case(row.id.subscription())
+        })
+    });
     take_sizes(&mut facts, &chosen.replicas);
     Ok(facts)
 }

@@ -37,6 +37,7 @@ pub(crate) async fn hold_disks(
                 lock::check(tx, domain::lock::Deed::Write, &disk.id.to_string()).await?;
                 let before = disk.clone();
                 disk::attach(&mut disk, row, is_allocated)?;
+                disk::note_owner(&mut disk, now_ms)?;
                 disk.changed_ms = now_ms;
                 let action = "Microsoft.Compute/disks/write";
                 let audited = engine.audit_row(tx, ctx, action, Some(&before), &disk);
@@ -142,6 +143,7 @@ async fn make(
         rules::take_copy_source(tx, &mut disk).await?;
     }
     disk::attach(&mut disk, machine, Power::of(machine).is_allocated())?;
+    disk::note_owner(&mut disk, now_ms)?;
     rules::reserve_quota(tx, &disk).await?;
     engine.reserve_bytes(tx, &disk).await?;
     disk_encryption_set::hold_sets(tx, engine.regions(), &disk, None).await?;

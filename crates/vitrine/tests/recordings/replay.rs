@@ -106,7 +106,7 @@ impl Replay<'_> {
     }
 
     async fn one(&mut self, exchange: &Exchange) -> Vec<Difference> {
-        let path = self.with_our_names(&self.bindings.ours(&exchange.path));
+        let path = self.bindings.ours(&self.with_our_names(&exchange.path));
         let query: Vec<String> = exchange
             .query
             .iter()
