@@ -13,6 +13,7 @@ use domain::{Error, ErrorKind, Kind, ProvisioningState, Resource, ResourceId, Re
 
 use crate::error::catalog as db;
 use crate::image_choice::{self, Chosen, For, usable_in};
+use crate::publish::captured;
 use crate::resources::PAGE_ITEMS_MAX;
 use crate::{Ctx, Engine};
 
@@ -229,18 +230,19 @@ impl Engine {
         row: Resource,
         region: &str,
     ) -> Result<Option<SeenVersion>> {
-        let Some(replicas) = usable_in(self, read, &row, region).await? else {
+        if usable_in(self, read, &row, region).await?.is_none() {
             return Ok(None);
-        };
+        }
+        let disks = captured(&row)?;
         let mut seen = SeenVersion {
             row,
             os_bytes: 0,
             luns: Vec::new(),
         };
-        for replica in replicas {
-            match replica.slot.strip_prefix("lun:").map(str::parse) {
+        for disk in disks {
+            match disk.slot.strip_prefix("lun:").map(str::parse) {
                 Some(Ok(lun)) => seen.luns.push(lun),
-                _ => seen.os_bytes = u64::try_from(replica.bytes_total).unwrap_or(0),
+                _ => seen.os_bytes = disk.size_bytes,
             }
         }
         seen.luns.sort_unstable();

@@ -1,6 +1,6 @@
 //! What a new machine boots from: found, checked and written into its row, in the transaction of the request.
 
-use catalog::{Replica, Tx};
+use catalog::Tx;
 use domain::image_version::sets_in;
 use domain::virtual_machine::{BootFacts, add_image_disks, disks, take_boot};
 use domain::{Error, Kind, Resource, ResourceId, Result};
@@ -9,6 +9,7 @@ use uuid::Uuid;
 
 use crate::error::catalog as db;
 use crate::image_choice::{self, Chosen, For, Named};
+use crate::publish::captured;
 use crate::{Ctx, Engine, allowed_images, managed_image};
 
 /// Chooses the image or disk of a new machine; what `latest` means is decided here and kept.
@@ -85,7 +86,12 @@ async fn of_version(
                 .eq_ignore_ascii_case(row.id.subscription())
         })
     });
-    take_sizes(&mut facts, &chosen.replicas);
+    // A replica counts the bytes that its region lacked, not the size of the disk.
+    let disks = captured(&chosen.version)?;
+    take_sizes(
+        &mut facts,
+        disks.iter().map(|d| (d.slot.as_str(), d.size_bytes)),
+    );
     Ok(facts)
 }
 
@@ -104,14 +110,17 @@ async fn of_managed_image(tx: &mut Tx, row: &Resource, id: &ResourceId) -> Resul
     })?;
     let replicas = managed_image::ready_disks(tx, &image).await?;
     let mut facts = BootFacts::of_managed_image(&image);
-    take_sizes(&mut facts, &replicas);
+    let sizes = replicas.iter().map(|replica| {
+        let bytes = u64::try_from(replica.bytes_total).unwrap_or(0);
+        (replica.slot.as_str(), bytes)
+    });
+    take_sizes(&mut facts, sizes);
     Ok(facts)
 }
 
-fn take_sizes(facts: &mut BootFacts, replicas: &[Replica]) {
-    for replica in replicas {
-        let bytes = u64::try_from(replica.bytes_total).unwrap_or(0);
-        match replica.slot.strip_prefix("lun:").map(str::parse) {
+fn take_sizes<'a>(facts: &mut BootFacts, disks: impl Iterator<Item = (&'a str, u64)>) {
+    for (slot, bytes) in disks {
+        match slot.strip_prefix("lun:").map(str::parse) {
             Some(Ok(lun)) => facts.data.push((lun, bytes)),
             _ => facts.os_bytes = bytes,
         }

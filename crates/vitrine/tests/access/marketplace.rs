@@ -198,6 +198,13 @@ async fn versions_are_listed_by_number_and_latest_is_what_the_list_shows_first()
         "1.9.0"
     );
 
+    // The size is the disk's, also where the copy had nothing to move.
+    let copied = market
+        .look("westus2", &format!("{SKU}/versions/1.9.0"))
+        .await;
+    let size = &copied.body["properties"]["osDiskImage"]["sizeInBytes"];
+    assert_eq!(*size, (1_u64 << 30) + 512, "{}", copied.body);
+
     for (name, region, asked, meant) in [
         ("newest", "eastus", "latest", Some("1.10.0")),
         ("far", "westus2", "Latest", Some("1.9.0")),
@@ -223,6 +230,7 @@ async fn versions_are_listed_by_number_and_latest_is_what_the_list_shows_first()
         shown["exactVersion"] = json!(meant);
         let profile = &machine["properties"]["storageProfile"];
         assert_eq!(profile["imageReference"], shown);
+        assert_eq!(profile["osDisk"]["diskSizeGB"], 1);
         let disk = profile["osDisk"]["managedDisk"]["id"].as_str().unwrap();
         let disk = market
             .consumer
@@ -257,7 +265,7 @@ async fn versions_are_listed_by_number_and_latest_is_what_the_list_shows_first()
         check(&answer, 400, "InvalidParameter");
         assert_eq!(
             answer.message(),
-            format!("Required parameter 'imageReference.{missing}' is missing (null).")
+            format!("Required parameter '{missing}' is missing (null).")
         );
     }
 }
