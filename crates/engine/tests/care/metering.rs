@@ -120,15 +120,22 @@ fn disk_body(gib: i64) -> Value {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn the_last_bytes_of_a_quota_go_to_as_many_as_fit() {
+    as_many_as_fit(World::new().await).await;
+}
+
+mod postgres {
+    #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+    async fn the_last_bytes_of_a_quota_go_to_as_many_as_fit() {
+        super::as_many_as_fit(crate::world::World::on_postgres().await).await;
+    }
+}
+
+async fn as_many_as_fit(world: World) {
     const FIT: usize = 5;
-    let world = World::new().await;
     let limit = Some(i64::try_from(FIT).unwrap() * 2 * GIB + GIB);
     let set = world.engine.set_byte_quota(&world.subscription, limit);
     set.await.unwrap();
-    let nodes = [
-        world.engine.clone(),
-        open(world.dir.path(), &world.clock).await,
-    ];
+    let nodes = [world.engine.clone(), world.node().await];
     let mut writers = JoinSet::new();
     for number in 0..16 {
         let (node, ctx) = (nodes[number % 2].clone(), world.ctx.clone());
