@@ -89,6 +89,7 @@ laws! {
     storage:
         containers_and_blobs_are_listed_in_byte_order,
         a_container_goes_with_what_is_in_it,
+        the_blobs_of_a_region_are_walked_once,
         a_blob_is_changed_by_who_read_it_last,
         staged_blocks_wait_for_their_list,
         grants_end_with_their_resource;

@@ -20,6 +20,7 @@ macro_rules! on_both {
 }
 
 mod artifacts;
+mod blob_bytes;
 mod crash;
 mod deletion;
 mod machines;
