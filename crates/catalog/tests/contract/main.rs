@@ -71,6 +71,7 @@ laws! {
         roles_are_found_by_principal_and_by_scope;
     access:
         custom_roles_belong_to_their_tenant,
+        every_change_of_rights_moves_their_generation_and_nothing_else_does,
         assignments_are_listed_above_and_below_a_scope,
         members_are_found_from_both_sides,
         what_was_given_at_a_scope_goes_with_it,
