@@ -79,6 +79,8 @@ struct ProviderSection {
     #[serde(default)]
     subject_claim: Option<String>,
     #[serde(default)]
+    groups_claim: Option<String>,
+    #[serde(default)]
     algorithms: Option<Vec<String>>,
 }
 
@@ -169,13 +171,14 @@ impl Config {
             outbound
                 .check(&section.jwks_uri)
                 .with_context(|| format!("openid '{}': jwks_uri", section.issuer))?;
-            providers.push(Provider::new(
+            let provider = Provider::new(
                 &section.issuer,
                 &section.audiences,
                 &section.jwks_uri,
                 section.subject_claim.as_deref(),
                 section.algorithms.as_deref(),
-            )?);
+            )?;
+            providers.push(provider.with_groups(section.groups_claim.as_deref())?);
         }
         let fetch = move |url: String| {
             let outbound = outbound.clone();

@@ -73,6 +73,7 @@ impl World {
                 tenant: owner.tenant,
                 app_id: first.client_id,
                 name: owner.name,
+                groups: Vec::new(),
             },
             api_version: "2026-03-03".to_owned(),
             base_url: "https://localhost:8443".to_owned(),
