@@ -21,7 +21,7 @@ use axum::Router;
 use axum::routing::get;
 use tower_http::catch_panic::CatchPanicLayer;
 
-pub use limits::Limits;
+pub use limits::{BlobLimits, Limits};
 pub use state::ApiState;
 
 /// Returns the whole server as one service.

@@ -1,4 +1,8 @@
-//! Rate limits per principal: generous, in memory, each node for itself. Source: `API.md` 2.3.
+//! Rate limits: generous, in memory, each node for itself. Source: `API.md` 2.3.
+//!
+//! On the ARM face a bucket is a principal's. On the blob face a caller (a principal, the keys of an account, one
+//! shared access signature, one disk's URL) has a bucket and so has an account, and both have a number of requests
+//! that are answered at once; a download counts until its last byte is sent.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -10,7 +14,7 @@ use domain::{Error, ErrorKind};
 
 use crate::reply::Reply;
 
-/// Principals whose buckets are remembered; buckets that are full again are forgotten first.
+/// Those whose buckets are remembered; buckets that are full again are forgotten first.
 const LEVELS_MAX: usize = 30_000;
 
 /// The paces of all buckets.
@@ -22,6 +26,21 @@ pub struct Limits {
     pub writes: Pace,
     /// Of DELETE.
     pub deletes: Pace,
+    /// Of the blob face.
+    pub blobs: BlobLimits,
+}
+
+/// The limits of the blob face.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct BlobLimits {
+    /// Requests of one caller.
+    pub caller: Pace,
+    /// Requests to one account, or one disk, whoever sends them.
+    pub account: Pace,
+    /// Requests of one caller that are answered at once.
+    pub caller_at_once_max: u32,
+    /// Requests to one account, or one disk, that are answered at once.
+    pub account_at_once_max: u32,
 }
 
 impl Default for Limits {
@@ -32,15 +51,55 @@ impl Default for Limits {
             reads: pace(60_000, 20_000),
             writes: pace(12_000, 1_000),
             deletes: pace(12_000, 1_000),
+            blobs: BlobLimits {
+                caller: pace(40_000, 20_000),
+                // The service's own target for an account is 20,000 requests a second.
+                account: pace(80_000, 40_000),
+                caller_at_once_max: 1024,
+                account_at_once_max: 4096,
+            },
         }
     }
 }
 
-/// What everybody has left.
+/// What everybody has left of one kind of bucket.
+#[derive(Clone)]
+struct Levels {
+    pace: Pace,
+    levels: Arc<Mutex<HashMap<String, Level>>>,
+}
+
+impl Levels {
+    fn new(pace: Pace) -> Self {
+        Self {
+            pace,
+            levels: Arc::default(),
+        }
+    }
+
+    /// Takes a token; `None` where there is no limit.
+    fn take(&self, who: &str, now_ms: i64) -> Option<Taken> {
+        let pace = self.pace;
+        if pace.per_second == 0 {
+            return None;
+        }
+        let mut levels = self.levels.lock().unwrap_or_else(PoisonError::into_inner);
+        if levels.len() >= LEVELS_MAX {
+            levels.retain(|_, level| !level.is_full(pace, now_ms));
+        }
+        let level = levels
+            .entry(who.to_owned())
+            .or_insert_with(|| Level::full(pace, now_ms));
+        Some(level.take(pace, now_ms))
+    }
+}
+
+/// What everybody has left on the ARM face.
 #[derive(Clone)]
 pub(crate) struct Limiter {
-    limits: Limits,
-    levels: Arc<Mutex<HashMap<(String, Bucket), Level>>>,
+    reads: Levels,
+    writes: Levels,
+    deletes: Levels,
 }
 
 /// A header that says what is left.
@@ -54,8 +113,9 @@ pub(crate) struct Remaining {
 impl Limiter {
     pub fn new(limits: Limits) -> Self {
         Self {
-            limits,
-            levels: Arc::default(),
+            reads: Levels::new(limits.reads),
+            writes: Levels::new(limits.writes),
+            deletes: Levels::new(limits.deletes),
         }
     }
 
@@ -68,30 +128,107 @@ impl Limiter {
         now_ms: i64,
     ) -> Result<Option<Remaining>, Reply> {
         let bucket = bucket(method);
-        let pace = self.pace(bucket);
-        if pace.per_second == 0 {
-            return Ok(None);
-        }
-        let mut levels = self.levels.lock().unwrap_or_else(PoisonError::into_inner);
-        if levels.len() >= LEVELS_MAX {
-            levels.retain(|(_, bucket), level| !level.is_full(self.pace(*bucket), now_ms));
-        }
-        let level = levels
-            .entry((principal.to_owned(), bucket))
-            .or_insert_with(|| Level::full(pace, now_ms));
+        let levels = match bucket {
+            Bucket::Reads => &self.reads,
+            Bucket::Writes => &self.writes,
+            Bucket::Deletes => &self.deletes,
+        };
         let name = header(bucket, path);
-        match level.take(pace, now_ms) {
-            Taken::Left(left) => Ok(Some(Remaining { name, left })),
-            Taken::WaitSeconds(seconds) => Err(refusal(bucket, name, seconds)),
+        match levels.take(principal, now_ms) {
+            None => Ok(None),
+            Some(Taken::Left(left)) => Ok(Some(Remaining { name, left })),
+            Some(Taken::WaitSeconds(seconds)) => Err(refusal(bucket, name, seconds)),
+        }
+    }
+}
+
+/// Who is served on the blob face, and what everybody has left there.
+#[derive(Clone)]
+pub(crate) struct BlobLimiter {
+    limits: BlobLimits,
+    callers: Levels,
+    accounts: Levels,
+    /// Requests that are answered now, by caller and by account.
+    served: Arc<Mutex<HashMap<String, u32>>>,
+}
+
+/// A request that counts as being answered until it is dropped.
+pub(crate) struct Served {
+    served: Arc<Mutex<HashMap<String, u32>>>,
+    keys: [String; 2],
+}
+
+/// Why a request of the blob face has to wait.
+pub(crate) struct Busy {
+    /// What is said of it.
+    pub message: String,
+    /// When it may come again.
+    pub seconds: u64,
+}
+
+impl BlobLimiter {
+    pub fn new(limits: BlobLimits) -> Self {
+        Self {
+            limits,
+            callers: Levels::new(limits.caller),
+            accounts: Levels::new(limits.account),
+            served: Arc::default(),
         }
     }
 
-    fn pace(&self, bucket: Bucket) -> Pace {
-        match bucket {
-            Bucket::Reads => self.limits.reads,
-            Bucket::Writes => self.limits.writes,
-            Bucket::Deletes => self.limits.deletes,
+    /// Lets a caller's request to an account, or to a disk, in.
+    pub fn admit(&self, caller: &str, account: &str, now_ms: i64) -> Result<Served, Busy> {
+        for (levels, who, whose) in [
+            (&self.callers, caller, "caller"),
+            (&self.accounts, account, "account"),
+        ] {
+            if let Some(Taken::WaitSeconds(seconds)) = levels.take(who, now_ms) {
+                return Err(busy("Operations per second", whose, seconds));
+            }
         }
+        let mut served = self.served.lock().unwrap_or_else(PoisonError::into_inner);
+        let keys = [format!("caller {caller}"), format!("account {account}")];
+        let most = [
+            (self.limits.caller_at_once_max, "caller"),
+            (self.limits.account_at_once_max, "account"),
+        ];
+        for (key, (most, whose)) in keys.iter().zip(most) {
+            if served.get(key).copied().unwrap_or(0) >= most {
+                return Err(busy("Operations at once", whose, 1));
+            }
+        }
+        for key in &keys {
+            *served.entry(key.clone()).or_default() += 1;
+        }
+        drop(served);
+        Ok(Served {
+            served: self.served.clone(),
+            keys,
+        })
+    }
+}
+
+impl Drop for Served {
+    fn drop(&mut self) {
+        let mut served = self.served.lock().unwrap_or_else(PoisonError::into_inner);
+        for key in &self.keys {
+            if let Some(count) = served.get_mut(key) {
+                *count = count.saturating_sub(1);
+                if *count == 0 {
+                    served.remove(key);
+                }
+            }
+        }
+    }
+}
+
+fn busy(what: &str, whose: &str, seconds: u64) -> Busy {
+    Busy {
+        message: format!(
+            "{what} is over the {whose} limit. Please try again after {seconds} second(s); the operator of this gallery \
+             sets the limits."
+        ),
+        seconds,
     }
 }
 
@@ -147,6 +284,7 @@ mod tests {
                 burst: 0,
                 per_second: 0,
             },
+            ..Limits::default()
         });
         let (sub, tenants) = ("/subscriptions/s/resourceGroups", "/tenants");
         let ask = |who: &str, method: Method, path: &str, now_ms| match limiter
@@ -197,5 +335,82 @@ mod tests {
                 "{who} {method} {now_ms}"
             );
         }
+    }
+
+    #[test]
+    fn callers_and_accounts_have_buckets_and_places_that_come_back() {
+        let none = Pace {
+            burst: 0,
+            per_second: 0,
+        };
+        let pace = |burst| Pace {
+            burst,
+            per_second: 1,
+        };
+        let limits = BlobLimits {
+            caller: pace(2),
+            account: pace(3),
+            caller_at_once_max: 9,
+            account_at_once_max: 9,
+        };
+        let limiter = BlobLimiter::new(limits);
+        let ask = |caller: &str, account: &str, now_ms| match limiter.admit(caller, account, now_ms)
+        {
+            Ok(_) => String::new(),
+            Err(busy) => {
+                assert_eq!(busy.seconds, 1);
+                busy.message
+            }
+        };
+        for (caller, account, now_ms, refusal) in [
+            ("a", "x", 0, ""),
+            ("a", "y", 0, ""),
+            (
+                "a",
+                "z",
+                0,
+                "Operations per second is over the caller limit.",
+            ),
+            ("b", "x", 0, ""),
+            ("b", "x", 0, ""),
+            (
+                "c",
+                "x",
+                0,
+                "Operations per second is over the account limit.",
+            ),
+            ("a", "x", 1000, ""),
+        ] {
+            let said = ask(caller, account, now_ms);
+            assert!(said.starts_with(refusal), "{caller} {account} {said}");
+            assert_eq!(
+                said.is_empty(),
+                refusal.is_empty(),
+                "{caller} {account} {said}"
+            );
+        }
+        let limiter = BlobLimiter::new(BlobLimits {
+            caller: none,
+            account: none,
+            caller_at_once_max: 1,
+            account_at_once_max: 2,
+        });
+        let first = limiter.admit("a", "x", 0).ok().unwrap();
+        assert!(
+            limiter.admit("a", "y", 0).is_err(),
+            "the caller's place is taken"
+        );
+        let _second = limiter.admit("b", "x", 0).ok().unwrap();
+        assert!(
+            limiter.admit("c", "x", 0).is_err(),
+            "the account's places are taken"
+        );
+        drop(first);
+        assert!(limiter.admit("c", "x", 0).is_ok());
+        assert_eq!(
+            limiter.served.lock().unwrap().len(),
+            2,
+            "who left is forgotten"
+        );
     }
 }

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use engine::Engine;
 
-use crate::limits::{Limiter, Limits};
+use crate::limits::{BlobLimiter, Limiter, Limits};
 use crate::routes::Routes;
 
 /// Shared by all handlers; clones are cheap.
@@ -16,6 +16,8 @@ pub struct ApiState {
     pub(crate) routes: Arc<Routes>,
     /// What everybody has left of the rate limits.
     pub(crate) limiter: Limiter,
+    /// The same on the blob face.
+    pub(crate) blob_limiter: BlobLimiter,
 }
 
 impl ApiState {
@@ -30,6 +32,7 @@ impl ApiState {
             engine,
             routes: Arc::new(Routes::new()),
             limiter: Limiter::new(limits),
+            blob_limiter: BlobLimiter::new(limits.blobs),
         }
     }
 }

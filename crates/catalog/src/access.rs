@@ -13,6 +13,14 @@ use crate::identity::role_assignment;
 use crate::store::{Read, Tx};
 
 impl Read {
+    /// Returns a number that is another one after every change of anybody's rights.
+    pub async fn access_generation(&mut self) -> Result<i64> {
+        let row = sqlx::query("SELECT value FROM generations WHERE name = 'access'")
+            .fetch_one(self.connection())
+            .await?;
+        Ok(row.try_get(0)?)
+    }
+
     /// Returns a custom role of a tenant.
     pub async fn load_role_definition(
         &mut self,
@@ -117,6 +125,14 @@ impl Read {
 }
 
 impl Tx {
+    /// Makes every node read rights again that it has read before, once this is committed.
+    pub(crate) async fn rights_changed(&mut self) -> Result<()> {
+        sqlx::query("UPDATE generations SET value = value + 1 WHERE name = 'access'")
+            .execute(self.connection())
+            .await?;
+        Ok(())
+    }
+
     /// Stores a custom role in place of what is there; its id belongs to one tenant for ever.
     pub async fn put_role_definition(&mut self, role: &CustomRole) -> Result<bool> {
         const SQL: &str = "INSERT INTO role_definitions (id, tenant, name, description, permissions, assignable_scopes, created_by, \
@@ -137,6 +153,7 @@ impl Tx {
             .bind(role.updated_ms)
             .execute(self.connection())
             .await?;
+        self.rights_changed().await?;
         Ok(done.rows_affected() > 0)
     }
 
@@ -147,6 +164,7 @@ impl Tx {
             .bind(tenant)
             .execute(self.connection())
             .await?;
+        self.rights_changed().await?;
         Ok(done.rows_affected() > 0)
     }
 
@@ -169,7 +187,7 @@ impl Tx {
         .bind(member)
         .execute(self.connection())
         .await?;
-        Ok(())
+        self.rights_changed().await
     }
 
     /// Ends a membership; whether it was there.
@@ -179,6 +197,7 @@ impl Tx {
             .bind(member)
             .execute(self.connection())
             .await?;
+        self.rights_changed().await?;
         Ok(done.rows_affected() > 0)
     }
 
@@ -188,7 +207,7 @@ impl Tx {
             .bind(principal)
             .execute(self.connection())
             .await?;
-        Ok(())
+        self.rights_changed().await
     }
 
     /// Stores a lock in place of what is there.
@@ -222,16 +241,20 @@ impl Tx {
 
     /// Removes the assignments and locks at exactly a scope: a later resource of this name is another one.
     pub async fn delete_access_at(&mut self, scope: &str) -> Result<()> {
-        for sql in [
-            "DELETE FROM role_assignments WHERE scope = $1",
-            "DELETE FROM locks WHERE scope = $1",
-        ] {
-            sqlx::query(sql)
-                .bind(scope.to_ascii_lowercase())
-                .execute(self.connection())
-                .await?;
+        let scope = scope.to_ascii_lowercase();
+        let roles = sqlx::query("DELETE FROM role_assignments WHERE scope = $1")
+            .bind(scope.clone())
+            .execute(self.connection())
+            .await?;
+        sqlx::query("DELETE FROM locks WHERE scope = $1")
+            .bind(scope)
+            .execute(self.connection())
+            .await?;
+        // Every resource that goes comes by here; few have roles of their own.
+        match roles.rows_affected() {
+            0 => Ok(()),
+            _ => self.rights_changed().await,
         }
-        Ok(())
     }
 }
 

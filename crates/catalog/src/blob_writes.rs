@@ -57,6 +57,47 @@ impl Read {
         Ok((row.try_get("blocks")?, row.try_get("bytes")?))
     }
 
+    /// Returns the bytes of a container's blobs and staged blocks.
+    pub async fn container_bytes(&mut self, account: &str, container: &str) -> Result<i64> {
+        const SQL: &str = "SELECT CAST(COALESCE(SUM(bytes), 0) AS BIGINT) AS n FROM (\
+             SELECT size_bytes AS bytes FROM blobs WHERE account = $1 AND container = $2 \
+             UNION ALL SELECT length AS bytes FROM staged_blocks WHERE account = $1 AND container = $2) AS held";
+        let row = sqlx::query(SQL)
+            .bind(account)
+            .bind(container)
+            .fetch_one(self.connection())
+            .await?;
+        Ok(row.try_get("n")?)
+    }
+
+    /// Returns the accounts that have staged blocks, and the bytes of these.
+    pub async fn staged_by_account(&mut self) -> Result<Vec<(String, i64)>> {
+        const SQL: &str = "SELECT account, CAST(SUM(length) AS BIGINT) AS bytes FROM staged_blocks \
+             GROUP BY account ORDER BY account";
+        let rows = sqlx::query(SQL).fetch_all(self.connection()).await?;
+        rows.iter()
+            .map(|row| Ok((row.try_get("account")?, row.try_get("bytes")?)))
+            .collect()
+    }
+
+    /// Returns a page of a region's blobs, by layer.
+    pub async fn blobs_in(
+        &mut self,
+        region: &str,
+        after: Option<Uuid>,
+        limit: usize,
+    ) -> Result<Vec<Blob>> {
+        const SQL: &str =
+            "SELECT * FROM blobs WHERE region = $1 AND layer > $2 ORDER BY layer LIMIT $3";
+        let rows = sqlx::query(SQL)
+            .bind(region)
+            .bind(after.map(|layer| layer.to_string()).unwrap_or_default())
+            .bind(i64::try_from(limit).unwrap_or(i64::MAX))
+            .fetch_all(self.connection())
+            .await?;
+        rows.iter().map(crate::storage::blob).collect()
+    }
+
     /// Returns a staged block by its id.
     pub async fn staged_block(
         &mut self,

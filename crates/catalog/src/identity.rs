@@ -301,7 +301,7 @@ impl Tx {
             .bind(principal.created_ms)
             .execute(self.connection())
             .await?;
-        Ok(())
+        self.rights_changed().await
     }
 
     /// Removes a principal; whether it was there.
@@ -310,6 +310,7 @@ impl Tx {
             .bind(object_id)
             .execute(self.connection())
             .await?;
+        self.rights_changed().await?;
         Ok(done.rows_affected() > 0)
     }
 
@@ -352,7 +353,7 @@ impl Tx {
             .execute(self.connection())
             .await
             .map_err(exists("role_assignments", &assignment.id))?;
-        Ok(())
+        self.rights_changed().await
     }
 
     /// Removes every role of a principal.
@@ -361,7 +362,7 @@ impl Tx {
             .bind(principal)
             .execute(self.connection())
             .await?;
-        Ok(())
+        self.rights_changed().await
     }
 
     /// Removes a role assignment; whether it was there.
@@ -370,6 +371,7 @@ impl Tx {
             .bind(id)
             .execute(self.connection())
             .await?;
+        self.rights_changed().await?;
         Ok(done.rows_affected() > 0)
     }
 }

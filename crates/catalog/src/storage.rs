@@ -361,7 +361,7 @@ fn container(row: &AnyRow) -> Result<Container> {
     })
 }
 
-fn blob(row: &AnyRow) -> Result<Blob> {
+pub(crate) fn blob(row: &AnyRow) -> Result<Blob> {
     let kind: String = row.try_get("kind")?;
     Ok(Blob {
         account: row.try_get("account")?,

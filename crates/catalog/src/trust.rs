@@ -93,6 +93,19 @@ impl Read {
         row.as_ref().map(external).transpose()
     }
 
+    /// Returns the names of a token service that stand for groups here.
+    pub async fn external_groups(&mut self, issuer: &str) -> Result<Vec<ExternalSubject>> {
+        const SQL: &str = "SELECT external_subjects.* FROM external_subjects JOIN principals \
+             ON principals.object_id = external_subjects.principal \
+             WHERE external_subjects.issuer = $1 AND principals.kind = $2 ORDER BY external_subjects.subject";
+        let rows = sqlx::query(SQL)
+            .bind(issuer)
+            .bind(crate::identity::PrincipalKind::Group.as_str())
+            .fetch_all(self.connection())
+            .await?;
+        rows.iter().map(external).collect()
+    }
+
     /// Returns the subjects that stand for a principal, by issuer and subject.
     pub async fn external_subjects_of(&mut self, principal: &str) -> Result<Vec<ExternalSubject>> {
         const SQL: &str =

@@ -168,6 +168,25 @@ impl Tx {
         Ok(())
     }
 
+    /// Adds to the bytes that a resource holds of its subscription's quota, or takes from them.
+    pub async fn add_held_bytes(
+        &mut self,
+        owner: &str,
+        subscription: &str,
+        bytes: i64,
+    ) -> Result<()> {
+        sqlx::query(
+            "INSERT INTO byte_holds (owner, subscription, bytes) VALUES ($1, $2, $3) \
+             ON CONFLICT (owner) DO UPDATE SET bytes = byte_holds.bytes + excluded.bytes",
+        )
+        .bind(owner)
+        .bind(subscription)
+        .bind(bytes)
+        .execute(self.connection())
+        .await?;
+        Ok(())
+    }
+
     /// Gives back the bytes that a resource holds.
     pub async fn free_bytes(&mut self, owner: &str) -> Result<()> {
         sqlx::query("DELETE FROM byte_holds WHERE owner = $1")

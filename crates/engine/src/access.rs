@@ -152,13 +152,10 @@ impl Engine {
         scope: &str,
         allows: impl Fn(&domain::role::Role) -> bool + Send,
     ) -> Result<bool> {
-        // Work that goes on for somebody ends with his access.
-        let standing = self.standing(&caller.object_id).await?;
-        let Some(standing) = standing.filter(|standing| standing.principal.enabled) else {
-            return Ok(false);
-        };
+        let standings = self.standings_of(caller).await?;
         let scope = scope.to_ascii_lowercase();
-        Ok(standing.roles.any_at(&scope, allows))
+        let mut all = standings.iter();
+        Ok(all.any(|standing| standing.roles.any_at(&scope, &allows)))
     }
 }
 

@@ -1,5 +1,6 @@
 //! Care of what is stored: what it costs, and whether catalog and stores agree.
 
+mod accounts;
 mod digest;
 mod measure;
 pub(crate) mod nodes;

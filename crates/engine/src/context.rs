@@ -13,6 +13,17 @@ pub struct Caller {
     pub app_id: String,
     /// The name that error texts show: the user's name or the application id.
     pub name: String,
+    /// Groups that another token service says it is in and that stand for groups here.
+    pub groups: Vec<ExternalGroup>,
+}
+
+/// A group as another token service names it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ExternalGroup {
+    /// The service.
+    pub issuer: String,
+    /// The value in the token's claim.
+    pub name: String,
 }
 
 /// One request.

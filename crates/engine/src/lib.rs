@@ -58,7 +58,7 @@ pub use audit::{ActivityFilter, AuditReport};
 pub use blocks::{ContentHasher, LEAF_BYTES, Location};
 pub use catalog::{ListFilter, OfferedImage, VerifiedPublisher};
 pub use clock::Clock;
-pub use context::{Caller, Ctx};
+pub use context::{Caller, Ctx, ExternalGroup};
 pub use deployment::AcceptedDeployment;
 pub use invite::{Invite, Invited};
 pub use machine::settings::{Accelerator, DriverChoice, GuestUsers, MachineSettings};

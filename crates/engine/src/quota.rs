@@ -1,11 +1,13 @@
 //! Quotas: how many resources and how many bytes a subscription holds, and may hold.
 //!
-//! Bytes are those of the disks as they are seen, once for every region: what others share with it
-//! does not make a subscription's content smaller, or its size would tell what others have. They are
-//! reserved in the transaction that writes the resource, so two writers never share the last byte.
+//! Bytes are those of the disks as they are seen, once for every region, and those of the blobs and
+//! staged blocks of accounts: what others share with it does not make a subscription's content
+//! smaller, or its size would tell what others have. They are reserved in the transaction that writes
+//! the resource or blob, so two writers never share the last byte.
 
 use catalog::{Read, Tx};
 use domain::image_version::target_regions;
+use domain::scope::subscription_in;
 use domain::{Error, Kind, Resource, ResourceId, Result};
 use serde::Serialize;
 use serde_json::Value;
@@ -153,6 +155,33 @@ impl Engine {
         Ok(())
     }
 
+    /// Moves what an account's blobs hold by a change from `before` to `after` bytes, or refuses; in the
+    /// transaction that writes their rows, so that what is held is always what the rows say.
+    pub(crate) async fn change_blob_bytes(
+        &self,
+        tx: &mut Tx,
+        account: &str,
+        before: i64,
+        after: i64,
+    ) -> Result<()> {
+        let Some(subscription) = subscription_in(account).map(str::to_ascii_lowercase) else {
+            return Err(Error::internal());
+        };
+        if after == before {
+            return Ok(());
+        }
+        check_room(tx, account, after - before).await?;
+        tx.add_held_bytes(account, &subscription, after - before)
+            .await
+            .map_err(db)
+    }
+
+    /// Refuses bytes for which an account's subscription has no room, before they are taken in.
+    pub(crate) async fn check_blob_bytes(&self, account: &str, more: i64) -> Result<()> {
+        let mut read = self.catalog().read().await.map_err(db)?;
+        check_room(&mut read, account, more).await
+    }
+
     /// Returns the bytes that a row asks for; `None` for what holds no content. What is not known yet counts nothing.
     async fn wanted_bytes(&self, tx: &mut Tx, row: &Resource) -> Result<Option<i64>> {
         let bytes = match row.kind {
@@ -183,6 +212,22 @@ async fn quota_of(read: &mut Read, subscription: &str) -> Result<ByteQuota> {
         held_bytes: read.held_bytes(&subscription).await.map_err(db)?,
         limit_bytes: limit.and_then(|text| text.parse().ok()),
     })
+}
+
+/// Refuses `more` bytes in an account; sums up what is held only where there is a limit.
+async fn check_room(read: &mut Read, account: &str, more: i64) -> Result<()> {
+    let subscription = subscription_in(account).unwrap_or_default();
+    let limit = read.setting(&setting(subscription)).await.map_err(db)?;
+    if more <= 0 || limit.is_none_or(|text| text.is_empty()) {
+        return Ok(());
+    }
+    let quota = quota_of(read, subscription).await?;
+    let row = match ResourceId::parse(account) {
+        Ok(id) => read.load(&id).await.map_err(db)?,
+        Err(_) => None,
+    };
+    let location = row.map(|row| row.location).unwrap_or_default();
+    domain::quota::check_bytes(&location, quota.held_bytes, more, quota.limit_bytes)
 }
 
 fn setting(subscription: &str) -> String {

@@ -26,14 +26,13 @@ impl Engine {
             .await
             .map_err(db)?;
         drop(read);
-        let Some(standing) = self.standing(&ctx.caller.object_id).await? else {
-            return Ok(Vec::new());
-        };
+        let standings = self.standings_of(&ctx.caller).await?;
         Ok(all
             .into_iter()
             .filter(|s| {
                 let scope = format!("/subscriptions/{}", s.id).to_ascii_lowercase();
-                standing.roles.touches(&scope)
+                let mut roles = standings.iter().map(|standing| &standing.roles);
+                roles.any(|roles| roles.touches(&scope))
             })
             .collect())
     }

@@ -55,6 +55,7 @@ async fn owner(engine: &Engine, first: &Bootstrapped) -> Ctx {
             tenant: first.tenant_id.clone(),
             app_id: first.client_id.clone(),
             name: first.client_id.clone(),
+            groups: Vec::new(),
         },
         api_version: "2025-08-01".to_owned(),
         base_url: "https://localhost".to_owned(),

@@ -4,11 +4,13 @@
 //! time: [`until`] asks again until the answer is yes or a limit is over.
 
 mod arm;
+mod database;
 mod gallery;
 mod image;
 mod scene;
 
 pub use arm::{Answer, Arm};
+pub use database::Database;
 pub use gallery::{Gallery, Options};
 pub use image::{random_disk, write_vhd};
 pub use scene::{DISK_VERSION, GALLERY_VERSION, GROUP_VERSION, Scene, definition_body};

@@ -54,6 +54,10 @@ struct LimitsSection {
     reads: Option<PaceSection>,
     writes: Option<PaceSection>,
     deletes: Option<PaceSection>,
+    blob_requests: Option<PaceSection>,
+    blob_account_requests: Option<PaceSection>,
+    blob_at_once_max: Option<u32>,
+    blob_account_at_once_max: Option<u32>,
     connections_max: Option<usize>,
     connections_per_address_max: Option<usize>,
     header_seconds: Option<u64>,
@@ -84,6 +88,8 @@ struct ProviderSection {
     jwks_uri: String,
     #[serde(default)]
     subject_claim: Option<String>,
+    #[serde(default)]
+    groups_claim: Option<String>,
     #[serde(default)]
     algorithms: Option<Vec<String>>,
 }
@@ -156,6 +162,11 @@ impl Config {
                 && !limits.header_limit.is_zero(),
             "limits of connections must be greater than 0"
         );
+        let blobs = config.limits().rates.blobs;
+        ensure!(
+            blobs.caller_at_once_max > 0 && blobs.account_at_once_max > 0,
+            "limits of requests at once must be greater than 0"
+        );
         // Hyper works with no less than this.
         ensure!(
             limits.header_bytes_max >= 8192,
@@ -165,6 +176,8 @@ impl Config {
             config.limits.reads,
             config.limits.writes,
             config.limits.deletes,
+            config.limits.blob_requests,
+            config.limits.blob_account_requests,
         ] {
             if pace.is_some_and(|pace| pace.per_second > 0 && pace.burst == 0) {
                 bail!("a burst of 0 lets no request pass; per_second = 0 means no limit");
@@ -183,12 +196,22 @@ impl Config {
                 per_second: said.per_second,
             })
         };
-        let connections = usual.connections;
+        let (connections, blobs) = (usual.connections, usual.rates.blobs);
         ServerLimits {
             rates: api::Limits {
                 reads: pace(section.reads, usual.rates.reads),
                 writes: pace(section.writes, usual.rates.writes),
                 deletes: pace(section.deletes, usual.rates.deletes),
+                blobs: api::BlobLimits {
+                    caller: pace(section.blob_requests, blobs.caller),
+                    account: pace(section.blob_account_requests, blobs.account),
+                    caller_at_once_max: section
+                        .blob_at_once_max
+                        .unwrap_or(blobs.caller_at_once_max),
+                    account_at_once_max: section
+                        .blob_account_at_once_max
+                        .unwrap_or(blobs.account_at_once_max),
+                },
             },
             connections: ConnectionLimits {
                 connections_max: section
@@ -219,13 +242,14 @@ impl Config {
             outbound
                 .check(&section.jwks_uri)
                 .with_context(|| format!("openid '{}': jwks_uri", section.issuer))?;
-            providers.push(Provider::new(
+            let provider = Provider::new(
                 &section.issuer,
                 &section.audiences,
                 &section.jwks_uri,
                 section.subject_claim.as_deref(),
                 section.algorithms.as_deref(),
-            )?);
+            )?;
+            providers.push(provider.with_groups(section.groups_claim.as_deref())?);
         }
         let fetch = move |url: String| {
             let outbound = outbound.clone();
@@ -300,7 +324,7 @@ mod tests {
     #[test]
     fn what_the_file_does_not_say_is_as_usual() {
         let config =
-            Config::parse("[limits]\nreads = { burst = 2, per_second = 1 }\nheader_seconds = 3")
+            Config::parse("[limits]\nreads = { burst = 2, per_second = 1 }\nheader_seconds = 3\nblob_at_once_max = 7")
                 .unwrap();
         let (limits, usual) = (config.limits(), ServerLimits::default());
         assert_eq!(
@@ -311,6 +335,10 @@ mod tests {
             }
         );
         assert_eq!(limits.rates.writes, usual.rates.writes);
+        let (blobs, usual_blobs) = (limits.rates.blobs, usual.rates.blobs);
+        assert_eq!(blobs.caller_at_once_max, 7);
+        assert_eq!(blobs.account_at_once_max, usual_blobs.account_at_once_max);
+        assert_eq!(blobs.caller, usual_blobs.caller);
         assert_eq!(limits.connections.header_limit, Duration::from_secs(3));
         assert_eq!(
             limits.connections.connections_max,
@@ -327,6 +355,8 @@ mod tests {
             "[limits]\nreads = { burst = 0, per_second = 1 }",
             "[limits]\nreads = { burst = 1 }",
             "[limits]\nconnections_max = 0",
+            "[limits]\nblob_requests = { burst = 0, per_second = 1 }",
+            "[limits]\nblob_at_once_max = 0",
             "[limits]\nheader_seconds = 0",
             "[limits]\nheader_bytes_max = 100",
             "[[openid]]\nissuer = 'x'",

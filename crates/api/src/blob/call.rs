@@ -13,9 +13,11 @@ use engine::blob::{BlobPath, Conditions, PutBlob, Upload};
 use futures::StreamExt as _;
 use percent_encoding::percent_decode_str;
 use serde_json::Value;
+use sha2::{Digest as _, Sha256};
 use uuid::Uuid;
 
-use super::reply::parse_date;
+use super::reply::{BlobReply, parse_date};
+use crate::limits::{BlobLimiter, Served};
 use crate::state::ApiState;
 
 /// The longest path and query, in bytes.
@@ -48,6 +50,7 @@ pub(super) const CONTENT_HEADERS: [&str; 6] = [
 /// A request.
 pub(super) struct Call {
     pub engine: Engine,
+    limiter: BlobLimiter,
     pub method: Method,
     pub headers: HeaderMap,
     /// The path as sent.
@@ -85,6 +88,7 @@ impl Call {
         let named = |raw: &str| decode(raw).map(|text| Some(text).filter(|text| !text.is_empty()));
         let call = Self {
             engine: state.engine,
+            limiter: state.blob_limiter,
             client: crate::face::client_of(&parts.extensions),
             request_id,
             base_url: crate::face::base_url(&parts.headers, &parts.uri),
@@ -97,6 +101,23 @@ impl Call {
             headers: parts.headers,
         };
         Ok((call, body))
+    }
+
+    /// Lets the request of a caller that is known by now in; who sends too many hears when to come again.
+    pub fn admit(&self, caller: &str, account: &str) -> std::result::Result<Served, BlobReply> {
+        let admitted = self.limiter.admit(caller, account, self.engine.now_ms());
+        admitted.map_err(|busy| {
+            let error = Error::new(ErrorKind::Unavailable, "ServerBusy", busy.message);
+            let mut reply = BlobReply::error(&error);
+            reply.set("retry-after", busy.seconds.to_string());
+            reply
+        })
+    }
+
+    /// Returns what the secret in the URL is known by: nothing keeps the secret itself.
+    pub fn secret_name(&self) -> Option<String> {
+        let digest = Sha256::digest(self.option("sig")?.as_bytes());
+        Some(format!("url:{}", STANDARD.encode(digest)))
     }
 
     /// Refuses headers that are doubled or ask for what is not there.

@@ -26,6 +26,14 @@ pub(super) async fn serve(call: Call, body: Body) -> Result<BlobReply> {
         .open_disk_access(call.container(), secret)
         .await?
         .seen_from(&call.client);
+    let caller = call.secret_name().unwrap_or_default();
+    match call.admit(&caller, &access.resource().id.key()) {
+        Ok(served) => Ok(answer(call, body, access).await?.until_sent(served)),
+        Err(refusal) => Ok(refusal),
+    }
+}
+
+async fn answer(call: Call, body: Body, access: DiskAccess) -> Result<BlobReply> {
     let comp = call.option("comp").unwrap_or_default().to_owned();
     match (&call.method, comp.as_str()) {
         (&Method::GET, "") => {

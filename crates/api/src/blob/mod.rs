@@ -24,7 +24,7 @@ use axum::middleware::Next;
 use axum::response::Response;
 use axum::routing::any;
 use domain::{Error, ErrorKind, Result};
-use engine::blob::GRANT_ACCOUNT;
+use engine::blob::{GRANT_ACCOUNT, Session};
 use engine::metrics::Plane;
 
 use self::call::Call;
@@ -108,6 +108,14 @@ async fn dispatch(call: Call, body: Body) -> Result<BlobReply> {
         return disk::serve(call, body).await;
     }
     let session = auth::authenticate(&call).await?;
+    let caller = call.secret_name().unwrap_or_else(|| session.caller_name());
+    match call.admit(&caller, session.account_name()) {
+        Ok(served) => Ok(answer(call, body, session).await?.until_sent(served)),
+        Err(refusal) => Ok(refusal),
+    }
+}
+
+async fn answer(call: Call, body: Body, session: Session) -> Result<BlobReply> {
     let comp = call.option("comp").unwrap_or_default().to_owned();
     let restype = call.option("restype").unwrap_or_default().to_owned();
     let method = call.method.clone();

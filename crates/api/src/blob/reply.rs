@@ -5,12 +5,14 @@ use axum::http::{HeaderMap, HeaderName, HeaderValue, Response, StatusCode, heade
 use domain::resource::Document;
 use domain::{Error, ErrorKind};
 use engine::blob::{Blob, BlobKind};
+use http_body_util::BodyExt as _;
 use jiff::Timestamp;
 use serde_json::Value;
 use uuid::Uuid;
 
 use super::call::CONTENT_HEADERS;
 use super::xml::Xml;
+use crate::limits::Served;
 
 /// The service's version that is answered when none was sent.
 const VERSION: &str = "2026-04-06";
@@ -65,6 +67,24 @@ impl BlobReply {
     #[must_use]
     pub fn body(mut self, body: Body) -> Self {
         self.body = body;
+        self
+    }
+
+    /// Keeps the request's place until its last byte is sent, or nobody wants it any more.
+    #[must_use]
+    pub fn until_sent(mut self, served: Served) -> Self {
+        // What is not announced is small and at hand: it is sent with its length, which a wrapped body does not tell.
+        if self
+            .headers
+            .iter()
+            .any(|(name, _)| name == "content-length")
+        {
+            let body = self.body.map_frame(move |frame| {
+                let _until_then = &served;
+                frame
+            });
+            self.body = Body::new(body);
+        }
         self
     }
 

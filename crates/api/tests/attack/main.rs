@@ -10,6 +10,7 @@
 )]
 
 mod content;
+mod data;
 mod doors;
 mod listed;
 mod matrix;

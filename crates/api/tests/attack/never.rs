@@ -12,6 +12,8 @@ use crate::world::{DISK, GALLERY, Who, World, definition_body, disk_body, page, 
 
 /// Random sequences; each takes some tenths of a second.
 const CASES: u32 = 24;
+/// The same where a request takes several round trips.
+const CASES_ON_POSTGRES: u32 = 8;
 const STEPS_MAX: usize = 10;
 const ASSIGNMENT: &str = "00000000-0000-4000-8000-0000000000a1";
 
@@ -91,8 +93,7 @@ struct Stage {
 }
 
 impl Stage {
-    async fn new() -> Self {
-        let world = World::new().await;
+    async fn new(world: World) -> Self {
         let owner = world.owner.clone();
         let group = world.group(&owner, "rg").await;
         let work = world.group(&owner, "work").await;
@@ -389,11 +390,24 @@ fn step() -> impl Strategy<Value = Step> {
 
 #[test]
 fn no_sequence_of_share_unshare_roles_and_deletes_lets_a_stranger_read_a_byte() {
+    no_sequence(World::new(), CASES);
+}
+
+mod postgres {
+    use crate::world::World;
+
+    #[test]
+    fn no_sequence_of_share_unshare_roles_and_deletes_lets_a_stranger_read_a_byte() {
+        super::no_sequence(World::on_postgres(), super::CASES_ON_POSTGRES);
+    }
+}
+
+fn no_sequence(world: impl Future<Output = World>, cases: u32) {
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()
         .unwrap();
-    let stage = runtime.block_on(Stage::new());
+    let stage = runtime.block_on(async { Stage::new(world.await).await });
     // The doors do open: a sequence that everybody can follow.
     let open = [
         Step::BecomeGroups,
@@ -415,7 +429,7 @@ fn no_sequence_of_share_unshare_roles_and_deletes_lets_a_stranger_read_a_byte() 
         ]
     );
     let config = Config {
-        cases: CASES,
+        cases,
         max_shrink_iters: 40,
         failure_persistence: None,
         ..Config::default()

@@ -3,11 +3,14 @@
 use futures::future::join_all;
 use serde_json::json;
 
-use crate::world::{GALLERY, HOST, World, page};
+use crate::world::{GALLERY, HOST, World, on_both, page};
 
-#[tokio::test]
-async fn threat_22_uploads_that_race_deletions_leave_nothing_behind() {
-    let world = World::new().await;
+on_both! {
+    threat_22_uploads_that_race_deletions_leave_nothing_behind,
+    threat_23_many_at_once_never_get_more_than_the_limit,
+}
+
+async fn threat_22_uploads_that_race_deletions_leave_nothing_behind(world: World) {
     let owner = world.owner.clone();
     let group = world.group(&owner, "rg").await;
     world.account(&owner, &group, "raceacct").await;
@@ -76,9 +79,7 @@ async fn threat_22_uploads_that_race_deletions_leave_nothing_behind() {
     assert!(findings.is_empty(), "{findings:?}");
 }
 
-#[tokio::test]
-async fn threat_23_many_at_once_never_get_more_than_the_limit() {
-    let world = World::new().await;
+async fn threat_23_many_at_once_never_get_more_than_the_limit(world: World) {
     let owner = world.owner.clone();
     let group = world.group(&owner, "rg").await;
     let here = json!({ "location": "eastus" });

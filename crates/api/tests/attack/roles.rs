@@ -11,7 +11,7 @@ use std::path::Path;
 use axum::http::Method;
 use serde_json::{Value, json};
 
-use crate::world::{HOST, Who, World};
+use crate::world::{HOST, Who, World, on_both};
 
 /// A version that every type accepts.
 const VERSION: &str = "2026-11-01";
@@ -249,9 +249,9 @@ async fn blobs(world: &World, people: &People, group: &str, out: &mut String) {
     }
 }
 
-#[tokio::test]
-async fn every_route_answers_every_role_as_the_reviewed_table_says() {
-    let world = World::new().await;
+on_both! { every_route_answers_every_role_as_the_reviewed_table_says }
+
+async fn every_route_answers_every_role_as_the_reviewed_table_says(world: World) {
     let found = table(&world).await;
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join(FILE);
     if std::env::var_os("VITRINE_WRITE_ROLES").is_some() {

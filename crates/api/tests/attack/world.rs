@@ -15,6 +15,7 @@ use engine::identity::{
 };
 use engine::{Clock, Engine, RegionSettings, Settings};
 use serde_json::{Value, json};
+use testkit::Database;
 use tokio_util::sync::{CancellationToken, DropGuard};
 use tower::ServiceExt as _;
 
@@ -23,6 +24,7 @@ pub const NOW_MS: i64 = 1_780_272_000_000;
 pub const HOST: &str = "localhost:8443";
 pub const GALLERY: &str = "2026-03-03";
 pub const DISK: &str = "2025-01-02";
+pub const MACHINE: &str = "2024-07-01";
 pub const GROUP: &str = "2024-11-01";
 pub const ACCOUNT: &str = "2025-08-01";
 /// The smallest disk, in bytes.
@@ -92,16 +94,35 @@ pub struct World {
     pub subscription: String,
     _stop: DropGuard,
     pub dir: tempfile::TempDir,
+    /// Removed when nobody needs it any more.
+    _database: Database,
 }
 
-pub async fn open(dir: &Path, clock: &Clock) -> Engine {
+/// Makes one test of every law for each database: attributes are what no function can make.
+macro_rules! on_both {
+    ($($law:ident),+ $(,)?) => {
+        mod sqlite {
+            $(#[tokio::test] async fn $law() {
+                super::$law(crate::world::World::new().await).await;
+            })+
+        }
+        mod postgres {
+            $(#[tokio::test] async fn $law() {
+                super::$law(crate::world::World::on_postgres().await).await;
+            })+
+        }
+    };
+}
+pub(crate) use on_both;
+
+async fn open(dir: &Path, clock: &Clock, database: &Database) -> Engine {
     let region = |name: &str| RegionSettings {
         region: domain::region::known(name),
         store: engine::Location::Directory(dir.join(name)),
     };
     let settings = Settings {
         data: dir.to_owned(),
-        database: format!("sqlite:{}?mode=rwc", dir.join("catalog.db").display()),
+        database: database.url().to_owned(),
         regions: vec![region("eastus"), region("westus2")],
         machines: engine::MachineSettings {
             driver: engine::DriverChoice::Simulated,
@@ -118,8 +139,19 @@ impl World {
 
     pub async fn at(now_ms: i64) -> Self {
         let dir = tempfile::tempdir().unwrap();
+        let database = Database::sqlite(dir.path());
+        Self::begin(dir, database, now_ms).await
+    }
+
+    /// The same with its catalog on PostgreSQL.
+    pub async fn on_postgres() -> Self {
+        let dir = tempfile::tempdir().unwrap();
+        Self::begin(dir, Database::postgres(), NOW_MS).await
+    }
+
+    async fn begin(dir: tempfile::TempDir, database: Database, now_ms: i64) -> Self {
         let clock = Clock::manual(now_ms);
-        let engine = open(dir.path(), &clock).await;
+        let engine = open(dir.path(), &clock, &database).await;
         let first = engine
             .bootstrap(&Default::default())
             .await
@@ -139,6 +171,7 @@ impl World {
             subscription,
             _stop: stop.drop_guard(),
             dir,
+            _database: database,
         };
         world.owner = world.signed_in(world.owner.clone()).await;
         world

@@ -10,7 +10,7 @@ const MIB: usize = 1 << 20;
 /// The smallest disk.
 const SIZE: usize = 20 * MIB;
 
-async fn access(world: &World, disk: &str, level: &str) -> String {
+pub async fn access(world: &World, disk: &str, level: &str) -> String {
     let body = json!({ "access": level, "durationInSeconds": 3600 });
     let id = format!("{disk}/beginGetAccess");
     let done = world
@@ -49,6 +49,17 @@ async fn upload_disk(world: &World) -> String {
     let body = json!({
         "location": "eastus",
         "properties": { "creationData": { "createOption": "Upload", "uploadSizeBytes": SIZE + 512 } },
+    });
+    let done = world.arm("PUT", &disk, VERSION, Some(body)).await;
+    assert!(done.text().contains("Succeeded"), "{}", done.text());
+    disk
+}
+
+pub async fn empty_disk(world: &World) -> String {
+    let disk = format!("{}/providers/Microsoft.Compute/disks/empty", world.group);
+    let body = json!({
+        "location": "eastus",
+        "properties": { "creationData": { "createOption": "Empty" }, "diskSizeGB": 1 },
     });
     let done = world.arm("PUT", &disk, VERSION, Some(body)).await;
     assert!(done.text().contains("Succeeded"), "{}", done.text());

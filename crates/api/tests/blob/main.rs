@@ -5,6 +5,7 @@
 mod world;
 
 mod disks;
+mod limits;
 mod lists;
 mod objects;
 mod proofs;

@@ -4,7 +4,7 @@ use crate::world::{ACCOUNT, HOST, World};
 
 const PUT_PAGE: [(&str, &str); 2] = [("x-ms-page-write", "update"), ("x-ms-range", "bytes=0-511")];
 
-async fn with_blob() -> World {
+pub async fn with_blob() -> World {
     let world = World::new().await;
     world
         .signed("PUT", "/vhds?restype=container", &[], b"")
@@ -21,7 +21,7 @@ async fn with_blob() -> World {
     world
 }
 
-fn url(path: &str) -> String {
+pub fn url(path: &str) -> String {
     format!("https://{HOST}/blob/{ACCOUNT}{path}")
 }
 
@@ -34,7 +34,14 @@ fn encode(text: &str) -> String {
 }
 
 /// Signs a service SAS; `fields` overrides `sp`, `se`, `sr`, `st`.
-fn service_sas(world: &World, resource: &str, sp: &str, sr: &str, se: &str, st: &str) -> String {
+pub fn service_sas(
+    world: &World,
+    resource: &str,
+    sp: &str,
+    sr: &str,
+    se: &str,
+    st: &str,
+) -> String {
     let version = "2026-04-06";
     let string = [
         sp, st, se, resource, "", "", "https", version, sr, "", "", "", "", "", "", "",

@@ -71,6 +71,7 @@ impl Answer {
 pub struct World {
     pub router: Router,
     pub engine: Engine,
+    pub clock: Clock,
     pub token: String,
     pub storage_token: String,
     pub group: String,
@@ -102,7 +103,8 @@ impl World {
                 ..Default::default()
             },
         };
-        let engine = Engine::open(settings, Clock::manual(NOW_MS)).await.unwrap();
+        let clock = Clock::manual(NOW_MS);
+        let engine = Engine::open(settings, clock.clone()).await.unwrap();
         let first = engine
             .bootstrap(&Default::default())
             .await
@@ -115,6 +117,7 @@ impl World {
         let mut world = Self {
             router: api::router(ApiState::new(engine.clone())),
             engine,
+            clock,
             token: String::new(),
             storage_token: String::new(),
             group: format!("/subscriptions/{}/resourceGroups/rg", first.subscription_id),
@@ -177,6 +180,15 @@ impl World {
         .unwrap();
         let answer = self.send(request).await.expect(200).json();
         answer["access_token"].as_str().unwrap().to_owned()
+    }
+
+    /// The same server with limits of its own on the blob face.
+    pub fn limited(&mut self, blobs: api::BlobLimits) {
+        let limits = api::Limits {
+            blobs,
+            ..api::Limits::default()
+        };
+        self.router = api::router(ApiState::with_limits(self.engine.clone(), limits));
     }
 
     pub async fn send(&self, request: Request<Body>) -> Answer {

@@ -90,6 +90,45 @@ fn ids(all: Vec<RoleAssignment>) -> Vec<String> {
     ids
 }
 
+pub async fn every_change_of_rights_moves_their_generation_and_nothing_else_does(
+    database: &Database,
+) {
+    let catalog = database.open().await;
+    let mut tx = catalog.write().await.unwrap();
+    let mut seen = tx.access_generation().await.unwrap();
+    macro_rules! moves {
+        ($change:expr) => {{
+            $change;
+            let now = tx.access_generation().await.unwrap();
+            assert!(now > seen, "{}", stringify!($change));
+            seen = now;
+        }};
+    }
+    let role = custom("a", "t", "zeta");
+    moves!(person(&mut tx, "p", "t").await);
+    moves!(assign(&mut tx, "1", "/subscriptions/s", "p").await);
+    moves!(assign(&mut tx, "2", "/subscriptions/s", "p").await);
+    moves!(assign(&mut tx, "3", "/subscriptions/s", "p").await);
+    moves!(tx.delete_role_assignment("1").await.unwrap());
+    moves!(tx.delete_access_at("/subscriptions/S").await.unwrap());
+    moves!(assign(&mut tx, "4", "/", "p").await);
+    moves!(tx.delete_role_assignments_of("p").await.unwrap());
+    moves!(tx.put_role_definition(&role).await.unwrap());
+    moves!(tx.delete_role_definition("t", "a").await.unwrap());
+    moves!(tx.add_member("g", "p").await.unwrap());
+    moves!(tx.remove_member("g", "p").await.unwrap());
+    moves!(tx.forget_memberships("p").await.unwrap());
+    moves!(tx.delete_principal("p").await.unwrap());
+    // Resources that go take no rights with them but their own.
+    tx.delete_access_at("/subscriptions/other").await.unwrap();
+    tx.put_setting("k", "v").await.unwrap();
+    assert_eq!(tx.access_generation().await.unwrap(), seen);
+    drop(tx);
+    // What was not committed changed nothing.
+    let mut read = catalog.read().await.unwrap();
+    assert!(read.access_generation().await.unwrap() < seen);
+}
+
 pub async fn assignments_are_listed_above_and_below_a_scope(database: &Database) {
     let catalog = database.open().await;
     let mut tx = catalog.write().await.unwrap();

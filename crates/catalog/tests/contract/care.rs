@@ -147,6 +147,12 @@ pub async fn bytes_are_held_until_they_are_freed(database: &Database) {
     tx.hold_bytes("a", "s", 7).await.unwrap();
     assert_eq!(tx.held_bytes("s").await.unwrap(), (1 << 50) + 7);
     assert_eq!(tx.bytes_of("a").await.unwrap(), 7);
+    for (bytes, held) in [(3, 10), (-9, 1)] {
+        tx.add_held_bytes("a", "s", bytes).await.unwrap();
+        assert_eq!(tx.bytes_of("a").await.unwrap(), held);
+    }
+    tx.add_held_bytes("d", "t", 4).await.unwrap();
+    assert_eq!(tx.held_bytes("t").await.unwrap(), 13);
     tx.free_bytes("a").await.unwrap();
     assert_eq!(tx.bytes_of("a").await.unwrap(), 0);
     assert_eq!(tx.held_bytes("s").await.unwrap(), 1 << 50);

@@ -72,6 +72,7 @@ laws! {
         roles_are_found_by_principal_and_by_scope;
     access:
         custom_roles_belong_to_their_tenant,
+        every_change_of_rights_moves_their_generation_and_nothing_else_does,
         assignments_are_listed_above_and_below_a_scope,
         members_are_found_from_both_sides,
         what_was_given_at_a_scope_goes_with_it,
@@ -90,6 +91,7 @@ laws! {
     storage:
         containers_and_blobs_are_listed_in_byte_order,
         a_container_goes_with_what_is_in_it,
+        the_blobs_of_a_region_are_walked_once,
         a_blob_is_changed_by_who_read_it_last,
         staged_blocks_wait_for_their_list,
         grants_end_with_their_resource;

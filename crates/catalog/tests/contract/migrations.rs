@@ -11,7 +11,7 @@ use crate::sample::{gallery, operation};
 static MIGRATOR: Migrator = sqlx::migrate!();
 
 /// What the first release wrote, for every table that a later migration changes.
-const DATA: [&str; 7] = [
+const DATA: [&str; 11] = [
     "INSERT INTO operations VALUES ('00000000-0000-0000-0000-000000000001', 'Caps', 'Put', $1, $2, 'eastus', 'InProgress', \
      'null', NULL, NULL, 0, 0, 20, NULL, NULL, 0, 0, 7)",
     "INSERT INTO operations VALUES ('00000000-0000-0000-0000-000000000002', 'Caps', 'Put', $1, $2, 'eastus', 'InProgress', \
@@ -22,6 +22,10 @@ const DATA: [&str; 7] = [
     "INSERT INTO device_codes (device_hash, user_code, tenant, principal, expires_ms) VALUES ('h', 'ABCD', $1, $2, 5)",
     "INSERT INTO role_assignments VALUES ('r', $1, $2, 'p', 'User', 1)",
     "INSERT INTO settings (key, value) VALUES ($1, $2)",
+    "INSERT INTO resources VALUES ($1, $2, 'k', 's', 'g', '', 'eastus', 'a', NULL, '{}', '{}', '{}', 'Succeeded', 1, 1, NULL, 1)",
+    "INSERT INTO blobs VALUES ($1, $2, 'b', 'PageBlob', 512, 'e', 1, 1, '{}', '{}', '00000000-0000-0000-0000-000000000001', 'eastus', 0)",
+    "INSERT INTO blobs VALUES ($1, $2, 'c', 'BlockBlob', 20, 'e', 1, 1, '{}', '{}', '00000000-0000-0000-0000-000000000002', 'eastus', 0)",
+    "INSERT INTO staged_blocks VALUES ($1, $2, 'c', 'QQ==', '00000000-0000-0000-0000-000000000003', 0, 3, 1)",
 ];
 
 async fn fill(connection: &mut AnyConnection) {
@@ -54,6 +58,9 @@ pub async fn a_database_with_data_is_brought_up_to_date(database: &Database) {
     let role = tx.load_role_assignment("r").await.unwrap().unwrap();
     assert_eq!((role.shown_scope, role.description), (role.scope, None));
     assert!(tx.load_device_code("h").await.unwrap().is_some());
+    // What was stored before it counted counts.
+    assert_eq!(tx.held_bytes("s").await.unwrap(), 512 + 20 + 3);
+    assert_eq!(tx.bytes_of(&row.id.key()).await.unwrap(), 512 + 20 + 3);
     // The result was a secret; nothing keeps it any more.
     let opened = Uuid::from_u128(3);
     let opened = tx.load_operation(opened).await.unwrap().unwrap();

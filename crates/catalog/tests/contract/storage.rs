@@ -88,16 +88,41 @@ pub async fn a_container_goes_with_what_is_in_it(database: &Database) {
     );
     tx.create_blob(&blob("b")).await.unwrap();
     tx.put_staged_block(&block("x", 1)).await.unwrap();
+    let held = tx.container_bytes("acc", "c").await.unwrap();
+    assert_eq!(held, (1 << 45) + (1 << 40), "blobs and staged blocks");
     let mut layers = tx.delete_container(&one).await.unwrap();
     layers.sort_unstable();
     let layers: Vec<Uuid> = layers.into_iter().map(|(_, layer)| layer).collect();
     assert_eq!(layers, [Uuid::from_u128(1), Uuid::from_u128(2)]);
+    assert_eq!(tx.container_bytes("acc", "c").await.unwrap(), 0);
     assert!(tx.load_container("acc", "c").await.unwrap().is_none());
     assert!(tx.load_blob("acc", "c", "b").await.unwrap().is_none());
     assert!(tx.staged_blocks("acc", "c", "b").await.unwrap().is_empty());
     tx.insert_container(&one).await.unwrap();
     let error = tx.insert_container(&one).await.unwrap_err();
     assert_eq!(error.kind(), Failure::Exists);
+}
+
+pub async fn the_blobs_of_a_region_are_walked_once(database: &Database) {
+    let catalog = database.open().await;
+    let mut tx = catalog.write().await.unwrap();
+    for (number, region) in [(7, "east"), (0xF, "east"), (0xA0, "east"), (9, "west")] {
+        let one = Blob {
+            layer: Uuid::from_u128(number),
+            region: region.to_owned(),
+            ..blob(&number.to_string())
+        };
+        assert!(tx.create_blob(&one).await.unwrap());
+    }
+    let (mut seen, mut after) = (Vec::new(), None);
+    loop {
+        let page = tx.blobs_in("east", after, 2).await.unwrap();
+        let Some(last) = page.last() else { break };
+        after = Some(last.layer);
+        seen.extend(page.into_iter().map(|blob| blob.name));
+    }
+    seen.sort_unstable();
+    assert_eq!(seen, ["15", "160", "7"]);
 }
 
 pub async fn a_blob_is_changed_by_who_read_it_last(database: &Database) {
@@ -139,6 +164,8 @@ pub async fn staged_blocks_wait_for_their_list(database: &Database) {
     }
     let staged = tx.staged_blocks("acc", "c", "b").await.unwrap();
     assert_eq!(staged, [block("y", 1), block("x", 3)]);
+    let by_account = tx.staged_by_account().await.unwrap();
+    assert_eq!(by_account, [("acc".to_owned(), 2 << 40)]);
     assert_eq!(
         tx.staged_totals("acc", "c", "b").await.unwrap(),
         (2, 2 << 40)

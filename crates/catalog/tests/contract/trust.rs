@@ -1,6 +1,6 @@
 //! Answers to invitations, verified publishers, allow-lists, subjects of other token services.
 
-use catalog::{ExternalSubject, ShareAnswer, VerifiedPublisher};
+use catalog::{ExternalSubject, Principal, PrincipalKind, ShareAnswer, VerifiedPublisher};
 use domain::allowed_images::{AllowedImages, Mode};
 
 use crate::database::Database;
@@ -97,6 +97,22 @@ pub async fn a_subject_stands_for_one_principal(database: &Database) {
     );
     assert_eq!(tx.external_subject("k", "S").await.unwrap(), None);
     assert_eq!(tx.external_subjects_of("p").await.unwrap(), [a, b.clone()]);
+    // Of those only what stands for a group names a group.
+    for (id, kind) in [("p", PrincipalKind::Group), ("q", PrincipalKind::User)] {
+        let principal = Principal {
+            object_id: id.to_owned(),
+            tenant: "t".to_owned(),
+            kind,
+            app_id: String::new(),
+            name: id.to_owned(),
+            secret_hash: None,
+            enabled: true,
+            created_ms: 1,
+        };
+        tx.put_principal(&principal).await.unwrap();
+    }
+    let groups = tx.external_groups("i").await.unwrap();
+    assert_eq!(groups, [subject("i", "S", "p")]);
     assert!(tx.delete_external_subject("i", "S").await.unwrap());
     assert!(!tx.delete_external_subject("i", "S").await.unwrap());
     assert_eq!(tx.external_subjects_of("p").await.unwrap(), [b]);

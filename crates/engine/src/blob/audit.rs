@@ -209,6 +209,7 @@ fn unnamed(proof: &str, tenant: &str) -> Caller {
         tenant: tenant.to_owned(),
         app_id: String::new(),
         name: proof.to_owned(),
+        groups: Vec::new(),
     }
 }
 

@@ -77,7 +77,8 @@ impl Engine {
         {
             return Err(wrong_kind());
         }
-        self.check_staged(session, path, body.length).await?;
+        self.check_staged(session, path, block_id, body.length)
+            .await?;
         let length = body.length;
         let (layer, _filled) = self.store_upload(session, body).await?;
         let block = StagedBlock {
@@ -102,19 +103,28 @@ impl Engine {
         recorded.map(|_| ())
     }
 
-    async fn check_staged(&self, session: &Session, path: &BlobPath, length: u64) -> Result<()> {
+    async fn check_staged(
+        &self,
+        session: &Session,
+        path: &BlobPath,
+        block_id: &str,
+        length: u64,
+    ) -> Result<()> {
+        let (account, container, name) = (session.key(), path.container(), path.name());
         let mut read = self.catalog().read().await.map_err(db)?;
-        let (count, held) = read
-            .staged_totals(&session.key(), path.container(), path.name())
-            .await
-            .map_err(db)?;
+        let totals = read.staged_totals(&account, container, name).await;
+        let (count, held) = totals.map_err(db)?;
+        let same = read.staged_block(&account, container, name, block_id).await;
+        let replaced = same.map_err(db)?.map_or(0, |block| block.length);
         if count >= STAGED_BLOCKS_MAX || held.saturating_add(signed(length)?) > STAGED_BYTES_MAX {
             return Err(Error::conflict(
                 "BlockCountExceedsLimit",
                 "The uncommitted blocks of the blob exceed the limit; commit a block list or delete the blob.",
             ));
         }
-        Ok(())
+        drop(read);
+        self.check_blob_bytes(&account, signed(length)? - replaced)
+            .await
     }
 
     /// Records a staged block; returns the layer of the one it replaced.
@@ -136,6 +146,9 @@ impl Engine {
         tx.put_staged_block(block).await.map_err(db)?;
         self.audit_content(&mut tx, session, container, blob)
             .await?;
+        let before = replaced.as_ref().map_or(0, |block| block.length);
+        self.change_blob_bytes(&mut tx, account, before, block.length)
+            .await?;
         tx.commit().await.map_err(db)?;
         Ok(replaced.map(|block| block.layer))
     }
@@ -148,7 +161,7 @@ impl Engine {
         list: &[(BlockChoice, String)],
         put: &PutBlob,
     ) -> Result<Blob> {
-        self.check_put(session, path, put).await?;
+        let stored = self.check_put(session, path, put).await?;
         if list.len() > BLOCKS_MAX {
             return Err(Error::new(
                 ErrorKind::Invalid,
@@ -159,6 +172,8 @@ impl Engine {
         let held = self.enter_blob(session, path);
         let pieces = self.find_blocks(session, path, list).await?;
         let size = pieces.iter().map(|piece| piece.length).sum();
+        self.check_room(session, path, stored.as_ref(), size)
+            .await?;
         // One whole staged block is the blob already.
         let staged = match pieces.as_slice() {
             [only] if self.is_staged(session, path, only).await? => Some(LayerId::from(only.layer)),

@@ -181,7 +181,10 @@ impl Engine {
             .await
             .map_err(db)?
         {
-            tx.delete_staged_block(&block).await.map_err(db)?;
+            if tx.delete_staged_block(&block).await.map_err(db)? {
+                self.change_blob_bytes(&mut tx, &block.account, block.length, 0)
+                    .await?;
+            }
         }
         tx.commit().await.map_err(db)
     }
@@ -204,7 +207,10 @@ impl Engine {
                     .await?;
             }
         }
+        let (account, name) = (&container.account, &container.name);
+        let held = tx.container_bytes(account, name).await.map_err(db)?;
         let layers = tx.delete_container(container).await.map_err(db)?;
+        self.change_blob_bytes(&mut tx, account, held, 0).await?;
         tx.commit().await.map_err(db)?;
         for (name, layer) in layers {
             let key = blob_key(&container.account, &container.name, &name);

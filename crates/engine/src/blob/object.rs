@@ -126,13 +126,15 @@ impl Engine {
         put: &PutBlob,
         size: u64,
     ) -> Result<Blob> {
-        self.check_put(session, path, put).await?;
+        let stored = self.check_put(session, path, put).await?;
         if size > PAGE_BLOB_BYTES_MAX {
             return Err(too_large(PAGE_BLOB_BYTES_MAX));
         }
         if !size.is_multiple_of(512) {
             return Err(super::failure::invalid_header("x-ms-blob-content-length"));
         }
+        self.check_room(session, path, stored.as_ref(), size)
+            .await?;
         let layer = LayerId::from(Uuid::new_v4());
         let store = self.store(session.region()).await?;
         store
@@ -152,11 +154,13 @@ impl Engine {
         put: &PutBlob,
         body: Upload,
     ) -> Result<Blob> {
-        self.check_put(session, path, put).await?;
+        let stored = self.check_put(session, path, put).await?;
         if body.length > PUT_BYTES_MAX {
             return Err(too_large(PUT_BYTES_MAX));
         }
         let size = body.length;
+        self.check_room(session, path, stored.as_ref(), size)
+            .await?;
         let (layer, _filled) = self.store_upload(session, body).await?;
         let blob = self.fresh_blob(session, path, put, BlobKind::Block, size, layer)?;
         self.record_new(session, path, put, blob, MadeFrom::Body)
@@ -185,17 +189,37 @@ impl Engine {
         Ok((id, filled))
     }
 
-    /// Decides a put before its bytes are taken in.
+    /// Decides a put before its bytes are taken in; returns what it would replace.
     pub(super) async fn check_put(
         &self,
         session: &Session,
         path: &BlobPath,
         put: &PutBlob,
-    ) -> Result<()> {
+    ) -> Result<Option<Blob>> {
         self.allow(session, &BLOB_CREATE, Some(path.container()), Some(path))
             .await?;
         let stored = self.find_blob(session, path).await?;
-        self.decide_put(session, put, stored.as_ref())
+        self.decide_put(session, put, stored.as_ref())?;
+        Ok(stored)
+    }
+
+    /// Refuses a blob that the quota has no room for before its bytes are taken in; they are reserved with its row.
+    pub(super) async fn check_room(
+        &self,
+        session: &Session,
+        path: &BlobPath,
+        stored: Option<&Blob>,
+        size: u64,
+    ) -> Result<()> {
+        let (account, container) = (session.key(), path.container());
+        let mut read = self.catalog().read().await.map_err(db)?;
+        let (_, staged) = read
+            .staged_totals(&account, container, path.name())
+            .await
+            .map_err(db)?;
+        drop(read);
+        let freed = staged + stored.map_or(0, |blob| blob.size_bytes);
+        self.check_blob_bytes(&account, signed(size)? - freed).await
     }
 
     fn decide_put(&self, session: &Session, put: &PutBlob, stored: Option<&Blob>) -> Result<()> {
@@ -288,6 +312,7 @@ impl Engine {
             let action = BLOB_WRITE.action();
             self.audit_blob(&mut tx, session, action, stored.as_ref(), Some(blob))
                 .await?;
+            let mut freed = stored.as_ref().map_or(0, |old| old.size_bytes);
             let old = stored.map(|old| old.layer);
             let mut replaced: Vec<Uuid> = old.into_iter().collect();
             tx.put_block_list(blob, from.blocks()).await.map_err(db)?;
@@ -296,6 +321,7 @@ impl Engine {
                     .staged_blocks(account, container, name)
                     .await
                     .map_err(db)?;
+                freed += staged.iter().map(|block| block.length).sum::<i64>();
                 replaced.extend(staged.into_iter().map(|block| block.layer));
                 tx.delete_staged_blocks(account, container, name)
                     .await
@@ -305,6 +331,8 @@ impl Engine {
             if matches!(from, MadeFrom::Staged(_)) && !replaced.contains(&blob.layer) {
                 return Err(busy());
             }
+            self.change_blob_bytes(&mut tx, account, freed, blob.size_bytes)
+                .await?;
             tx.commit().await.map_err(db)?;
             return Ok(replaced);
         }
@@ -348,6 +376,9 @@ impl Engine {
                 let action = BLOB_WRITE.action();
                 self.audit_blob(&mut tx, session, action, Some(&before), Some(&blob))
                     .await?;
+                let (old, new) = (before.size_bytes, blob.size_bytes);
+                self.change_blob_bytes(&mut tx, &blob.account, old, new)
+                    .await?;
                 tx.commit().await.map_err(db)?;
                 return Ok(blob);
             }
@@ -372,6 +403,8 @@ impl Engine {
             if tx.delete_blob(&blob, &blob.etag).await.map_err(db)? {
                 let action = BLOB_DELETE.action();
                 self.audit_blob(&mut tx, session, action, Some(&blob), None)
+                    .await?;
+                self.change_blob_bytes(&mut tx, &blob.account, blob.size_bytes, 0)
                     .await?;
                 tx.commit().await.map_err(db)?;
                 self.drop_unused(&blob.region, &held, &[blob.layer]).await;

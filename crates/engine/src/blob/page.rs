@@ -128,6 +128,8 @@ impl Engine {
         }
         if let Some(size) = size {
             self.check_size(size)?;
+            let more = signed(size)? - blob.size_bytes;
+            self.check_blob_bytes(&blob.account, more).await?;
             self.grow(&blob, size).await?;
         }
         let changed = self

@@ -175,6 +175,14 @@ impl Session {
         self.account.id.name()
     }
 
+    /// Returns what tells this caller from others: a principal, or whoever holds the account's keys.
+    pub fn caller_name(&self) -> String {
+        match &self.proof {
+            Proof::Token(ctx) => ctx.caller.object_id.clone(),
+            Proof::Key | Proof::Sas(_) => format!("keys:{}", self.account_name()),
+        }
+    }
+
     /// Returns the account's SKU and kind.
     pub fn account_info(&self) -> (&str, &str) {
         let sku = self

@@ -123,7 +123,8 @@ impl Engine {
         store: &Store,
         settings: &CareSettings,
     ) -> Result<Done> {
-        let measured = self.measure_region(region, store).await?;
+        let mut measured = self.measure_region(region, store).await?;
+        measured.extend(self.measure_accounts(region, store).await?);
         for some in measured.chunks(WRITTEN_AT_ONCE_MAX) {
             let mut tx = self.catalog().write().await.map_err(db)?;
             for usage in some {

@@ -8,7 +8,7 @@ use uuid::Uuid;
 
 use crate::identity::no_subscription;
 use crate::resources::group_not_found;
-use crate::{Caller, Ctx, Engine};
+use crate::{Caller, Ctx, Engine, ExternalGroup};
 
 /// A deployment that is ready to run.
 #[derive(Clone)]
@@ -221,8 +221,10 @@ impl Engine {
 }
 
 fn recorded(caller: &Caller) -> Value {
+    let group = |group: &ExternalGroup| json!({ "issuer": group.issuer, "name": group.name });
     json!({
         "objectId": caller.object_id, "tenant": caller.tenant, "appId": caller.app_id, "name": caller.name,
+        "groups": caller.groups.iter().map(group).collect::<Vec<_>>(),
     })
 }
 
@@ -231,11 +233,21 @@ fn caller_in(recorded: &Value) -> Result<Caller> {
         let found = recorded.get(name).and_then(Value::as_str);
         found.map(str::to_owned).ok_or_else(Error::internal)
     };
+    let group = |group: &Value| {
+        let text = |name: &str| group.get(name).and_then(Value::as_str).map(str::to_owned);
+        Some(ExternalGroup {
+            issuer: text("issuer")?,
+            name: text("name")?,
+        })
+    };
+    // Rows of earlier releases have none.
+    let groups = recorded.get("groups").and_then(Value::as_array);
     Ok(Caller {
         object_id: text("objectId")?,
         tenant: text("tenant")?,
         app_id: text("appId")?,
         name: text("name")?,
+        groups: groups.into_iter().flatten().filter_map(group).collect(),
     })
 }
 

@@ -3,11 +3,14 @@
 //! A token counts when its issuer is one that the configuration names, to the letter; a key of that
 //! issuer's JWK set, named by `kid`, signed it with an algorithm that the configuration allows; it is for
 //! one of the configured audiences, within its time, and its subject stands for a principal here. What it
-//! says of rights, groups or names is nothing: those are the principal's.
+//! says of rights or names is nothing: those are the principal's. Groups count where the configuration names
+//! their claim and the operator has linked them ([`links`]).
 //!
 //! Keys are fetched when they are needed, kept for [`KEYS_FRESH_MS`], and fetched again when a token names
 //! one that is not among them, at most once in [`REFETCH_MS`]. While the provider does not answer, keys
 //! count for [`KEYS_KEPT_MS`]; then its tokens do not.
+
+mod links;
 
 use std::collections::{BTreeMap, HashMap};
 use std::pin::Pin;
@@ -15,19 +18,15 @@ use std::sync::{Arc, Mutex, OnceLock};
 
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
-use catalog::ExternalSubject;
 use domain::{Error, Result};
 use jsonwebtoken::jwk::{Jwk, PublicKeyUse};
 use jsonwebtoken::{Algorithm, AlgorithmFamily, DecodingKey, Validation};
 use serde_json::Value;
 use sha2::{Digest as _, Sha256};
 
-use super::authenticate::Standing;
-use super::operator::Change;
 use super::tokens::{SKEW_SECONDS, invalid_token, unauthenticated};
-use super::{PRINCIPAL_FRESH_MS, is_fresh, lock, remember};
-use crate::Engine;
-use crate::error::catalog as db;
+use super::{is_fresh, lock, remember};
+use crate::{Caller, Engine};
 
 /// How long fetched keys are taken for what the provider has.
 pub const KEYS_FRESH_MS: i64 = 10 * 60 * 1000;
@@ -37,9 +36,9 @@ pub const KEYS_KEPT_MS: i64 = 24 * 60 * 60 * 1000;
 pub const REFETCH_MS: i64 = 30_000;
 /// Keys of one set.
 const KEYS_MAX: usize = 100;
-const LINK: &str = "Vitrine.Gallery/principals/subjects/write";
-const UNLINK: &str = "Vitrine.Gallery/principals/subjects/delete";
-/// Bytes of a subject.
+/// Groups that are read of one token.
+const GROUPS_MAX: usize = 1000;
+/// Bytes of a subject, or of a group's name.
 const SUBJECT_BYTES_MAX: usize = 512;
 /// Algorithms that a provider may be allowed; no symmetric one, not `none`.
 const ALGORITHMS: [(&str, Algorithm); 9] = [
@@ -68,6 +67,7 @@ pub struct Provider {
     audiences: Vec<String>,
     jwks_uri: String,
     subject_claim: String,
+    groups_claim: Option<String>,
     algorithms: Vec<Algorithm>,
 }
 
@@ -112,8 +112,21 @@ impl Provider {
             audiences: audiences.to_vec(),
             jwks_uri: jwks_uri.to_owned(),
             subject_claim: subject_claim.to_owned(),
+            groups_claim: None,
             algorithms,
         })
+    }
+
+    /// Returns the provider with the claim of its tokens that names groups; without one they name none.
+    pub fn with_groups(mut self, claim: Option<&str>) -> Result<Self> {
+        if claim == Some("") {
+            return Err(Error::bad_request(format!(
+                "The OpenID provider '{}' needs a name for the claim of groups.",
+                self.issuer
+            )));
+        }
+        self.groups_claim = claim.map(str::to_owned);
+        Ok(self)
     }
 }
 
@@ -123,7 +136,11 @@ pub(crate) struct State {
     trusted: OnceLock<Trusted>,
     tokens: Mutex<HashMap<[u8; 32], Arc<Verified>>>,
     subjects: Mutex<Subjects>,
+    groups: Mutex<Groups>,
 }
+
+/// By issuer: when its groups were looked up, and the group here by the name there.
+type Groups = HashMap<String, (i64, Arc<BTreeMap<String, String>>)>;
 
 /// By issuer and subject: when it was looked up, and the principal that it stands for.
 type Subjects = HashMap<(String, String), (i64, Option<String>)>;
@@ -152,6 +169,9 @@ struct Key {
 struct Verified {
     issuer: String,
     subject: String,
+    groups: Vec<String>,
+    /// Whether the provider says that there are groups which the token does not name.
+    lacks_groups: bool,
     kid: String,
     exp: i64,
     nbf: Option<i64>,
@@ -181,89 +201,14 @@ impl Engine {
         external.trusted.set(trusted).map_err(|_| Error::internal())
     }
 
-    /// Lets a subject of another token service stand for a principal.
-    pub async fn link_subject(
-        &self,
-        principal: &str,
-        issuer: &str,
-        subject: &str,
-    ) -> Result<ExternalSubject> {
-        let found = self.find_principal(principal).await?;
-        let is_sized = |text: &str| (1..=SUBJECT_BYTES_MAX).contains(&text.len());
-        if !is_sized(issuer) || !is_sized(subject) {
-            return Err(Error::bad_request(format!(
-                "Issuer and subject have 1 to {SUBJECT_BYTES_MAX} bytes."
-            )));
-        }
-        if found.kind == catalog::PrincipalKind::Group {
-            return Err(Error::bad_request(format!(
-                "'{}' is a group: nobody signs in as a group. Link a member.",
-                found.name
-            )));
-        }
-        let link = ExternalSubject {
-            issuer: issuer.to_owned(),
-            subject: subject.to_owned(),
-            principal: found.object_id,
-        };
-        let mut tx = self.catalog().write().await.map_err(db)?;
-        if !tx.put_external_subject(&link).await.map_err(db)? {
-            return Err(Error::conflict(
-                "Conflict",
-                format!(
-                    "The subject '{subject}' of '{issuer}' stands for another principal. Unlink it there first."
-                ),
-            ));
-        }
-        let change = Change::subject(&link, &found.tenant, true);
-        self.audit_operator(&mut tx, LINK, change).await?;
-        tx.commit().await.map_err(db)?;
-        lock(&self.identity().external.subjects).clear();
-        Ok(link)
-    }
-
-    /// Ends what a subject of another token service stands for.
-    pub async fn unlink_subject(&self, issuer: &str, subject: &str) -> Result<()> {
-        let mut tx = self.catalog().write().await.map_err(db)?;
-        let link = tx.external_subject(issuer, subject).await.map_err(db)?;
-        let was_there = link.is_some();
-        if let Some(link) = link {
-            tx.delete_external_subject(issuer, subject)
-                .await
-                .map_err(db)?;
-            let of = tx.load_principal(&link.principal).await.map_err(db)?;
-            let tenant = of.map(|principal| principal.tenant).unwrap_or_default();
-            let change = Change::subject(&link, &tenant, false);
-            self.audit_operator(&mut tx, UNLINK, change).await?;
-        }
-        tx.commit().await.map_err(db)?;
-        lock(&self.identity().external.subjects).clear();
-        if was_there {
-            return Ok(());
-        }
-        Err(Error::not_found(
-            "SubjectNotFound",
-            format!("The subject '{subject}' of '{issuer}' stands for nobody here."),
-        ))
-    }
-
-    /// Returns the subjects that stand for a principal.
-    pub async fn subjects_of(&self, principal: &str) -> Result<Vec<ExternalSubject>> {
-        let found = self.find_principal(principal).await?;
-        let mut read = self.catalog().read().await.map_err(db)?;
-        read.external_subjects_of(&found.object_id)
-            .await
-            .map_err(db)
-    }
-
     /// Whether a token claims to be of a configured provider; what it says otherwise is not believed yet.
     pub(super) fn is_external(&self, token: &str) -> bool {
         let trusted = self.identity().external.trusted.get();
         trusted.is_some_and(|trusted| trusted.provider_of(token).is_some())
     }
 
-    /// Returns the principal that a token of a provider stands for.
-    pub(super) async fn external_standing(&self, token: &str) -> Result<Arc<Standing>> {
+    /// Returns whom a token of a provider speaks for.
+    pub(super) async fn external_caller(&self, token: &str) -> Result<Caller> {
         let external = &self.identity().external;
         let trusted = external.trusted.get().ok_or_else(invalid_token)?;
         let provider = trusted.provider_of(token).ok_or_else(invalid_token)?;
@@ -282,20 +227,7 @@ impl Engine {
             }
         };
         self.check_external_time(&verified)?;
-        let principal = self.subject_of(&verified.issuer, &verified.subject).await?;
-        let standing = match principal {
-            Some(principal) => self.standing(&principal).await?,
-            None => None,
-        };
-        standing
-            .filter(|standing| standing.principal.enabled)
-            .ok_or_else(|| {
-                unauthenticated(
-                    "AuthenticationFailed",
-                    "Authentication failed. The subject of the token stands for no account here, or for one that is disabled. \
-                     The operator links it with 'vitrine principal link'.",
-                )
-            })
+        self.caller_of(&verified).await
     }
 
     async fn verify_external(
@@ -389,24 +321,6 @@ impl Engine {
         }
         Err(invalid_token())
     }
-
-    /// Returns the principal that a subject stands for; not older than a second.
-    async fn subject_of(&self, issuer: &str, subject: &str) -> Result<Option<String>> {
-        let subjects = &self.identity().external.subjects;
-        let key = (issuer.to_owned(), subject.to_owned());
-        let now_ms = self.now_ms();
-        let known = lock(subjects).get(&key).cloned();
-        if let Some((read_ms, principal)) = known
-            && is_fresh(read_ms, now_ms, PRINCIPAL_FRESH_MS)
-        {
-            return Ok(principal);
-        }
-        let mut read = self.catalog().read().await.map_err(db)?;
-        let found = read.external_subject(issuer, subject).await.map_err(db)?;
-        let principal = found.map(|found| found.principal);
-        remember(subjects, key, (now_ms, principal.clone()));
-        Ok(principal)
-    }
 }
 
 impl Trusted {
@@ -471,15 +385,52 @@ fn read_claims(provider: &Provider, claims: &Value, kid: String) -> Result<Verif
         None => Ok(None),
         Some(value) => seconds(value).map(Some).ok_or_else(invalid_token),
     };
+    let (groups, lacks_groups) = groups_in(provider, claims);
     let subject = text(&provider.subject_claim);
     let subject = subject.filter(|s| (1..=SUBJECT_BYTES_MAX).contains(&s.len()));
     Ok(Verified {
         issuer: provider.issuer.clone(),
         subject: subject.ok_or_else(invalid_token)?.to_owned(),
+        groups,
+        lacks_groups,
         kid,
         exp: time("exp")?.ok_or_else(invalid_token)?,
         nbf: time("nbf")?,
     })
+}
+
+/// Returns the groups that a token names, and whether there are more that it does not.
+///
+/// A provider with too many groups for a token says where else they are (`_claim_names`, `hasgroups`). Nothing is
+/// fetched from there: the token would choose whom this server calls.
+fn groups_in(provider: &Provider, claims: &Value) -> (Vec<String>, bool) {
+    let Some(claim) = &provider.groups_claim else {
+        return (Vec::new(), false);
+    };
+    let named: Vec<&str> = match claims.get(claim) {
+        Some(Value::String(one)) => vec![one],
+        Some(Value::Array(all)) => all.iter().filter_map(Value::as_str).collect(),
+        _ => Vec::new(),
+    };
+    let is_sized = |name: &&str| (1..=SUBJECT_BYTES_MAX).contains(&name.len());
+    let groups: Vec<String> = named
+        .into_iter()
+        .filter(is_sized)
+        .take(GROUPS_MAX)
+        .map(str::to_owned)
+        .collect();
+    let elsewhere = claims
+        .get("_claim_names")
+        .and_then(|names| names.get(claim));
+    let lacks = elsewhere.is_some() || claims.get("hasgroups") == Some(&Value::Bool(true));
+    if lacks {
+        tracing::warn!(
+            issuer = %provider.issuer, claim,
+            "an OpenID provider left groups out of a token; roles of these groups do not count for it. Let the provider send only \
+             the groups that are assigned to this application"
+        );
+    }
+    (groups, lacks)
 }
 
 /// Reads a numeric date; a fraction is cut off (RFC 7519, 2).

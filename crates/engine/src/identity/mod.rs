@@ -2,7 +2,7 @@
 //!
 //! A client proves who it is ([`grants`]), gets a token that this installation signed ([`tokens`]),
 //! and shows it with every request ([`authenticate`]). What a token says about rights is nothing:
-//! the principal's row and role assignments are read again at most [`PRINCIPAL_FRESH_MS`] later.
+//! a change of the principal's row or role assignments counts at most [`PRINCIPAL_FRESH_MS`] later.
 
 mod accounts;
 mod assertion;
@@ -63,6 +63,8 @@ pub(crate) struct State {
     reread_ms: Mutex<i64>,
     tokens: Mutex<HashMap<[u8; 32], Arc<tokens::Claims>>>,
     standings: Mutex<HashMap<String, Arc<Standing>>>,
+    /// When the catalog's number of everybody's rights was read, and what it was.
+    rights: Mutex<Option<(i64, i64)>>,
     subscriptions: Mutex<HashMap<String, (i64, catalog::Subscription)>>,
     /// Counts what was forgotten about principals.
     generation: AtomicU64,
@@ -79,6 +81,7 @@ impl Default for State {
             reread_ms: Mutex::new(i64::MIN),
             tokens: Mutex::default(),
             standings: Mutex::default(),
+            rights: Mutex::default(),
             subscriptions: Mutex::default(),
             generation: AtomicU64::new(0),
             failures: Mutex::default(),

@@ -186,6 +186,7 @@ fn operator(tenant: String) -> Ctx {
             tenant,
             app_id: String::new(),
             name: OPERATOR.to_owned(),
+            groups: Vec::new(),
         },
         auxiliary: Vec::new(),
         api_version: String::new(),

@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
-use super::world::{DAY_MS, World, noise, open, version_body};
+use super::world::{DAY_MS, World, noise, open, upload, version_body};
 
 const BYTES: usize = 256 << 10;
 const GIB: i64 = 1 << 30;
@@ -95,6 +95,50 @@ async fn a_download_is_charged_by_what_was_sent_whoever_counts() {
 }
 
 #[tokio::test]
+async fn an_account_is_charged_for_its_blobs_and_the_pages_that_were_written() {
+    let world = World::new().await;
+    let account = world.account().await;
+    world.blob(&account, "block", &noise(BYTES + 1, 1)).await;
+    world.blob(&account, "page", &noise(BYTES, 2)).await;
+    let session = world.session(&account).await;
+    let path_of = |name: &str| engine::blob::BlobPath::new("vhds", name).unwrap();
+    let path = path_of("sparse");
+    let put = engine::blob::PutBlob::default();
+    let sparse = world.engine.put_page_blob(&session, &path, &put, 1 << 30);
+    sparse.await.unwrap();
+    let (path, body) = (path_of("staged"), upload(&noise(100, 3)));
+    let staged = world.engine.stage_block(&session, &path, "QQ==", body);
+    staged.await.unwrap();
+    let stop = CancellationToken::new();
+    world.engine.open_stores().await;
+    world.engine.care_round(&stop).await.unwrap();
+    let rows = usage(&world).await;
+    let found = lines(&rows, "storage", &account);
+    assert_eq!(found.len(), 1, "{rows:?}");
+    let counted = 2 * BYTES as i64 + 1 + 100;
+    assert_eq!(
+        (
+            found[0].region.as_str(),
+            found[0].bytes,
+            found[0].logical_bytes
+        ),
+        ("eastus", counted, counted + (1 << 30))
+    );
+    let quota = world.engine.byte_quota(&world.subscription).await.unwrap();
+    assert_eq!(quota.held_bytes, counted + (1 << 30));
+    // What is gone is charged no more.
+    for name in ["block", "page", "sparse"] {
+        world.delete_blob(&account, name).await;
+    }
+    world.clock.advance_ms(DAY_MS);
+    world.engine.care_round(&stop).await.unwrap();
+    let rows = usage(&world).await;
+    let found = lines(&rows, "storage", &account);
+    assert_eq!(found.len(), 2, "{rows:?}");
+    assert_eq!((found[1].bytes, found[1].logical_bytes), (100, 100));
+}
+
+#[tokio::test]
 async fn a_bill_is_read_by_who_may_read_the_subscription() {
     let world = World::new().await;
     let mut stranger = world.ctx.clone();
@@ -120,15 +164,22 @@ fn disk_body(gib: i64) -> Value {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn the_last_bytes_of_a_quota_go_to_as_many_as_fit() {
+    as_many_as_fit(World::new().await).await;
+}
+
+mod postgres {
+    #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+    async fn the_last_bytes_of_a_quota_go_to_as_many_as_fit() {
+        super::as_many_as_fit(crate::world::World::on_postgres().await).await;
+    }
+}
+
+async fn as_many_as_fit(world: World) {
     const FIT: usize = 5;
-    let world = World::new().await;
     let limit = Some(i64::try_from(FIT).unwrap() * 2 * GIB + GIB);
     let set = world.engine.set_byte_quota(&world.subscription, limit);
     set.await.unwrap();
-    let nodes = [
-        world.engine.clone(),
-        open(world.dir.path(), &world.clock).await,
-    ];
+    let nodes = [world.engine.clone(), world.node().await];
     let mut writers = JoinSet::new();
     for number in 0..16 {
         let (node, ctx) = (nodes[number % 2].clone(), world.ctx.clone());

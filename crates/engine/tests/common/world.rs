@@ -20,6 +20,7 @@ use engine::{Accepted, Clock, Ctx, DeleteOptions, Engine, ListFilter, RegionSett
 use futures::StreamExt as _;
 use hmac::{KeyInit as _, Mac as _};
 use serde_json::{Value, json};
+use testkit::Database;
 use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
@@ -40,14 +41,27 @@ pub struct World {
     pub engine: Engine,
     pub ctx: Ctx,
     pub subscription: String,
+    /// Removed when nobody needs it any more.
+    pub database: Database,
 }
 
 impl World {
     /// A fresh gallery with the group `rg`.
     pub async fn new() -> Self {
         let dir = tempfile::tempdir().unwrap();
+        let database = Database::sqlite(dir.path());
+        Self::over(dir, database).await
+    }
+
+    /// The same with its catalog on PostgreSQL.
+    pub async fn on_postgres() -> Self {
+        let dir = tempfile::tempdir().unwrap();
+        Self::over(dir, Database::postgres()).await
+    }
+
+    async fn over(dir: tempfile::TempDir, database: Database) -> Self {
         let clock = Clock::manual(START_MS);
-        let engine = open(dir.path(), &clock).await;
+        let engine = open_over(dir.path(), &database, &clock).await;
         let options = BootstrapOptions::default();
         let first = engine.bootstrap(&options).await.unwrap().unwrap();
         let owner = engine.find_principal("vitrine-admin").await.unwrap();
@@ -59,6 +73,7 @@ impl World {
                 tenant: owner.tenant,
                 app_id: first.client_id,
                 name: owner.name,
+                groups: Vec::new(),
             },
             api_version: "2026-03-03".to_owned(),
             base_url: "https://localhost:8443".to_owned(),
@@ -70,6 +85,7 @@ impl World {
             engine,
             ctx,
             subscription: first.subscription_id,
+            database,
         };
         world.group().await;
         world
@@ -80,14 +96,21 @@ impl World {
         let dir = tempfile::tempdir().unwrap();
         copy_directory(of.dir.path(), dir.path());
         let clock = Clock::manual(of.now_ms);
-        let engine = open(dir.path(), &clock).await;
+        let database = Database::sqlite(dir.path());
+        let engine = open_over(dir.path(), &database, &clock).await;
         Self {
+            database,
             dir,
             clock,
             engine,
             ctx: of.ctx.clone(),
             subscription: of.subscription.clone(),
         }
+    }
+
+    /// The same gallery opened once more, as by another node.
+    pub async fn node(&self) -> Engine {
+        open_over(self.dir.path(), &self.database, &self.clock).await
     }
 
     /// Closes the gallery, to be copied.
@@ -428,13 +451,17 @@ pub struct Template {
 }
 
 pub async fn open(dir: &Path, clock: &Clock) -> Engine {
+    open_over(dir, &Database::sqlite(dir), clock).await
+}
+
+async fn open_over(dir: &Path, database: &Database, clock: &Clock) -> Engine {
     let region = |name: &str| RegionSettings {
         region: domain::region::known(name),
         store: engine::Location::Directory(dir.join("regions").join(name)),
     };
     let settings = Settings {
         data: dir.to_owned(),
-        database: format!("sqlite:{}?mode=rwc", dir.join("catalog.db").display()),
+        database: database.url().to_owned(),
         regions: REGIONS.map(region).into(),
         machines: engine::MachineSettings {
             driver: engine::DriverChoice::Simulated,
@@ -512,7 +539,7 @@ pub fn vhd(disk: &[u8]) -> Vec<u8> {
     [disk, &footer].concat()
 }
 
-fn upload(bytes: &[u8]) -> Upload {
+pub fn upload(bytes: &[u8]) -> Upload {
     let whole = bytes::Bytes::copy_from_slice(bytes);
     Upload {
         length: bytes.len() as u64,

@@ -46,6 +46,7 @@ pub fn for_each_crash(template: &Template, check: impl AsyncFn(&World)) {
             engine,
             ctx,
             subscription,
+            database,
         } = world;
         drop(engine);
         drop(crashed);
@@ -58,6 +59,7 @@ pub fn for_each_crash(template: &Template, check: impl AsyncFn(&World)) {
                 engine,
                 ctx,
                 subscription,
+                database,
             };
             world.settle().await;
             check(&world).await;

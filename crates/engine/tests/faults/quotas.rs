@@ -5,7 +5,14 @@ use engine::Engine;
 use serde_json::{Value, json};
 use tokio::task::JoinSet;
 
-use super::world::{World, definition_body, open};
+use super::world::{World, definition_body};
+
+on_both! {
+    the_last_free_place_goes_to_exactly_one_of_many_writers,
+    a_gallery_name_goes_to_exactly_one_of_many_groups,
+    a_publisher_offer_and_sku_go_to_exactly_one_of_many_definitions,
+    one_resource_written_by_many_at_once_is_made_once_and_every_write_is_done,
+}
 
 /// Galleries per subscription and region.
 const GALLERIES_MAX: usize = 100;
@@ -20,10 +27,7 @@ async fn race(
     world: &World,
     writes: Vec<(ResourceId, Value)>,
 ) -> (Vec<ResourceId>, Vec<domain::Error>) {
-    let nodes: [Engine; 2] = [
-        world.engine.clone(),
-        open(world.dir.path(), &world.clock).await,
-    ];
+    let nodes: [Engine; 2] = [world.engine.clone(), world.node().await];
     let mut writers = JoinSet::new();
     for (number, (id, body)) in writes.into_iter().enumerate() {
         let (node, ctx) = (nodes[number % 2].clone(), world.ctx.clone());
@@ -42,9 +46,7 @@ async fn race(
     (won, refused)
 }
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn the_last_free_place_goes_to_exactly_one_of_many_writers() {
-    let world = World::new().await;
+async fn the_last_free_place_goes_to_exactly_one_of_many_writers(world: World) {
     for number in 1..GALLERIES_MAX {
         let id = world.id(&format!("galleries/g{number}"));
         world.put(&id, &here()).await.unwrap();
@@ -70,9 +72,7 @@ async fn the_last_free_place_goes_to_exactly_one_of_many_writers() {
         .unwrap();
 }
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_gallery_name_goes_to_exactly_one_of_many_groups() {
-    let world = World::new().await;
+async fn a_gallery_name_goes_to_exactly_one_of_many_groups(world: World) {
     let mut writes = Vec::new();
     for number in 0..WRITERS {
         let group = ResourceId::group(&world.subscription, &format!("rg{number}"));
@@ -94,9 +94,7 @@ async fn a_gallery_name_goes_to_exactly_one_of_many_groups() {
     assert_eq!(won.len(), 1, "the name is free again");
 }
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_publisher_offer_and_sku_go_to_exactly_one_of_many_definitions() {
-    let world = World::new().await;
+async fn a_publisher_offer_and_sku_go_to_exactly_one_of_many_definitions(world: World) {
     world.gallery(json!({})).await;
     let body = definition_body("contested", json!({}));
     let writes = (0..WRITERS).map(|n| {
@@ -113,9 +111,7 @@ async fn a_publisher_offer_and_sku_go_to_exactly_one_of_many_definitions() {
     );
 }
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn one_resource_written_by_many_at_once_is_made_once_and_every_write_is_done() {
-    let world = World::new().await;
+async fn one_resource_written_by_many_at_once_is_made_once_and_every_write_is_done(world: World) {
     let id = world.id("galleries/sig");
     let writes = (0..WRITERS).map(|n| {
         let body = json!({ "location": "eastus", "properties": { "description": n.to_string() } });

@@ -25,6 +25,7 @@ pub async fn ctx(engine: &Engine, named: &str) -> Ctx {
             tenant: principal.tenant,
             app_id: CLI.to_owned(),
             name: principal.name,
+            groups: Vec::new(),
         },
         api_version: "2023-07-03".to_owned(),
         base_url: BASE.to_owned(),

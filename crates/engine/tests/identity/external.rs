@@ -58,11 +58,16 @@ struct Trusting {
 
 impl Trusting {
     async fn new(keys: Value) -> Self {
+        Self::with_groups(keys, None).await
+    }
+
+    async fn with_groups(keys: Value, claim: Option<&str>) -> Self {
         let world = World::new().await;
         let document = Arc::new(Mutex::new(Ok(keys)));
         let asked = Arc::new(AtomicUsize::new(0));
         let provider =
             Provider::new(ISSUER, &["api://gallery".to_owned()], KEYS, None, None).unwrap();
+        let provider = provider.with_groups(claim).unwrap();
         let (answers, counter) = (document.clone(), asked.clone());
         let fetch = move |url: String| {
             assert_eq!(url, KEYS);
@@ -334,4 +339,214 @@ fn a_provider_under_which_nothing_or_everything_counts_is_refused() {
             "{issuer} {audiences:?} {claim:?} {algorithms:?}"
         );
     }
+}
+
+/// A gallery that reads groups, with a group `builders` here that `dev` there stands for, Reader of the subscription.
+async fn with_builders(key: &Key) -> Trusting {
+    let trusting = Trusting::with_groups(set(&[key]), Some("groups")).await;
+    let engine = &trusting.world.engine;
+    let group = engine::identity::NewPrincipal {
+        kind: engine::identity::PrincipalKind::Group,
+        name: "builders".to_owned(),
+        tenant: None,
+        secret: None,
+    };
+    engine.create_principal(group).await.unwrap();
+    engine
+        .link_subject("builders", ISSUER, "dev")
+        .await
+        .unwrap();
+    let scope = format!("/subscriptions/{}", trusting.world.first.subscription_id);
+    engine
+        .grant_role("builders", "Reader", &scope)
+        .await
+        .unwrap();
+    trusting
+}
+
+fn of(subject: &str, groups: Value) -> Value {
+    let mut claims = right();
+    claims["sub"] = json!(subject);
+    claims["groups"] = groups;
+    claims
+}
+
+impl Trusting {
+    /// Whether a token may read and write in the first subscription, and how many subscriptions it sees.
+    async fn may(
+        &self,
+        engine: &engine::Engine,
+        token: &str,
+    ) -> Result<(bool, bool, usize), String> {
+        let caller = engine.authenticate(token).await.map_err(|e| e.message)?;
+        let ctx = engine::Ctx {
+            caller,
+            auxiliary: Vec::new(),
+            api_version: String::new(),
+            base_url: String::new(),
+            client: String::new(),
+            correlation_id: uuid::Uuid::nil(),
+        };
+        let scope = format!("/subscriptions/{}", self.world.first.subscription_id);
+        let mut may = Vec::new();
+        for verb in ["read", "write"] {
+            let action = format!("Microsoft.Compute/galleries/{verb}");
+            may.push(engine.authorize(&ctx, &action, &scope).await.is_ok());
+        }
+        let seen = engine.subscriptions_of(&ctx).await.unwrap().len();
+        Ok((may[0], may[1], seen))
+    }
+}
+
+#[tokio::test]
+async fn groups_of_a_token_give_the_roles_of_the_groups_that_they_stand_for() {
+    let key = Key::new("k1");
+    let trusting = with_builders(&key).await;
+    let engine = &trusting.world.engine;
+    let node = trusting.world.other_node().await;
+    let may = async |claims: Value| trusting.may(engine, &key.sign(&claims)).await;
+    let reads = Ok((true, false, 1));
+    // Nobody of that name here: he comes in by his group, as the same one every time, and by nothing else.
+    assert_eq!(may(of("eve", json!(["x", "dev"]))).await, reads);
+    assert_eq!(may(of("eve", json!("dev"))).await, reads);
+    let who = async |subject: &str| {
+        let token = key.sign(&of(subject, json!(["dev"])));
+        engine.authenticate(&token).await.unwrap()
+    };
+    let (eve, again, mallory) = (who("eve").await, who("eve").await, who("mallory").await);
+    assert_eq!(eve, again);
+    assert_eq!((eve.name.as_str(), eve.app_id.as_str()), ("eve", ""));
+    assert_eq!(eve.tenant, trusting.world.first.tenant_id);
+    assert_ne!(eve.object_id, mallory.object_id);
+    for groups in [
+        json!([]),
+        json!(["Dev", "dev ", "builders"]),
+        json!({ "dev": true }),
+        json!(7),
+        json!([["dev"], 7, null]),
+        Value::Null,
+    ] {
+        let refused = may(of("eve", groups.clone())).await.unwrap_err();
+        assert!(
+            refused.contains("stands for no account here"),
+            "{groups} {refused}"
+        );
+    }
+    // A name of a group is nobody's name.
+    assert!(may(of("dev", json!([]))).await.is_err());
+    // Who is linked himself has his own roles and those of his groups.
+    let other = engine::identity::NewPrincipal {
+        kind: engine::identity::PrincipalKind::ServicePrincipal,
+        name: "robot".to_owned(),
+        tenant: None,
+        secret: None,
+    };
+    engine.create_principal(other).await.unwrap();
+    engine.link_subject("robot", ISSUER, "bob").await.unwrap();
+    assert_eq!(may(of("bob", json!([]))).await, Ok((false, false, 0)));
+    assert_eq!(may(of("bob", json!(["dev"]))).await, reads);
+    engine.set_principal_enabled("robot", false).await.unwrap();
+    assert!(
+        may(of("bob", json!(["dev"]))).await.is_err(),
+        "disabled is disabled"
+    );
+    // Changes count at once here, and within a second on the other node: the token is the same.
+    let token = key.sign(&of("eve", json!(["dev"])));
+    let scope = format!("/subscriptions/{}", trusting.world.first.subscription_id);
+    engine
+        .revoke_role("builders", "Reader", &scope)
+        .await
+        .unwrap();
+    assert_eq!(trusting.may(engine, &token).await, Ok((false, false, 0)));
+    node.grant_role("builders", "Owner", &scope).await.unwrap();
+    trusting.clock().advance_ms(1000);
+    assert_eq!(trusting.may(engine, &token).await, Ok((true, true, 1)));
+    node.set_principal_enabled("builders", false).await.unwrap();
+    trusting.clock().advance_ms(1000);
+    assert!(trusting.may(engine, &token).await.is_err());
+    node.set_principal_enabled("builders", true).await.unwrap();
+    node.unlink_subject(ISSUER, "dev").await.unwrap();
+    trusting.clock().advance_ms(1000);
+    assert!(trusting.may(engine, &token).await.is_err());
+}
+
+#[tokio::test]
+async fn work_that_goes_on_for_a_member_ends_with_the_link_of_its_group() {
+    let key = Key::new("k1");
+    let trusting = with_builders(&key).await;
+    let engine = &trusting.world.engine;
+    let caller = engine
+        .authenticate(&key.sign(&of("eve", json!(["dev"]))))
+        .await
+        .unwrap();
+    let ctx = engine::Ctx {
+        caller,
+        auxiliary: Vec::new(),
+        api_version: String::new(),
+        base_url: String::new(),
+        client: String::new(),
+        correlation_id: uuid::Uuid::nil(),
+    };
+    let scope = format!("/subscriptions/{}", trusting.world.first.subscription_id);
+    let action = "Microsoft.Compute/galleries/read";
+    engine.authorize(&ctx, action, &scope).await.unwrap();
+    engine.unlink_subject(ISSUER, "dev").await.unwrap();
+    let refused = engine.authorize(&ctx, action, &scope).await.unwrap_err();
+    assert_eq!(refused.code, "AuthorizationFailed");
+}
+
+#[tokio::test]
+async fn groups_count_only_where_the_configuration_names_their_claim() {
+    let key = Key::new("k1");
+    for claim in [None, Some("roles")] {
+        let trusting = Trusting::with_groups(set(&[&key]), claim).await;
+        let engine = &trusting.world.engine;
+        let group = engine::identity::NewPrincipal {
+            kind: engine::identity::PrincipalKind::Group,
+            name: "builders".to_owned(),
+            tenant: None,
+            secret: None,
+        };
+        engine.create_principal(group).await.unwrap();
+        engine
+            .link_subject("builders", ISSUER, "dev")
+            .await
+            .unwrap();
+        let token = key.sign(&of("eve", json!(["dev"])));
+        assert_eq!(
+            trusting.code(&token).await,
+            "AuthenticationFailed",
+            "{claim:?}"
+        );
+    }
+    let provider = Provider::new(ISSUER, &["a".to_owned()], KEYS, None, None).unwrap();
+    assert!(provider.with_groups(Some("")).is_err());
+}
+
+#[tokio::test]
+async fn groups_that_a_provider_left_out_are_not_fetched_and_do_not_count() {
+    let key = Key::new("k1");
+    let trusting = with_builders(&key).await;
+    let engine = &trusting.world.engine;
+    for (name, value) in [
+        ("_claim_names", json!({ "groups": "src1" })),
+        ("hasgroups", json!(true)),
+    ] {
+        let mut claims = of("eve", Value::Null);
+        claims.as_object_mut().unwrap().remove("groups");
+        claims[name] = value;
+        claims["_claim_sources"] = json!({ "src1": { "endpoint": "https://evil.example/groups" } });
+        let refused = trusting.may(engine, &key.sign(&claims)).await.unwrap_err();
+        assert!(
+            refused.contains("left its groups out of the token"),
+            "{refused}"
+        );
+        // The owner is let in as himself, whatever was left out.
+        claims["sub"] = json!("ada");
+        assert_eq!(
+            trusting.may(engine, &key.sign(&claims)).await,
+            Ok((true, true, 1))
+        );
+    }
+    assert_eq!(trusting.asked(), 1, "nothing but the keys was asked for");
 }

@@ -1,4 +1,4 @@
-//! `vitrine principal link`: whom the subjects of other token services stand for.
+//! `vitrine principal link`: whom the subjects and groups of other token services stand for.
 
 use clap::Subcommand;
 use engine::Engine;
@@ -11,7 +11,7 @@ pub struct Subject {
     /// Issuer, exactly as its tokens say
     #[arg(long)]
     issuer: String,
-    /// Value of the claim that names the subject
+    /// Value of the claim that names the subject; for a group its name in the claim of groups
     #[arg(long)]
     subject: String,
 }
@@ -19,7 +19,7 @@ pub struct Subject {
 /// What to do.
 #[derive(Subcommand)]
 pub enum Verb {
-    /// Let a subject of another OpenID provider stand for a principal
+    /// Let a subject of another OpenID provider stand for a principal, or a group for a group
     Link {
         /// Object id, client id or name
         principal: String,

@@ -68,6 +68,64 @@ async fn who_asks_too_much_is_told_when_to_come_again_and_others_are_not() {
 }
 
 #[tokio::test]
+async fn who_asks_too_much_of_blobs_is_told_so_in_their_words() {
+    let world = with("[limits]\nblob_requests = { burst = 8, per_second = 1 }").await;
+    let (group, _) = world.gallery("rg").await;
+    let account = format!("{group}/providers/Microsoft.Storage/storageAccounts/limited");
+    let body =
+        json!({ "location": "eastus", "kind": "StorageV2", "sku": { "name": "Standard_LRS" } });
+    world
+        .owner
+        .done("PUT", &account, "2025-08-01", Some(&body))
+        .await;
+    let endpoint = world.server.endpoint();
+    let form = [
+        ("grant_type", "client_credentials".to_owned()),
+        ("client_id", world.server.credential("clientId")),
+        ("client_secret", world.server.credential("clientSecret")),
+        ("scope", "https://storage.azure.com/.default".to_owned()),
+    ];
+    let tenant = world.server.credential("tenantId");
+    let url = format!("{endpoint}/{tenant}/oauth2/v2.0/token");
+    let http = world.owner.http();
+    let answer = http.post(url).form(&form).send().await.unwrap();
+    let token: serde_json::Value = answer.json().await.unwrap();
+    let token = token["access_token"].as_str().unwrap().to_owned();
+    let list = async || {
+        let url = format!("{endpoint}/blob/limited?comp=list");
+        let request = http.get(url).header("x-ms-version", "2026-04-06");
+        request.bearer_auth(&token).send().await.unwrap()
+    };
+    assert_eq!(list().await.status(), 200);
+    let mut refused = None;
+    for _ in 0..20 {
+        let answer = list().await;
+        if answer.status() != 200 {
+            refused = Some(answer);
+            break;
+        }
+    }
+    let refused = refused.expect("a refusal after the burst");
+    assert_eq!(refused.status(), 503);
+    let header = |name: &str| refused.headers()[name].to_str().unwrap().to_owned();
+    assert_eq!(header("x-ms-error-code"), "ServerBusy");
+    let wait: u64 = header("retry-after").parse().unwrap();
+    // The other face is not the matter of this limit.
+    check(
+        &world
+            .owner
+            .send("GET", "/subscriptions", "2022-12-01", None)
+            .await,
+        200,
+        "",
+    );
+    let started = Instant::now();
+    while list().await.status() != 200 {
+        assert!(started.elapsed() < Duration::from_secs(wait + 20));
+    }
+}
+
+#[tokio::test]
 async fn a_flood_of_refused_requests_is_a_few_entries_of_the_audit() {
     let world = World::new().await;
     let (_, gallery) = world.gallery("rg").await;
