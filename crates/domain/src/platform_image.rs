@@ -264,7 +264,8 @@ mod tests {
 
     #[test]
     fn an_id_is_read_whatever_its_case_and_written_as_recorded() {
-        let (image, location) = PlatformImage::parse_id(&ID.to_ascii_lowercase()).unwrap();
+        let lower = ID.to_ascii_lowercase();
+        let (image, location) = PlatformImage::parse_id(&lower).unwrap();
         assert_eq!(location, "westus");
         assert_eq!(
             image.to_string(),
