@@ -264,10 +264,8 @@ async fn a_call_that_fails_anywhere_loses_nothing_and_is_done_again() {
         }
         let has_failed = failed.load(Ordering::SeqCst) > 0;
         left.store(u64::MAX, Ordering::SeqCst);
-        for error in [first.as_ref().err(), outcome.as_ref().err()] {
-            if let Some(error) = error {
-                assert_eq!(error.kind(), Kind::Unavailable, "step {step}: {error}");
-            }
+        for error in first.as_ref().err().iter().chain(&outcome.as_ref().err()) {
+            assert_eq!(error.kind(), Kind::Unavailable, "step {step}: {error}");
         }
         if first.is_err() {
             first = open().await;

@@ -58,8 +58,8 @@ pub struct RegionSection {
 /// What a verb says of a region's store.
 #[derive(Clone, Debug, Default, clap::Args)]
 pub struct StoreArgs {
-    /// Object store: s3://bucket/prefix or az://container/prefix
-    #[arg(long)]
+    /// Object store: a bucket of S3 or a container of Azure Blob, and a prefix in it
+    #[arg(long, value_name = "s3://BUCKET/PREFIX|az://CONTAINER/PREFIX")]
     store: Option<String>,
     /// URL of the object store, for what is not AWS or Azure
     #[arg(long, requires = "store")]
