@@ -6,6 +6,8 @@ The VHD is not used. Prints one line per step and ends with 0 when all held.
 """
 
 import json
+import os
+import ssl
 import sys
 import urllib.request
 
@@ -120,7 +122,8 @@ def power(world, machine):
     sizes = world.compute.virtual_machine_sizes.list(HOME)
     assert "Standard_B2s" in [size.name for size in sizes]
     log = machines.retrieve_boot_diagnostics_data(GROUP, NAME).serial_console_log_blob_uri
-    with urllib.request.urlopen(log) as answer:
+    tls = ssl.create_default_context(cafile=os.environ["REQUESTS_CA_BUNDLE"])
+    with urllib.request.urlopen(log, context=tls) as answer:
         assert answer.status == 200
     say("power, reimage, what is not offered, the serial log")
 

@@ -56,6 +56,14 @@ pub fn leftovers(root: &Path) -> io::Result<Vec<Leftover>> {
 
 /// Kills every process of a machine's directory, then removes it with everything in it.
 pub async fn clean(path: &Path) -> Result<(), VmError> {
+    end(path).await?;
+    Directory::new(path, None)
+        .remove()
+        .map_err(VmError::io("removing a machine's directory"))
+}
+
+/// Kills every process of a machine's directory: also one that answers nothing because it waits for a disk.
+pub async fn end(path: &Path) -> Result<(), VmError> {
     let directory = Directory::new(path, None);
     let processes: Vec<Process> = identities(&directory)
         .iter()
@@ -82,9 +90,7 @@ pub async fn clean(path: &Path) -> Result<(), VmError> {
     if let Some(record) = directory.read_record().ok().flatten() {
         leave(&record);
     }
-    directory
-        .remove()
-        .map_err(VmError::io("removing a machine's directory"))
+    Ok(())
 }
 
 /// Returns what runs for a machine: by its record, and by its working directory.

@@ -36,7 +36,7 @@ pub use directory::{Directory, Reach};
 pub use error::{Kind, VmError};
 pub use firmware::FirmwareFiles;
 pub use host::{Host, Settings};
-pub use leftovers::{Leftover, clean, leftovers};
+pub use leftovers::{Leftover, clean, end, leftovers};
 pub use machine::{Adopted, End, Machine, Reason, Status};
 pub use sandbox::{Programs, User};
 pub use spec::{Disk, Firmware, Forward, Network, Nic, Place, Protocol, Spec};

@@ -179,9 +179,14 @@ impl Qemu {
                     return Ok(());
                 }
                 let host = self.host().await?;
-                match host.adopt(&directory).await.map_err(failed)? {
-                    Adopted::Running(machine) => machine,
-                    Adopted::Ended(_) | Adopted::Absent => return Ok(()),
+                match host.adopt(&directory).await {
+                    Ok(Adopted::Running(machine)) => machine,
+                    Ok(Adopted::Ended(_) | Adopted::Absent) => return Ok(()),
+                    // It waits for disks that nobody serves, and hears nothing.
+                    Err(error) if error.kind() == vm::Kind::Slow => {
+                        return vm::end(&directory).await.map_err(failed);
+                    }
+                    Err(error) => return Err(failed(error)),
                 }
             }
         };
@@ -234,7 +239,11 @@ impl Qemu {
     }
 
     pub(super) async fn remove(&self, id: Uuid) -> Result<()> {
-        self.stop(id, Stop::PowerOff).await?;
+        // One that nobody has taken over is not asked: its disks are not served, it would not answer.
+        if self.running.lock().await.contains_key(&id) {
+            self.stop(id, Stop::PowerOff).await?;
+        }
+        self.gone.lock().await.remove(&id);
         vm::clean(&self.root.join(id.to_string()))
             .await
             .map_err(failed)
