@@ -188,6 +188,32 @@ mod tests {
     }
 
     #[test]
+    fn thirty_subscriptions_and_five_tenants_are_the_most_however_they_come() {
+        for (kind, most) in [("Subscriptions", 30), ("AADTenants", 5)] {
+            let mut row = gallery(json!({ "permissions": "Groups" }));
+            let mut change = |operation: &str, ids: Vec<String>| {
+                let groups = json!([{ "type": kind, "ids": ids }]);
+                let body = json!({ "operationType": operation, "groups": groups });
+                plan_share(&mut row, &body).map_err(|error| error.code.to_string())
+            };
+            assert_eq!(change("Add", (0..most - 1).map(guid).collect()), Ok(()));
+            assert_eq!(change("Add", vec![guid(most - 1)]), Ok(()));
+            // Who is in it already takes no place.
+            assert_eq!(change("Add", vec![guid(0)]), Ok(()));
+            let refused = change("Add", vec![guid(most)]);
+            assert_eq!(refused, Err("InvalidParameter".to_owned()), "{kind}");
+            assert_eq!(change("Remove", vec![guid(0)]), Ok(()));
+            assert_eq!(change("Add", vec![guid(most)]), Ok(()));
+            let groups = &row.properties["sharingProfile"]["groups"];
+            assert_eq!(
+                groups[0]["ids"].as_array().map(Vec::len),
+                Some(most),
+                "{groups}"
+            );
+        }
+    }
+
+    #[test]
     fn what_does_not_fit_is_refused_and_changes_nothing() {
         let many: Vec<String> = (0..31).map(guid).collect();
         for (profile, body, code) in [

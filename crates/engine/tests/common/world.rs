@@ -31,6 +31,7 @@ pub const DAY_MS: i64 = 24 * 60 * 60 * 1000;
 pub const LEASE_OVER_MS: i64 = 31_000;
 /// Seconds that work may take on the manual clock, more than all pauses between attempts.
 const SETTLE_SECONDS_MAX: usize = 300;
+const REST_LIMIT: std::time::Duration = std::time::Duration::from_secs(60);
 const ACCOUNT: &str = "vhdstore";
 const CONTAINER: &str = "vhds";
 
@@ -448,6 +449,19 @@ pub struct Template {
     now_ms: i64,
     ctx: Ctx,
     subscription: String,
+}
+
+impl Template {
+    /// Waits until the last connection has folded its log into the database and left: nothing changes under a copy.
+    pub fn at_rest(self) -> Self {
+        let log = self.dir.path().join("catalog.db-wal");
+        let started = std::time::Instant::now();
+        while log.exists() {
+            assert!(started.elapsed() < REST_LIMIT, "the catalog is still open");
+            std::thread::sleep(std::time::Duration::from_millis(2));
+        }
+        self
+    }
 }
 
 pub async fn open(dir: &Path, clock: &Clock) -> Engine {

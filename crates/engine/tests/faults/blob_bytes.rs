@@ -250,7 +250,7 @@ fn cut(template: &Template, request: Request, polls: usize) -> (World, bool) {
 
 #[test]
 fn a_crash_at_any_point_of_a_write_leaves_the_bytes_held_that_its_rows_say() {
-    let template = Runtime::new().unwrap().block_on(filled());
+    let template = Runtime::new().unwrap().block_on(filled()).at_rest();
     for (name, request) in REQUESTS {
         let (mut seen, mut is_over) = (std::collections::BTreeSet::new(), false);
         for polls in 1..POLLS_MAX {

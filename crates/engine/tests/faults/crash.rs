@@ -75,13 +75,14 @@ pub fn for_each_crash(template: &Template, check: impl AsyncFn(&World)) {
 
 /// A closed world in which `start` has accepted work.
 pub fn template(start: impl AsyncFn(&World)) -> Template {
-    runtime().block_on(async {
+    let template = runtime().block_on(async {
         let world = World::new().await;
         world.gallery(json!({})).await;
         start(&world).await;
         assert_eq!(world.clock.now_ms(), START_MS);
         world.into_template()
-    })
+    });
+    template.at_rest()
 }
 
 async fn source(world: &World) -> ResourceId {

@@ -20,12 +20,13 @@ const RUNS_MAX: usize = 8;
 const WRITER_LIMIT: Duration = Duration::from_millis(50);
 
 fn template(start: impl AsyncFn(&World)) -> Template {
-    Runtime::new().unwrap().block_on(async {
+    let template = Runtime::new().unwrap().block_on(async {
         let world = World::new().await;
         world.gallery(json!({})).await;
         start(&world).await;
         world.into_template()
-    })
+    });
+    template.at_rest()
 }
 
 /// Stops the first operation of the template at every await point, lets `meanwhile` happen, wakes it up again.
