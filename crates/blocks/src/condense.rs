@@ -121,7 +121,12 @@ fn condense(store: &Inner, limits: CondenseLimits, now_ms: i64) -> Result<Conden
             continue;
         }
         match condense_pack(store, pack, limits, &mut condensed) {
-            Ok(done) => drop(state.done.insert(done.to_string())),
+            // Kept at once: who ends a long run loses nothing of it.
+            Ok(done) => {
+                state.since_ms.remove(&pack.id.to_string());
+                state.done.insert(done.to_string());
+                keep(store, &state)?;
+            }
             // Its frames are the business of scrub and repair.
             Err(error @ BlocksError::Damaged { .. }) => {
                 tracing::warn!(pack.id = %pack.id, %error, "pack not condensed");
@@ -132,7 +137,6 @@ fn condense(store: &Inner, limits: CondenseLimits, now_ms: i64) -> Result<Conden
             }
         }
     }
-    state.since_ms.retain(|id, _| !state.done.contains(id));
     keep(store, &state)?;
     Ok(condensed)
 }
@@ -154,10 +158,10 @@ fn condense_pack(
     let (mut before, mut after) = (0, 0);
     for (frame, row) in rows(&segments).step_by(SAMPLE) {
         let smaller = again(store, pack, frame, row, &mut compressor)?;
+        condensed.bytes_tried += u64::from(row.length);
         before += u64::from(row.length);
         after += smaller.bytes.len() as u64;
     }
-    condensed.bytes_tried += before;
     if !enough(before, after) {
         return Ok(pack.id);
     }
@@ -165,11 +169,11 @@ fn condense_pack(
     (before, after) = (0, 0);
     for (frame, row) in rows(&segments) {
         let smaller = again(store, pack, frame, row, &mut compressor)?;
+        condensed.bytes_tried += u64::from(row.length);
         before += u64::from(row.length);
         after += smaller.bytes.len() as u64;
         writer.push(frame, &smaller, row.blocks.clone())?;
     }
-    condensed.bytes_tried += before;
     if !enough(before, after) {
         return Ok(pack.id);
     }

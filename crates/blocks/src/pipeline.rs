@@ -12,7 +12,6 @@ use std::collections::{BTreeMap, VecDeque};
 use std::sync::{Condvar, Mutex, MutexGuard};
 
 use disk::Source;
-use zstd::bulk::Compressor;
 
 use crate::assembly::{Assembly, Job};
 use crate::block_ids::block_ids;
@@ -217,7 +216,7 @@ pub(crate) fn run(
 
 fn work(store: &Inner, source: &dyn Source, chunks: &[Span], queue: &Queue) -> Result<()> {
     let hasher = ContentHasher::new(0);
-    let mut compressor = Compressor::new(store.level)?;
+    let mut compressor = frame::compressor(store.level)?;
     loop {
         let Ok(task) = queue.take_task(chunks.len()) else {
             return Ok(());

@@ -7,7 +7,7 @@ use std::collections::BTreeSet;
 use std::sync::PoisonError;
 use std::time::Duration;
 
-use blocks::{LayerId, ManifestId, Store, Swept};
+use blocks::{CondenseLimits, Condensed, LayerId, ManifestId, Store, Swept};
 use catalog::{Content, ListFilter, Replica};
 use domain::{Kind, Resource, Result};
 use tokio_util::sync::CancellationToken;
@@ -41,6 +41,22 @@ pub struct SweepSummary {
     pub layers: u64,
     /// Regions that were not swept, and why.
     pub put_off: Vec<Finding>,
+}
+
+/// What condensing one region saved.
+#[derive(Clone, Debug, serde::Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct RegionCondensed {
+    /// The region's short name.
+    pub region: String,
+    /// Packs that were written anew.
+    pub packs: u64,
+    /// Their bytes before.
+    pub bytes_before: u64,
+    /// Their bytes now.
+    pub bytes_after: u64,
+    /// The difference.
+    pub saved_bytes: u64,
 }
 
 impl Engine {
@@ -196,7 +212,6 @@ impl Engine {
         grace_ms: i64,
     ) -> Result<Swept> {
         let work = async {
-            self.check_alone(region).await?;
             self.check_layers_are_here(region, store).await?;
             let live = self.live_manifests(region).await?;
             self.check_nothing_is_lost(region, store).await?;
@@ -204,14 +219,54 @@ impl Engine {
             let plan = plan.map_err(store_error)?;
             store.sweep(plan).await.map_err(store_error)
         };
+        self.alone_in(region, work).await
+    }
+
+    /// Compresses packs of one region once more that stay; where no sweep may work, neither may this.
+    pub(crate) async fn condense_region(
+        &self,
+        region: &str,
+        store: &Store,
+        limits: CondenseLimits,
+    ) -> Result<Condensed> {
+        let work = async {
+            let condensed = store.condense(limits, self.now_ms()).await;
+            condensed.map_err(store_error)
+        };
+        self.alone_in(region, work).await
+    }
+
+    /// Compresses every pack of every region once more that was not yet; returns what each region saved.
+    pub async fn condense(&self) -> Result<Vec<RegionCondensed>> {
+        let mut all = Vec::new();
+        for (region, store) in self.stores() {
+            let limits = CondenseLimits::default();
+            let done = self.condense_region(region, store, limits).await?;
+            all.push(RegionCondensed {
+                region: region.to_owned(),
+                packs: done.packs,
+                bytes_before: done.bytes_before,
+                bytes_after: done.bytes_after,
+                saved_bytes: done.saved_bytes(),
+            });
+        }
+        Ok(all)
+    }
+
+    /// Does work that removes objects of a region's store: on one node, and where no other works.
+    async fn alone_in<T>(&self, region: &str, work: impl Future<Output = Result<T>>) -> Result<T> {
+        let work = async {
+            self.check_alone(region).await?;
+            work.await
+        };
         // A directory has a lock of its own; a lease there would only outlive a killed process.
         if !self.is_shared(region) {
             return work.await;
         }
-        let swept = self
+        let done = self
             .with_lease_of(self.home(), &sweep_name(region), work)
             .await?;
-        swept.ok_or_else(|| {
+        done.ok_or_else(|| {
             domain::Error::conflict(
                 "SweepRunning",
                 format!("Another node sweeps the region '{region}' now."),

@@ -59,6 +59,8 @@ enum Command {
     Fsck(care::FsckArgs),
     /// Remove content that nothing refers to
     Sweep(care::SweepArgs),
+    /// Compress stored content once more
+    Condense(care::CondenseArgs),
     /// Re-read and check stored content
     Scrub(care::ScrubArgs),
     /// Show or change what the gallery does for itself, and when
@@ -120,6 +122,7 @@ async fn run(command: Command, format: output::Format) -> anyhow::Result<()> {
         Command::Doctor(args) => doctor::run(args, format).await,
         Command::Fsck(args) => output::print(format, &care::fsck(args).await?),
         Command::Sweep(args) => output::print(format, &care::sweep(args).await?),
+        Command::Condense(args) => output::print(format, &care::condense(args).await?),
         Command::Scrub(args) => output::print(format, &care::scrub(args).await?),
         Command::Schedule(args) => output::print(format, &schedule::run(args, format).await?),
         Command::Backup(args) => output::print(format, &backup::backup(args).await?),

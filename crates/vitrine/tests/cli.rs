@@ -166,6 +166,11 @@ async fn a_second_server_on_the_same_directory_is_told_so_and_nothing_is_hurt() 
     json(&server.vitrine(&["fsck"]));
     json(&server.vitrine(&["scrub"]));
     json(&server.vitrine(&["sweep", "--dry-run"]));
+    let condensed = json(&server.vitrine(&["condense"]));
+    assert_eq!(
+        condensed[0]["savedBytes"], 0,
+        "nothing is stored: {condensed}"
+    );
 }
 
 /// Set `VITRINE_WRITE_SUPPORT=1` to write the page anew after a change of the route table.

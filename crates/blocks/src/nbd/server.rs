@@ -29,6 +29,10 @@ use crate::inner::lock;
 /// Pause after a connection could not be accepted: most often there are too many open files.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 
+/// What a unix socket takes before its reader has read it, as far as the kernel allows: a large reply
+/// at once, rather than half of it and a wait.
+const SEND_BYTES: usize = 1 << 20;
+
 /// Limits of a server.
 #[derive(Clone, Copy, Debug)]
 pub struct NbdOptions {
@@ -247,7 +251,11 @@ fn file_of(path: &Path) -> io::Result<(u64, u64)> {
 impl Listener {
     async fn accept(&self) -> io::Result<Accepted> {
         match self {
-            Self::Unix(listener) => Ok(Accepted::Unix(listener.accept().await?.0)),
+            Self::Unix(listener) => {
+                let stream = listener.accept().await?.0;
+                rustix::net::sockopt::set_socket_send_buffer_size(&stream, SEND_BYTES)?;
+                Ok(Accepted::Unix(stream))
+            }
             Self::Tls(listener, upgrade) => {
                 let stream = listener.accept().await?.0;
                 stream.set_nodelay(true)?;

@@ -30,6 +30,8 @@ pub enum Task {
     Sweep,
     /// Reads what was not read for longest and checks it; heals what is damaged.
     Scrub,
+    /// Compresses packs once more that stay.
+    Condense,
     /// Compares index, packs, manifests and catalog; heals what is missing.
     Check,
     /// Measures what every resource stores.
@@ -38,13 +40,20 @@ pub enum Task {
 
 impl Task {
     /// Every task.
-    pub const ALL: [Self; 4] = [Self::Sweep, Self::Scrub, Self::Check, Self::Meter];
+    pub const ALL: [Self; 5] = [
+        Self::Sweep,
+        Self::Scrub,
+        Self::Condense,
+        Self::Check,
+        Self::Meter,
+    ];
 
     /// Returns the task's name in the catalog and on the wire.
     pub const fn name(self) -> &'static str {
         match self {
             Self::Sweep => "sweep",
             Self::Scrub => "scrub",
+            Self::Condense => "condense",
             Self::Check => "check",
             Self::Meter => "meter",
         }
@@ -189,6 +198,7 @@ impl Engine {
         let done = match task {
             Task::Sweep => self.sweep_task(region, store, settings).await,
             Task::Scrub => self.scrub_task(region, store, settings).await,
+            Task::Condense => self.condense_task(region, store, settings).await,
             Task::Check => self.check_task(region, store, settings).await,
             Task::Meter => self.meter_task(region, store, settings).await,
         };

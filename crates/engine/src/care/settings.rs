@@ -25,6 +25,12 @@ pub struct CareSettings {
     pub scrub_mib_per_second: i64,
     /// MiB that a scrub reads at a time.
     pub scrub_mib_at_once: i64,
+    /// Hours after which a pack that stays is compressed once more.
+    pub condense_after_hours: i64,
+    /// MiB of packs that are compressed once more in a second, on average; 0 is never.
+    pub condense_mib_per_second: i64,
+    /// MiB of packs after which such a run ends.
+    pub condense_mib_at_once: i64,
     /// Hours between comparisons of catalog and stores.
     pub check_every_hours: i64,
     /// Minutes between measurements of what is stored.
@@ -39,6 +45,9 @@ impl Default for CareSettings {
             scrub_every_days: 7,
             scrub_mib_per_second: 16,
             scrub_mib_at_once: 256,
+            condense_after_hours: 24,
+            condense_mib_per_second: 2,
+            condense_mib_at_once: 64,
             check_every_hours: 6,
             meter_every_minutes: 60,
         }
@@ -53,14 +62,19 @@ impl CareSettings {
             self.scrub_every_days,
             self.scrub_mib_per_second,
             self.scrub_mib_at_once,
+            self.condense_after_hours,
+            self.condense_mib_at_once,
             self.check_every_hours,
             self.meter_every_minutes,
         ];
-        if all.iter().all(|value| (1..=VALUE_MAX).contains(value)) {
+        let may_be_0 = self.condense_mib_per_second;
+        if all.iter().all(|value| (1..=VALUE_MAX).contains(value))
+            && (0..=VALUE_MAX).contains(&may_be_0)
+        {
             return Ok(());
         }
         Err(Error::bad_request(format!(
-            "Every setting of the schedule is a whole number from 1 to {VALUE_MAX}."
+            "Every setting of the schedule is a whole number from 1 to {VALUE_MAX}; 'condenseMibPerSecond' may be 0 too."
         )))
     }
 }

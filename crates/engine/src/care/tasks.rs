@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use blocks::{ScrubLimits, Store};
+use blocks::{CondenseLimits, ScrubLimits, Store};
 use catalog::{CareRun, Content, ReplicaState, StorageUsage};
 use domain::scope::subscription_in;
 use domain::{Error, Result};
@@ -97,6 +97,43 @@ impl Engine {
         Ok(Done {
             result,
             due_ms: self.now_ms() + i64::try_from(pause_ms).unwrap_or(HOUR_MS).max(1000),
+        })
+    }
+
+    /// Compresses once more what stays, a pack or a few. The pace is kept by when the next run is due.
+    pub(super) async fn condense_task(
+        &self,
+        region: &str,
+        store: &Store,
+        settings: &CareSettings,
+    ) -> Result<Done> {
+        let per_second = settings.condense_mib_per_second;
+        if per_second == 0 {
+            return Ok(Done {
+                result: json!({ "isOff": true }),
+                due_ms: self.now_ms() + HOUR_MS,
+            });
+        }
+        let limits = CondenseLimits {
+            age_min_ms: settings.condense_after_hours * HOUR_MS,
+            bytes_max: mib(settings.condense_mib_at_once),
+            ..CondenseLimits::default()
+        };
+        let done = self.condense_region(region, store, limits).await?;
+        let pause_ms = match done.bytes_waiting {
+            0 => HOUR_MS,
+            _ => i64::try_from(done.bytes_tried.saturating_mul(1000) / mib(per_second))
+                .unwrap_or(HOUR_MS),
+        };
+        Ok(Done {
+            result: json!({
+                "packs": done.packs,
+                "bytesBefore": done.bytes_before,
+                "bytesAfter": done.bytes_after,
+                "savedBytes": done.saved_bytes(),
+                "waitingBytes": done.bytes_waiting,
+            }),
+            due_ms: self.now_ms() + pause_ms.max(MINUTE_MS),
         })
     }
 

@@ -220,3 +220,72 @@ async fn a_schedule_is_changed_within_its_limits() {
     let swept = run(&world, Task::Sweep, "eastus").await;
     assert_eq!(swept.due_ms - swept.ended_ms, MINUTE_MS);
 }
+
+/// Short words in an order that does not come again: what a higher level makes smaller.
+fn text(length: usize) -> Vec<u8> {
+    let (mut text, mut state) = (String::new(), 1_u64);
+    while text.len() < length {
+        state = state
+            .wrapping_mul(6_364_136_223_846_793_005)
+            .wrapping_add(1);
+        let word = state >> 33;
+        text.push_str(&format!("{:x}={};", word % 97, word / 97 % 13));
+    }
+    text.truncate(length);
+    text.into_bytes()
+}
+
+#[tokio::test]
+async fn packs_that_stay_for_a_day_are_condensed_unless_that_is_off() {
+    let world = World::new().await;
+    world.gallery(json!({})).await;
+    let source = world.disk("source", "eastus", &text(1 << 20)).await;
+    let body = version_body(&source, &["eastus", "westus2"]);
+    world.make(&world.version("1.0.0"), &body).await.unwrap();
+    world.engine.open_stores().await;
+    let stored = async || {
+        let stat = world.engine.stat_now().await.unwrap();
+        stat.regions.iter().map(|r| r.stored_bytes).sum::<u64>()
+    };
+    let off = CareSettings {
+        condense_mib_per_second: 0,
+        ..CareSettings::default()
+    };
+    world.engine.set_care_settings(&off).await.unwrap();
+    round(&world).await;
+    let before = stored().await;
+    world.clock.advance_ms(2 * DAY_MS);
+    round(&world).await;
+    assert_eq!(
+        run(&world, Task::Condense, "eastus").await.result["isOff"],
+        true
+    );
+    assert_eq!(stored().await, before);
+    world
+        .engine
+        .set_care_settings(&CareSettings::default())
+        .await
+        .unwrap();
+    world.clock.advance_ms(60 * MINUTE_MS);
+    round(&world).await;
+    let seen = run(&world, Task::Condense, "eastus").await;
+    assert_eq!(seen.result["packs"], 0, "nobody knew of it before");
+    world.clock.advance_ms(DAY_MS);
+    round(&world).await;
+    let condensed = run(&world, Task::Condense, "eastus").await;
+    assert_eq!(condensed.error, None);
+    assert!(
+        condensed.result["savedBytes"].as_u64() > Some(10_000),
+        "{condensed:?}"
+    );
+    assert!(stored().await < before);
+    let findings = world.engine.fsck().await.unwrap();
+    assert!(findings.is_empty(), "{findings:?}");
+    world.clock.advance_ms(DAY_MS);
+    round(&world).await;
+    assert_eq!(
+        run(&world, Task::Condense, "eastus").await.result["packs"],
+        0,
+        "once is enough"
+    );
+}

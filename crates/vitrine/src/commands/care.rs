@@ -1,4 +1,4 @@
-//! `stat`, `doctor`, `fsck`, `sweep`, `scrub`: care of a gallery.
+//! `stat`, `doctor`, `fsck`, `sweep`, `condense`, `scrub`: care of a gallery.
 //!
 //! `stat` asks the running server, or the directory when none runs. The others open the directory
 //! themselves; a running server holds it and cares for itself on a schedule.
@@ -51,6 +51,14 @@ pub struct FsckArgs {
 /// Which gallery.
 #[derive(clap::Args)]
 pub struct ScrubArgs {
+    /// Directory of the gallery
+    #[arg(long, env = "VITRINE_DATA", default_value = "data")]
+    data: PathBuf,
+}
+
+/// Which gallery.
+#[derive(clap::Args)]
+pub struct CondenseArgs {
     /// Directory of the gallery
     #[arg(long, env = "VITRINE_DATA", default_value = "data")]
     data: PathBuf,
@@ -173,6 +181,15 @@ pub async fn sweep(args: SweepArgs) -> anyhow::Result<Value> {
         bail!("no region was swept");
     }
     Ok(serde_json::to_value(summary)?)
+}
+
+/// Compresses stored content once more, all that was not yet, and says what that saved.
+pub async fn condense(args: CondenseArgs) -> anyhow::Result<Value> {
+    let engine = open(&args.data).await?;
+    engine
+        .audit_command("Vitrine.Gallery/condense/action")
+        .await?;
+    Ok(serde_json::to_value(engine.condense().await?)?)
 }
 
 async fn open(data: &PathBuf) -> anyhow::Result<Engine> {
