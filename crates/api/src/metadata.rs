@@ -13,6 +13,7 @@ use serde::Deserialize;
 use serde_json::{Value, json};
 
 use crate::face::base_url;
+use crate::handlers::platform_image;
 use crate::state::ApiState;
 
 /// The name under which clients file the cloud.
@@ -22,6 +23,7 @@ const CLOUD: &str = "Vitrine";
 pub fn router() -> Router<ApiState> {
     Router::new()
         .route("/metadata/endpoints", get(endpoints))
+        .route("/metadata/imageAliases", get(platform_image::aliases))
         .route(
             "/{tenant}/v2.0/.well-known/openid-configuration",
             get(discovery_v2),
@@ -72,6 +74,7 @@ fn cloud(base: &str) -> Value {
         "graphAudience": format!("{base}/"),
         "microsoftGraphResourceId": format!("{base}/graph/"),
         "gallery": format!("{base}/"),
+        "vmImageAliasDoc": format!("{base}/metadata/imageAliases"),
         "suffixes": {
             "storage": authority,
             "keyVaultDns": format!("vault.{host}"),

@@ -1,7 +1,7 @@
 //! What a handler answers, before headers that all answers share.
 
 use axum::http::StatusCode;
-use domain::operation::Operation;
+use domain::operation::{Family, Operation};
 use serde_json::Value;
 
 /// An answer: status, headers of its own, JSON or nothing.
@@ -49,7 +49,10 @@ impl Reply {
     #[must_use]
     pub fn polled(self, base_url: &str, api_version: &str, operation: &Operation) -> Self {
         let urls = arm::operation::poll_urls(base_url, operation, api_version);
-        let reply = self.header("retry-after", "1");
+        let mut reply = self.header("retry-after", "1");
+        if operation.family == Family::Compute {
+            reply = reply.header("azure-asyncnotification", "Enabled");
+        }
         match urls.status {
             Some(status) => reply.header("azure-asyncoperation", status),
             None => reply,

@@ -357,6 +357,9 @@ impl Route {
 impl Segment {
     fn parse(text: &str) -> Self {
         const NAMES: &[&str] = &[
+            "publisher",
+            "offer",
+            "sku",
             "deployment",
             "owner",
             "uniqueName",

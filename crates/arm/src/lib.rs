@@ -13,6 +13,7 @@ pub mod network;
 pub mod operation;
 mod order;
 pub mod paging;
+pub mod platform_image;
 pub mod provider;
 pub mod resource_graph;
 pub mod schema;

@@ -28,6 +28,9 @@ pub const fn state_word(state: OperationState) -> &'static str {
 ///
 /// `output` is shown by the disk family alone: recorded polls of galleries never hold more.
 pub fn status(operation: &Operation) -> Value {
+    if operation.family == Family::Deployment {
+        return deployment_status(operation);
+    }
     let mut out = Map::new();
     out.insert(
         "startTime".to_owned(),
@@ -54,6 +57,21 @@ pub fn status(operation: &Operation) -> Value {
     }
     out.insert("name".to_owned(), operation.id.to_string().into());
     Value::Object(out)
+}
+
+/// Deployments say less, and run where others are in progress. Source: recorded.
+fn deployment_status(operation: &Operation) -> Value {
+    let word = match operation.state {
+        OperationState::InProgress => "Running",
+        state => state_word(state),
+    };
+    let mut out = json!({ "status": word });
+    if let Some(reason) = &operation.error
+        && operation.state != OperationState::Succeeded
+    {
+        out["error"] = error::detail(reason);
+    }
+    out
 }
 
 /// Returns where an operation is polled, below the address that the client used.
@@ -142,6 +160,10 @@ mod tests {
         );
         done.family = Family::Caps;
         assert!(status(&done).get("properties").is_none());
+        let running = operation(Family::Deployment, OperationState::InProgress);
+        assert_eq!(status(&running), json!({ "status": "Running" }));
+        let done = operation(Family::Deployment, OperationState::Succeeded);
+        assert_eq!(status(&done), json!({ "status": "Succeeded" }));
         let mut failed = operation(Family::Caps, OperationState::Failed);
         failed.error = Some(Error::conflict("Conflict", "No."));
         assert_eq!(

@@ -324,6 +324,13 @@ const ARTIFACT_VERSION: Orders = &[
     ("replicationStatus", &["aggregatedState", "summary"]),
 ];
 
+const MANAGED_DISK: &[&str] = &[
+    "diskEncryptionSet",
+    "securityProfile",
+    "storageAccountType",
+    "id",
+];
+
 const VIRTUAL_MACHINE: Orders = &[
     (
         "",
@@ -347,6 +354,26 @@ const VIRTUAL_MACHINE: Orders = &[
         ],
     ),
     ("storageProfile", &["imageReference", "osDisk", "dataDisks"]),
+    (
+        "storageProfile.dataDisks",
+        &[
+            "lun",
+            "name",
+            "createOption",
+            "caching",
+            "writeAcceleratorEnabled",
+            "managedDisk",
+            "deleteOption",
+            "diskSizeGB",
+            "toBeDetached",
+        ],
+    ),
+    ("storageProfile.osDisk.managedDisk", MANAGED_DISK),
+    ("storageProfile.dataDisks.managedDisk", MANAGED_DISK),
+    (
+        "osProfile.linuxConfiguration.ssh.publicKeys",
+        &["path", "keyData"],
+    ),
 ];
 
 const fn orders(kind: Kind) -> Orders {

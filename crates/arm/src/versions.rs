@@ -82,6 +82,7 @@ pub fn supported_type(type_name: &str) -> &'static [&'static str] {
         ("microsoft.compute", "locations") if local.ends_with("sharedgallerysubscriptions") => {
             return &INVITES;
         }
+        ("microsoft.compute", "locations") if second == "publishers" => Shape::VirtualMachine,
         ("microsoft.compute", _) if is_gallery_path(local) => Shape::Gallery,
         // Disks go back furthest: polls and lists of locations carry versions of every family.
         ("microsoft.compute", _) => Shape::Disk,

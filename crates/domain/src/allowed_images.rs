@@ -1,6 +1,7 @@
 //! What a subscription lets its disks, machines and image versions be made from.
 //!
-//! An allow-list of galleries, of the subscriptions that own them, and of verified publishers. Images of
+//! An allow-list of galleries, of the subscriptions that own them, and of publishers: verified ones, and
+//! those that the operator offers images under. Images of
 //! the subscription's own galleries are always allowed. Names that anybody can write – publisher, offer
 //! and SKU of a definition – are no way to be allowed: they are what an attacker copies.
 
@@ -41,7 +42,7 @@ pub struct AllowedImages {
     pub galleries: Vec<String>,
     /// Subscriptions whose galleries are allowed.
     pub subscriptions: Vec<String>,
-    /// Publishers that the operator of the installation has verified, by name.
+    /// Publishers that the operator of the installation has verified, or offers images of, by name.
     pub publishers: Vec<String>,
 }
 
@@ -52,7 +53,7 @@ pub struct Origin<'a> {
     pub gallery: &'a ResourceId,
     /// How the gallery is named by its consumer, when it is one of others.
     pub door: Option<(Door, &'a str)>,
-    /// The verified publisher that the gallery is of.
+    /// The verified publisher that the gallery is of, or the publisher that the operator offers the image under.
     pub publisher: Option<&'a str>,
 }
 
@@ -121,7 +122,7 @@ pub fn refusal(shown: &str, subscription: &str) -> Error {
         "RequestDisallowedByPolicy",
         format!(
             "The image '{shown}' is not among the images that subscription '{subscription}' allows. Use an image of an allowed \
-             gallery, or ask an owner of the subscription to add its gallery to \
+             gallery, or ask an owner of the subscription to add its gallery or publisher to \
              '/subscriptions/{subscription}/providers/Vitrine.Gallery/allowedImages/default'."
         ),
     )

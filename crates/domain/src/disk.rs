@@ -16,9 +16,9 @@ use crate::{Error, Kind, Resource, ResourceId, Result};
 
 pub use access::{
     AccessLevel, AccessRequest, DiskState, attach, begin_access, check_delete, check_readable,
-    closed_state, detach, holder, is_held_by, reserve, set_state,
+    closed_state, detach, holder, is_held_by, note_owner, reserve, set_state,
 };
-pub use creation::{check_copy_source, copy_source};
+pub use creation::{check_copy_source, copy_source, version_reference};
 pub use encryption::encryption_set;
 pub use size::{set_size, size_bytes};
 

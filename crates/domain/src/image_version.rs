@@ -19,7 +19,7 @@ use crate::{
     plan::location_required,
 };
 
-pub use encryption::encryption_sets;
+pub use encryption::{encryption_sets, sets_in};
 pub use regions::{is_excluded_in, target_regions};
 pub use source::{
     SourceFacts, check_image_of_others, check_source, check_source_matches,

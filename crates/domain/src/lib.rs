@@ -26,6 +26,7 @@ pub mod network;
 pub mod operation;
 pub mod outbound;
 pub mod plan;
+pub mod platform_image;
 pub mod quota;
 pub mod rate;
 pub mod region;

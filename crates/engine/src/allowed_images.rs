@@ -20,6 +20,17 @@ const DELETE: &str = "Microsoft.Authorization/allowedImages/delete";
 /// What the activity log calls a use that a watching list would refuse.
 const WATCHED: &str = "Microsoft.Authorization/allowedImages/audit/action";
 
+/// How a caller came to an image.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Way<'a> {
+    /// By the id of a version or definition.
+    Id,
+    /// By a door of its gallery, which has a name there.
+    Door(Door, &'a str),
+    /// By the publisher under whom the operator offers it.
+    Marketplace(&'a str),
+}
+
 impl Engine {
     /// Returns a subscription's list; where it never said, the one that allows everything.
     pub async fn allowed_images(&self, ctx: &Ctx, subscription: &str) -> Result<AllowedImages> {
@@ -81,7 +92,7 @@ pub(crate) async fn check(
     read: &mut Read,
     subscription: &str,
     version: &ResourceId,
-    door: Option<(Door, &str)>,
+    way: Way<'_>,
     shown: &str,
 ) -> Result<Option<Error>> {
     let rules = read.allowed_images(subscription).await.map_err(db)?;
@@ -96,9 +107,13 @@ pub(crate) async fn check(
     };
     let origin = Origin {
         gallery: &gallery,
-        door,
-        publisher: match &worth {
-            Worth::Verified(name) => Some(name),
+        door: match way {
+            Way::Door(door, name) => Some((door, name)),
+            _ => None,
+        },
+        publisher: match (way, &worth) {
+            (Way::Marketplace(name), _) => Some(name),
+            (_, Worth::Verified(name)) => Some(name),
             _ => None,
         },
     };

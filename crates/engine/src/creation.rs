@@ -48,15 +48,16 @@ impl Engine {
 
     /// Starts from the version's disk that is complete in the disk's region.
     async fn start_from_image(&self, row: &Resource, creation: &Value) -> Result<Start> {
-        if let Some(reference) = creation.get("imageReference") {
+        let Some(reference) = domain::disk::version_reference(row) else {
+            let reference = creation.get("imageReference");
+            let reference = reference.ok_or_else(Error::internal)?;
             return self.start_from_managed_image(row, reference).await;
-        }
-        let reference = creation
-            .get("galleryImageReference")
-            .ok_or_else(Error::internal)?;
+        };
         let mut named = Named::read(reference)?;
-        if let Some(pinned) = row.internal.get("imageVersion").and_then(Value::as_str) {
-            named = named.pinned(&ResourceId::parse(pinned)?);
+        let pinned = row.internal.get("imageVersion").and_then(Value::as_str);
+        let pinned = pinned.map(ResourceId::parse).transpose()?;
+        if let Some(pinned) = &pinned {
+            named = named.pinned(pinned);
         }
         let who = For {
             subscription: row.id.subscription(),
@@ -65,6 +66,12 @@ impl Engine {
         let mut read = self.catalog().read().await.map_err(db)?;
         // Asked again: what was unshared since is not used any more.
         let chosen = image_choice::choose(self, &mut read, &named, who).await?;
+        if let Named::Platform(image) = &named
+            && pinned.is_some_and(|pinned| pinned.key() != chosen.version.id.key())
+        {
+            // Another definition is offered under the name since.
+            return Err(image.not_available());
+        }
         let definition = match chosen.version.id.parent() {
             Some(definition) => read.load(&definition).await.map_err(db)?,
             None => None,

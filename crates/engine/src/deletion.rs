@@ -123,6 +123,9 @@ impl Engine {
         if row.kind == Kind::Gallery {
             crate::invite::forget_all(&mut tx, &row.id).await?;
         }
+        if row.kind == Kind::Image {
+            tx.delete_offers_of(&row.id).await.map_err(db)?;
+        }
         tx.free_bytes(&row.id.key()).await.map_err(db)?;
         tx.delete(&row.id).await.map_err(db)?;
         tx.commit().await.map_err(db)?;

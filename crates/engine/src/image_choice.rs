@@ -7,13 +7,15 @@
 use catalog::{Read, Replica, ReplicaState};
 use domain::image_version::{VersionNumber, is_excluded_in, target_regions};
 use domain::latest::{Candidate, choose_latest};
+use domain::platform_image::PlatformImage;
 use domain::shared_image::SharedImageId;
 use domain::{Error, ErrorKind, Kind, ProvisioningState, Resource, ResourceId, Result};
 use serde_json::Value;
 use std::fmt;
 
+use crate::allowed_images::{self, Way};
 use crate::error::catalog as db;
-use crate::{Engine, allowed_images, shared};
+use crate::{Engine, platform_image, shared};
 
 /// Versions looked at in one go.
 const PAGE_VERSIONS: usize = 16;
@@ -26,6 +28,8 @@ pub(crate) enum Named {
     Own(ResourceId),
     /// As one of others.
     OfOthers(SharedImageId),
+    /// As one that the operator offers.
+    Platform(PlatformImage),
 }
 
 /// Who is to use an image, and where.
@@ -48,12 +52,18 @@ pub(crate) struct Chosen {
 }
 
 impl Named {
-    /// Reads a reference with one of the members `id`, `sharedGalleryImageId` and `communityGalleryImageId`.
+    /// Reads a reference with one of the members `id`, `sharedGalleryImageId` and `communityGalleryImageId`, or with publisher,
+    /// offer, SKU and version.
     pub fn read(reference: &Value) -> Result<Self> {
         let says = |name: &str| {
             let text = reference.get(name).and_then(Value::as_str);
             text.filter(|text| !text.is_empty())
         };
+        let platform = PlatformImage::of_reference(reference)
+            .or_else(|| PlatformImage::parse_id(says("id")?).map(|(image, _)| image));
+        if let Some(image) = platform {
+            return Ok(Self::Platform(image));
+        }
         match says("sharedGalleryImageId").or_else(|| says("communityGalleryImageId")) {
             Some(text) => Ok(Self::OfOthers(SharedImageId::parse(text)?)),
             None => Ok(Self::Own(ResourceId::parse(
@@ -68,6 +78,7 @@ impl Named {
         match self {
             Self::Own(_) => Self::Own(version.clone()),
             Self::OfOthers(id) => Self::OfOthers(id.with_version(version.name())),
+            Self::Platform(image) => Self::Platform(image.with_version(version.name())),
         }
     }
 }
@@ -77,6 +88,7 @@ impl fmt::Display for Named {
         match self {
             Self::Own(id) => id.fmt(f),
             Self::OfOthers(id) => id.fmt(f),
+            Self::Platform(image) => image.fmt(f),
         }
     }
 }
@@ -91,16 +103,20 @@ pub(crate) async fn choose(
     named: &Named,
     who: For<'_>,
 ) -> Result<Chosen> {
-    let (mut chosen, door) = match named {
-        Named::Own(id) => (of_gallery(engine, read, id, who.region).await?, None),
+    let (mut chosen, way) = match named {
+        Named::Own(id) => (of_gallery(engine, read, id, who.region).await?, Way::Id),
         Named::OfOthers(id) => {
             let chosen = shared::choose(engine, read, id, who).await?;
-            (chosen, Some((id.door, id.gallery.as_str())))
+            (chosen, Way::Door(id.door, &id.gallery))
+        }
+        Named::Platform(image) => {
+            let chosen = platform_image::choose(engine, read, image, who).await?;
+            (chosen, Way::Marketplace(&image.sku.publisher))
         }
     };
     let shown = named.to_string();
     chosen.objection =
-        allowed_images::check(read, who.subscription, &chosen.version.id, door, &shown).await?;
+        allowed_images::check(read, who.subscription, &chosen.version.id, way, &shown).await?;
     Ok(chosen)
 }
 
@@ -234,6 +250,23 @@ pub(crate) async fn complete_in(
     let is_complete = |r: &Replica| r.state == ReplicaState::Completed;
     let is_there = !replicas.is_empty() && replicas.iter().all(is_complete);
     Ok(is_there.then_some(replicas))
+}
+
+/// Returns a version's replicas in a region, if consumers who are not its owner may use it there.
+pub(crate) async fn usable_in(
+    engine: &Engine,
+    read: &mut Read,
+    version: &Resource,
+    region: &str,
+) -> Result<Option<Vec<Replica>>> {
+    let is_alive = !matches!(
+        version.state,
+        ProvisioningState::Failed | ProvisioningState::Deleting
+    );
+    match is_alive {
+        true => complete_in(engine, read, version, region).await,
+        false => Ok(None),
+    }
 }
 
 /// 404 `GalleryImageNotFound`. Source: `API.md` 2.2.

@@ -195,8 +195,7 @@ async fn bytes_of_start(tx: &mut Tx, row: &Resource) -> Result<i64> {
     let Some(pinned) = pinned.and_then(|id| ResourceId::parse(id).ok()) else {
         return bytes_of_sources(tx, &row.properties).await;
     };
-    let reference = row.properties.get("creationData");
-    let reference = reference.and_then(|c| c.get("galleryImageReference"));
+    let reference = domain::disk::version_reference(row);
     let slot = crate::creation::image_slot(reference.unwrap_or(&Value::Null));
     let version = tx.load(&pinned).await.map_err(db)?;
     let disks = version.as_ref().map(captured).transpose()?;

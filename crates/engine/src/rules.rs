@@ -8,6 +8,7 @@ use domain::{Error, ErrorKind, Kind, ProvisioningState, Resource, ResourceId, Re
 use serde_json::Value;
 use uuid::Uuid;
 
+use crate::allowed_images::Way;
 use crate::error::catalog as db;
 use crate::image_choice::{self, Chosen, For, Named};
 use crate::resources::Verb;
@@ -198,7 +199,7 @@ async fn check_version_sources(
         if found.kind == Kind::ImageVersion {
             let shown = source.to_string();
             let objection =
-                allowed_images::check(tx, &subscription, &found.id, None, &shown).await?;
+                allowed_images::check(tx, &subscription, &found.id, Way::Id, &shown).await?;
             allowed_images::record(engine, tx, ctx, row, objection).await?;
         }
     }
@@ -256,8 +257,7 @@ pub(crate) async fn take_copy_source(tx: &mut Tx, row: &mut Resource) -> Result<
 ///
 /// The version that `latest` means is decided here and kept, so a later version does not change it.
 async fn choose_image(engine: &Engine, tx: &mut Tx, ctx: &Ctx, row: &mut Resource) -> Result<()> {
-    let creation = row.properties.get("creationData");
-    let Some(reference) = creation.and_then(|c| c.get("galleryImageReference")) else {
+    let Some(reference) = domain::disk::version_reference(row) else {
         return Ok(());
     };
     let slot = crate::creation::image_slot(reference);

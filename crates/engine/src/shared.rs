@@ -8,7 +8,7 @@ use domain::shared_image::{
 use domain::{Error, ErrorKind, Kind, ProvisioningState, Resource, ResourceId, Result};
 
 use crate::error::catalog as db;
-use crate::image_choice::{self, Chosen, For, complete_in};
+use crate::image_choice::{self, Chosen, For, usable_in};
 use crate::resources::PAGE_ITEMS_MAX;
 use crate::{Ctx, Engine, publisher};
 
@@ -254,7 +254,7 @@ impl Engine {
         }
     }
 
-    async fn image_has_versions(
+    pub(crate) async fn image_has_versions(
         &self,
         read: &mut Read,
         image: &ResourceId,
@@ -279,11 +279,7 @@ impl Engine {
     }
 
     async fn is_usable(&self, read: &mut Read, version: &Resource, region: &str) -> Result<bool> {
-        let is_alive = !matches!(
-            version.state,
-            ProvisioningState::Failed | ProvisioningState::Deleting
-        );
-        Ok(is_alive && complete_in(self, read, version, region).await?.is_some())
+        Ok(usable_in(self, read, version, region).await?.is_some())
     }
 }
 

@@ -114,6 +114,14 @@ impl Bound {
         Ok(Value::Object(out))
     }
 
+    /// Returns where a resource is to be, as far as that is known before anything is made.
+    pub fn location(&self, expanded: &Expanded, planned: &Planned) -> Option<String> {
+        let known = Known::default();
+        let evaluation = Evaluation::new(self.scope(&expanded.names), &known, &planned.loops);
+        let location = evaluation.value(find(&planned.raw, "location")?).ok()?;
+        location.as_str().map(str::to_owned)
+    }
+
     /// Evaluates the outputs: `{name: {type, value}}`; secrets have no value.
     pub fn outputs(&self, expanded: &Expanded, known: &Known) -> fault::Result<Value> {
         let mut out = Map::new();

@@ -220,7 +220,9 @@ impl Arm {
         until(url, OPERATION_LIMIT, || async {
             let answer = self.send_url("GET", url, None).await;
             assert_eq!(answer.status, 200, "{url}: {}", answer.body);
-            (answer.body["status"] != "InProgress").then_some(answer.body)
+            let status = answer.body["status"].as_str().unwrap_or_default();
+            let is_over = !["InProgress", "Running"].contains(&status);
+            is_over.then_some(answer.body)
         })
         .await
     }

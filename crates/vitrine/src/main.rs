@@ -21,8 +21,8 @@ use std::process::ExitCode;
 use clap::{Parser, Subcommand};
 
 use commands::{
-    audit, backup, care, connect, doctor, export, principal, publish, publisher, routes, schedule,
-    serve, subscription, tenant, up, usage, vm,
+    audit, backup, care, connect, doctor, export, image, principal, publish, publisher, routes,
+    schedule, serve, subscription, tenant, up, usage, vm,
 };
 
 /// A compute gallery that anyone can run
@@ -76,6 +76,8 @@ enum Command {
     Principal(principal::PrincipalArgs),
     /// Manage verified publishers
     Publisher(publisher::PublisherArgs),
+    /// Offer images to all subscriptions, as a marketplace does
+    Image(image::ImageArgs),
     /// Check the audit
     Audit(audit::AuditArgs),
     /// Print every route of the server
@@ -135,6 +137,10 @@ async fn run(command: Command, format: output::Format) -> anyhow::Result<()> {
         Command::Publisher(args) => {
             let engine = data_dir::DataDir::from(&args.data).open_engine().await?;
             output::print(format, &publisher::run(args, &engine).await?)
+        }
+        Command::Image(args) => {
+            let engine = data_dir::DataDir::from(&args.data).open_engine().await?;
+            output::print(format, &image::run(args, &engine).await?)
         }
         Command::Audit(args) => {
             let engine = data_dir::DataDir::from(&args.data).open_engine().await?;

@@ -15,6 +15,7 @@ pub(crate) mod lock;
 pub(crate) mod moving;
 pub(crate) mod network;
 pub(crate) mod operation;
+pub(crate) mod platform_image;
 pub(crate) mod provider;
 pub(crate) mod resource;
 pub(crate) mod role;

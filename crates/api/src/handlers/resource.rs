@@ -18,6 +18,9 @@ pub(crate) async fn get(request: Request) -> Result<Reply> {
     let mut shown = view(&row, &request.ctx);
     super::view::expand(&request, &row, &mut shown).await?;
     let reply = Reply::ok(shown);
+    if row.kind == Kind::VirtualMachine {
+        return Ok(reply.header("etag", domain::virtual_machine::etag(&row)));
+    }
     if row.kind != Kind::ImageVersion {
         return Ok(reply);
     }

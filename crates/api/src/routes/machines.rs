@@ -4,7 +4,7 @@ use axum::http::Method;
 use domain::Kind;
 
 use super::{Handler, Routes, item_pattern};
-use crate::handlers::virtual_machine;
+use crate::handlers::{platform_image, virtual_machine};
 
 impl Routes {
     pub(super) fn add_machines(&mut self) {
@@ -41,11 +41,32 @@ impl Routes {
             t,
             |r| Box::pin(virtual_machine::sizes(r)),
         );
+        self.add_platform_images();
         self.add(
             Method::GET,
             &format!("{S}/skus"),
             "Microsoft.Compute/skus",
             |r| Box::pin(virtual_machine::skus(r)),
         );
+    }
+
+    /// The marketplace, from the outside in.
+    fn add_platform_images(&mut self) {
+        const PUBLISHERS: &str = "/subscriptions/{subscription}/providers/Microsoft.Compute/locations/{location}/publishers";
+        let offers = format!("{PUBLISHERS}/{{publisher}}/artifacttypes/vmimage/offers");
+        let skus = format!("{offers}/{{offer}}/skus");
+        let versions = format!("{skus}/{{sku}}/versions");
+        let version = format!("{versions}/{{version}}");
+        let all: [(&str, Handler); 5] = [
+            (PUBLISHERS, |r| Box::pin(platform_image::names(r))),
+            (&offers, |r| Box::pin(platform_image::names(r))),
+            (&skus, |r| Box::pin(platform_image::names(r))),
+            (&versions, |r| Box::pin(platform_image::versions(r))),
+            (&version, |r| Box::pin(platform_image::version(r))),
+        ];
+        for (pattern, handler) in all {
+            let t = "Microsoft.Compute/locations/publishers";
+            self.add(Method::GET, pattern, t, handler);
+        }
     }
 }

@@ -13,6 +13,7 @@ mod deployments;
 mod identity;
 mod migrations;
 mod operations;
+mod platform_images;
 mod resources;
 mod sample;
 mod sign_in;
@@ -97,6 +98,8 @@ laws! {
         a_subscription_has_one_badge,
         what_a_subscription_allows_comes_back,
         a_subject_stands_for_one_principal;
+    platform_images:
+        one_definition_is_offered_under_a_publisher_an_offer_and_a_sku;
     care:
         a_lease_has_one_owner_until_it_is_over,
         periodic_work_keeps_its_last_run,

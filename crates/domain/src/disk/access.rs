@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 
-use crate::plan::word;
+use crate::plan::{moment, word};
 use crate::{Error, Resource, Result};
 
 /// The longest access, in seconds: what the service's clients send at most.
@@ -230,6 +230,13 @@ pub fn attach(row: &mut Resource, machine: &Resource, is_allocated: bool) -> Res
     row.top
         .insert("managedBy".to_owned(), json!(machine.id.to_string()));
     reserve(row, is_allocated);
+    Ok(())
+}
+
+/// Records when the disk came to another owner.
+pub fn note_owner(row: &mut Resource, now_ms: i64) -> Result<()> {
+    row.properties
+        .insert("LastOwnershipUpdateTime".to_owned(), moment(now_ms)?);
     Ok(())
 }
 

@@ -6,6 +6,7 @@ use super::access::DiskState;
 use super::size::{FOOTER_BYTES, GIB, SIZE_GIB_MAX};
 use super::{Rules, member};
 use crate::plan::{PutContext, canonical, drop_query, is_part, moment, text};
+use crate::platform_image::PlatformImage;
 use crate::resource::Document;
 use crate::shared_image::{Door, SharedImageId};
 use crate::{Error, Kind, Resource, ResourceId, Result};
@@ -112,7 +113,7 @@ fn check(rules: &Rules, creation: &Document, option: &str, sent: &Document) -> R
             Err(Error::required(member(rules.kind, "diskSizeGB")))
         }
         "FromImage" if creation.contains_key("imageReference") => {
-            check_managed_image(creation, &target("imageReference.id"))
+            check_other_image(creation, &target("imageReference.id"))
         }
         "FromImage" => check_image(creation, &target("galleryImageReference")),
         "Import" if !says("sourceUri") => Err(Error::required(target("sourceUri"))),
@@ -176,22 +177,32 @@ fn check_image(creation: &Document, target: &str) -> Result<()> {
     }
 }
 
-/// A managed image names its disks by lun; the marketplace is not here.
-fn check_managed_image(creation: &Document, target: &str) -> Result<()> {
+/// A managed image or an image of the marketplace, both with the numbers of their data disks.
+fn check_other_image(creation: &Document, target: &str) -> Result<()> {
     let reference = creation.get("imageReference").and_then(Value::as_object);
     let id = reference.and_then(|r| text(r, "id")).unwrap_or_default();
     let kind = ResourceId::parse(id).ok().and_then(|id| id.kind());
+    let is_image = kind == Some(Kind::ManagedImage) || PlatformImage::parse_id(id).is_some();
     let is_alone = !creation.contains_key("galleryImageReference");
-    if kind == Some(Kind::ManagedImage) && is_alone {
+    if is_image && is_alone {
         return Ok(());
     }
     Err(Error::invalid_parameter(
         target,
         format!(
-            "The value '{id}' of parameter imageReference.id must be the id of a managed image. This server has no marketplace; \
-             an image of a gallery is named in galleryImageReference.id."
+            "The value '{id}' of parameter imageReference.id must be the id of a managed image or of an image of the marketplace; an \
+             image of a gallery is named in galleryImageReference.id."
         ),
     ))
+}
+
+/// Returns what names the image version that a disk starts from; a managed image is none.
+pub fn version_reference(row: &Resource) -> Option<&Value> {
+    let creation = row.properties.get("creationData")?;
+    creation.get("galleryImageReference").or_else(|| {
+        let reference = creation.get("imageReference")?;
+        PlatformImage::parse_id(reference.get("id")?.as_str()?).map(|_| reference)
+    })
 }
 
 fn check_copy(creation: &Document, kinds: &[Kind], words: &str, target: String) -> Result<()> {

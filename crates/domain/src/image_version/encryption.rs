@@ -65,6 +65,25 @@ pub fn encryption_sets(row: &Resource, regions: &Regions) -> Vec<Use> {
     uses
 }
 
+/// Returns the sets that a region's copies are encrypted with: the number of a data disk, none for the system disk.
+pub fn sets_in(row: &Resource, region: &str, regions: &Regions) -> Vec<(Option<i64>, String)> {
+    let profile = row.properties.get("publishingProfile");
+    let targets = profile.and_then(|p| p.get("targetRegions"));
+    let mut targets = targets.and_then(Value::as_array).into_iter().flatten();
+    let here = targets.find(|target| {
+        let name = target.get("name").and_then(Value::as_str);
+        regions.short(name.unwrap_or_default()) == region
+    });
+    let sets = here
+        .and_then(|target| target.get("encryption"))
+        .map(sets_of);
+    let numbered = |(disk, id): (Disk, &str)| match disk {
+        Disk::Os => (None, id.to_owned()),
+        Disk::Data(lun) => (Some(lun), id.to_owned()),
+    };
+    sets.into_iter().flatten().map(numbered).collect()
+}
+
 /// Returns the disks that a region encrypts with a key of the customer, and the ids of their sets.
 fn sets_of(encryption: &Value) -> Vec<(Disk, &str)> {
     let os = encryption.get("osDiskImage");

@@ -38,6 +38,8 @@ pub struct BootFacts {
     pub os_bytes: u64,
     /// The image's data disks: number and size in bytes.
     pub data: Vec<(i64, u64)>,
+    /// The sets that the version's copies are encrypted with: by number, none for the system disk.
+    pub sets: Vec<(Option<i64>, String)>,
     /// Whether it is a disk that is attached.
     pub is_attached_disk: bool,
 }
@@ -114,6 +116,7 @@ pub fn take_boot(row: &mut Resource, facts: &BootFacts) -> Result<()> {
         .get_mut(PROFILE)
         .and_then(Value::as_object_mut);
     let profile = profile.ok_or_else(Error::internal)?;
+    take_sets(profile, &facts.sets);
     if let (Some(exact), Some(reference)) = (
         &facts.exact_version,
         profile
@@ -149,6 +152,36 @@ pub fn take_boot(row: &mut Resource, facts: &BootFacts) -> Result<()> {
         .insert("architecture".to_owned(), json!(architecture));
     row.internal.insert("security".to_owned(), json!(security));
     Ok(())
+}
+
+/// Disks of an encrypted copy are encrypted with its set, unless another was said. Source: recorded.
+fn take_sets(profile: &mut Document, sets: &[(Option<i64>, String)]) {
+    let take = |disk: &mut Value, set: &str| {
+        let is_made = disk.get("createOption") == Some(&json!("FromImage"));
+        if let (true, Some(managed)) = (is_made, disk.get_mut("managedDisk"))
+            && let Some(managed) = managed.as_object_mut()
+        {
+            managed
+                .entry("diskEncryptionSet")
+                .or_insert_with(|| json!({ "id": set }));
+        }
+    };
+    for (lun, set) in sets {
+        match lun {
+            None => {
+                if let Some(os) = profile.get_mut("osDisk") {
+                    take(os, set);
+                }
+            }
+            Some(lun) => {
+                let data = profile.get_mut("dataDisks").and_then(Value::as_array_mut);
+                let mut data = data.into_iter().flatten();
+                if let Some(disk) = data.find(|disk| disk.get("lun") == Some(&json!(lun))) {
+                    take(disk, set);
+                }
+            }
+        }
+    }
 }
 
 fn check_os_profile(row: &Resource, facts: &BootFacts) -> Result<()> {
@@ -383,21 +416,4 @@ fn check_disk_size(row: &Resource, facts: &BootFacts) -> Result<()> {
         }
     }
     Ok(())
-}
-
-/// 404 for an image of the marketplace: there is none here.
-pub(super) fn platform_image_not_found(reference: &Document) -> Error {
-    let part = |name: &str| text(reference, name).unwrap_or_default();
-    Error::not_found(
-        "PlatformImageNotFound",
-        format!(
-            "The platform image '{}:{}:{}:{}' is not available. Verify that all fields in the storage profile are correct. This \
-             server has no marketplace: name an image of a gallery by 'imageReference.id'.",
-            part("publisher"),
-            part("offer"),
-            part("sku"),
-            part("version")
-        ),
-    )
-    .at("imageReference")
 }

@@ -4,7 +4,6 @@ use serde_json::{Value, json};
 use uuid::Uuid;
 
 use super::disks::disks;
-use super::image::platform_image_not_found;
 use super::size::Size;
 use crate::plan::{PutContext, canonical, is_nothing, is_part, text};
 use crate::resource::Document;
@@ -28,6 +27,8 @@ const CHANGEABLE: [&str; 6] = [
     "detachOption",
 ];
 const FORMS: [&str; 3] = ["id", "sharedGalleryImageId", "communityGalleryImageId"];
+/// What names an image of the marketplace, all of it.
+const PLATFORM: [&str; 4] = ["publisher", "offer", "sku", "version"];
 
 /// Plans `storageProfile`.
 pub(super) fn plan(
@@ -100,9 +101,20 @@ fn image_reference(profile: &Document) -> Result<Option<Value>> {
         .into_iter()
         .filter(|form| reference.contains_key(*form))
         .collect();
-    let is_platform = reference.contains_key("publisher");
+    let is_platform = ["publisher", "offer", "sku"]
+        .iter()
+        .any(|name| reference.contains_key(*name));
     match forms.as_slice() {
-        [] if is_platform => return Err(platform_image_not_found(&reference)),
+        [] if is_platform => {
+            let missing = PLATFORM.iter().find(|name| {
+                let said = text(&reference, name);
+                said.is_none_or(str::is_empty)
+            });
+            return match missing {
+                Some(name) => Err(Error::required(format!("imageReference.{name}"))),
+                None => Ok(Some(Value::Object(reference))),
+            };
+        }
         [form] if !is_platform => {
             let id = text(&reference, form).unwrap_or_default();
             match *form {

@@ -268,7 +268,9 @@ impl Crew<'_> {
 }
 
 fn made_ids(prepared: &Prepared) -> Value {
-    view::ids(prepared.wanted().map(|planned| planned.id.as_str()))
+    let mut ids: Vec<&str> = prepared.wanted().map(|p| p.id.as_str()).collect();
+    ids.sort_by_key(|id| id.to_ascii_lowercase());
+    view::ids(ids.into_iter())
 }
 
 fn write_end(
@@ -277,6 +279,7 @@ fn write_end(
     now_ms: i64,
     started_ms: i64,
 ) {
+    let says_outputs = held.content.pointer("/template/outputs").is_some();
     let mut put = |name: &str, value: Value| {
         held.shown.insert(name.to_owned(), value);
     };
@@ -284,10 +287,8 @@ fn write_end(
     put("duration", template::date::span(now_ms - started_ms).into());
     let state = match ended {
         Ok((outputs, resources)) => {
-            if outputs
-                .as_object()
-                .is_some_and(|outputs| !outputs.is_empty())
-            {
+            // Shown where the template says that there are some, be it none. Source: recorded.
+            if says_outputs {
                 put("outputs", outputs);
             }
             put("outputResources", resources);

@@ -58,7 +58,7 @@ pub(super) fn begun(
     put("timestamp", arm::time::format_zulu(now_ms).into());
     put("duration", "PT0S".into());
     put("correlationId", correlation.to_string().into());
-    put("providers", providers(&prepared.expanded, regions));
+    put("providers", providers(prepared, regions));
     put("dependencies", dependencies(&prepared.expanded));
     out
 }
@@ -77,31 +77,41 @@ fn template_hash(template: &Value) -> String {
     head.to_string()
 }
 
-fn providers(expanded: &Expanded, regions: &Regions) -> Value {
-    let mut spaces: Vec<(String, Vec<&str>)> = Vec::new();
-    for planned in wanted(expanded) {
+/// Every type of the template, and where its resources are to be. Source: recorded.
+fn providers(prepared: &Prepared, regions: &Regions) -> Value {
+    type Places = Vec<String>;
+    let mut spaces: Vec<(String, Vec<(&str, Places)>)> = Vec::new();
+    for planned in wanted(&prepared.expanded) {
         let (space, name) = planned
             .type_name
             .split_once('/')
             .unwrap_or((&planned.type_name, ""));
-        let at = spaces
-            .iter()
-            .position(|(known, _)| known.eq_ignore_ascii_case(space));
-        let at = at.unwrap_or_else(|| {
+        let is_space = |known: &&mut (String, _)| known.0.eq_ignore_ascii_case(space);
+        if !spaces.iter_mut().any(|known| is_space(&known)) {
             spaces.push((space.to_owned(), Vec::new()));
-            spaces.len() - 1
+        }
+        let Some((_, types)) = spaces.iter_mut().find(is_space) else {
+            continue;
+        };
+        let is_type = |known: &&mut (&str, _)| known.0.eq_ignore_ascii_case(name);
+        if !types.iter_mut().any(|known| is_type(&known)) {
+            types.push((name, Vec::new()));
+        }
+        let place = prepared.bound.location(&prepared.expanded, planned);
+        let place = place.map(|place| match regions.find(&place) {
+            Some(region) => region.name.clone(),
+            None => place,
         });
-        if let Some((_, types)) = spaces.get_mut(at)
-            && !types.iter().any(|known| known.eq_ignore_ascii_case(name))
+        if let (Some((_, places)), Some(place)) = (types.iter_mut().find(is_type), place)
+            && !places.contains(&place)
         {
-            types.push(name);
+            places.push(place);
         }
     }
-    let places: Vec<&str> = regions.iter().map(|region| region.name.as_str()).collect();
     let shown = spaces.into_iter().map(|(space, types)| {
         let types: Vec<Value> = types
             .into_iter()
-            .map(|name| json!({ "resourceType": name, "locations": places }))
+            .map(|(name, places)| json!({ "resourceType": name, "locations": places }))
             .collect();
         json!({ "namespace": space, "resourceTypes": types })
     });
@@ -119,9 +129,9 @@ fn dependencies(expanded: &Expanded) -> Value {
                 .filter_map(|at| expanded.resources.get(*at))
                 .map(named)
                 .collect();
-            let mut out = named(planned);
-            out["dependsOn"] = needed.into();
-            out
+            let mut out = Map::from_iter([("dependsOn".to_owned(), Value::Array(needed))]);
+            out.extend(named(planned).as_object().cloned().unwrap_or_default());
+            Value::Object(out)
         });
     shown.collect()
 }

@@ -1,7 +1,10 @@
 //! The audit of what the operator does on the server: nobody is asked for rights there, but all of
 //! it is recorded, in the transaction that does it.
 
-use catalog::{ExternalSubject, Principal, PrincipalKey, RoleAssignment, Subscription, Tenant, Tx};
+use catalog::{
+    ExternalSubject, OfferedImage, Principal, PrincipalKey, RoleAssignment, Subscription, Tenant,
+    Tx,
+};
 use domain::Result;
 use serde_json::json;
 use uuid::Uuid;
@@ -92,6 +95,24 @@ impl Change {
             scope: format!("/subscriptions/{}", of.id),
             before: before.map(digest).unwrap_or_default(),
             after: after.map(digest).unwrap_or_default(),
+        }
+    }
+
+    /// A definition is offered in the marketplace, or is not any more; the log of its owner tells of it.
+    pub fn offer(
+        tenant: &str,
+        before: Option<&OfferedImage>,
+        after: Option<&OfferedImage>,
+    ) -> Self {
+        let state = |o: &OfferedImage| {
+            digest(&json!([o.sku.to_string(), o.definition.key(), o.alias]).to_string())
+        };
+        let one = after.or(before);
+        Self {
+            tenant: tenant.to_owned(),
+            scope: one.map(|o| o.definition.to_string()).unwrap_or_default(),
+            before: before.map(state).unwrap_or_default(),
+            after: after.map(state).unwrap_or_default(),
         }
     }
 

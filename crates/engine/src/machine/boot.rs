@@ -1,6 +1,7 @@
 //! What a new machine boots from: found, checked and written into its row, in the transaction of the request.
 
-use catalog::{Replica, Tx};
+use catalog::Tx;
+use domain::image_version::sets_in;
 use domain::virtual_machine::{BootFacts, add_image_disks, disks, take_boot};
 use domain::{Error, Kind, Resource, ResourceId, Result};
 use serde_json::Value;
@@ -8,6 +9,7 @@ use uuid::Uuid;
 
 use crate::error::catalog as db;
 use crate::image_choice::{self, Chosen, For, Named};
+use crate::publish::captured;
 use crate::{Ctx, Engine, allowed_images, managed_image};
 
 /// Chooses the image or disk of a new machine; what `latest` means is decided here and kept.
@@ -56,12 +58,17 @@ async fn image(
     let mut chosen = image_choice::choose(engine, tx, &named, who).await?;
     let objection = chosen.objection.take();
     allowed_images::record(engine, tx, ctx, row, objection).await?;
-    let mut facts = of_version(tx, row, chosen).await?;
+    let mut facts = of_version(engine, tx, row, chosen).await?;
     facts.shown = named.to_string();
     Ok(facts)
 }
 
-async fn of_version(tx: &mut Tx, row: &mut Resource, chosen: Chosen) -> Result<BootFacts> {
+async fn of_version(
+    engine: &Engine,
+    tx: &mut Tx,
+    row: &mut Resource,
+    chosen: Chosen,
+) -> Result<BootFacts> {
     let definition = chosen.version.id.parent().ok_or_else(Error::internal)?;
     let definition = tx.load(&definition).await.map_err(db)?;
     let definition = definition.ok_or_else(Error::internal)?;
@@ -70,7 +77,21 @@ async fn of_version(tx: &mut Tx, row: &mut Resource, chosen: Chosen) -> Result<B
         .insert("imageVersion".to_owned(), Value::String(version));
     let mut facts = BootFacts::of_definition(&definition);
     facts.exact_version = Some(chosen.version.id.name().to_owned());
-    take_sizes(&mut facts, &chosen.replicas);
+    facts.sets = sets_in(&chosen.version, &row.location, engine.regions());
+    // Nobody is given the set of another subscription.
+    facts.sets.retain(|(_, set)| {
+        let set = ResourceId::parse(set);
+        set.is_ok_and(|set| {
+            set.subscription()
+                .eq_ignore_ascii_case(row.id.subscription())
+        })
+    });
+    // A replica counts the bytes that its region lacked, not the size of the disk.
+    let disks = captured(&chosen.version)?;
+    take_sizes(
+        &mut facts,
+        disks.iter().map(|d| (d.slot.as_str(), d.size_bytes)),
+    );
     Ok(facts)
 }
 
@@ -89,14 +110,17 @@ async fn of_managed_image(tx: &mut Tx, row: &Resource, id: &ResourceId) -> Resul
     })?;
     let replicas = managed_image::ready_disks(tx, &image).await?;
     let mut facts = BootFacts::of_managed_image(&image);
-    take_sizes(&mut facts, &replicas);
+    let sizes = replicas.iter().map(|replica| {
+        let bytes = u64::try_from(replica.bytes_total).unwrap_or(0);
+        (replica.slot.as_str(), bytes)
+    });
+    take_sizes(&mut facts, sizes);
     Ok(facts)
 }
 
-fn take_sizes(facts: &mut BootFacts, replicas: &[Replica]) {
-    for replica in replicas {
-        let bytes = u64::try_from(replica.bytes_total).unwrap_or(0);
-        match replica.slot.strip_prefix("lun:").map(str::parse) {
+fn take_sizes<'a>(facts: &mut BootFacts, disks: impl Iterator<Item = (&'a str, u64)>) {
+    for (slot, bytes) in disks {
+        match slot.strip_prefix("lun:").map(str::parse) {
             Some(Ok(lun)) => facts.data.push((lun, bytes)),
             _ => facts.os_bytes = bytes,
         }

@@ -6,6 +6,7 @@
 use catalog::Tx;
 use domain::disk::{self, is_held_by};
 use domain::plan::PutContext;
+use domain::platform_image::PlatformImage;
 use domain::virtual_machine::{MachineDisk, Power, disks, show_disk};
 use domain::{Error, Kind, ProvisioningState, Resource, ResourceId, Result};
 use serde_json::{Value, json};
@@ -36,6 +37,7 @@ pub(crate) async fn hold_disks(
                 lock::check(tx, domain::lock::Deed::Write, &disk.id.to_string()).await?;
                 let before = disk.clone();
                 disk::attach(&mut disk, row, is_allocated)?;
+                disk::note_owner(&mut disk, now_ms)?;
                 disk.changed_ms = now_ms;
                 let action = "Microsoft.Compute/disks/write";
                 let audited = engine.audit_row(tx, ctx, action, Some(&before), &disk);
@@ -141,6 +143,7 @@ async fn make(
         rules::take_copy_source(tx, &mut disk).await?;
     }
     disk::attach(&mut disk, machine, Power::of(machine).is_allocated())?;
+    disk::note_owner(&mut disk, now_ms)?;
     rules::reserve_quota(tx, &disk).await?;
     engine.reserve_bytes(tx, &disk).await?;
     disk_encryption_set::hold_sets(tx, engine.regions(), &disk, None).await?;
@@ -206,16 +209,20 @@ fn creation_of(machine: &Resource, wanted: &MachineDisk) -> Value {
                     named[form] = id.clone();
                 }
             }
+            let version = machine.internal.get("imageVersion");
+            let platform = reference.and_then(PlatformImage::of_reference);
             // The version that was chosen is named, whatever the machine said.
-            if named.get("id").is_some()
-                && let Some(version) = machine.internal.get("imageVersion")
-            {
+            if let (Some(image), Some(version)) = (&platform, version) {
+                let number = version.as_str().and_then(|id| id.rsplit('/').next());
+                let image = image.with_version(number.unwrap_or_default());
+                named["id"] = json!(image.id(machine.id.subscription(), &machine.location));
+            } else if let (Some(_), Some(version)) = (named.get("id"), version) {
                 named["id"] = version.clone();
             }
             if let Some(lun) = wanted.lun {
                 named["lun"] = json!(lun);
             }
-            let member = match machine.internal.contains_key("imageVersion") {
+            let member = match version.is_some() && platform.is_none() {
                 true => "galleryImageReference",
                 false => "imageReference",
             };

@@ -125,7 +125,7 @@ impl Engine {
             } else {
                 let mut tx = self.catalog().write().await.map_err(db)?;
                 check_lease(&mut tx, operation).await?;
-                free(&mut tx, &row.id, &disk.id).await?;
+                free(&mut tx, &row.id, &disk.id, self.now_ms()).await?;
                 tx.commit().await.map_err(db)?;
             }
         }
@@ -143,7 +143,7 @@ impl Engine {
     async fn let_go(&self, operation: &Operation, disk: &Resource) -> Result<()> {
         let mut tx = self.catalog().write().await.map_err(db)?;
         check_lease(&mut tx, Some(operation)).await?;
-        free(&mut tx, &operation.resource, &disk.id).await?;
+        free(&mut tx, &operation.resource, &disk.id, self.now_ms()).await?;
         tx.commit().await.map_err(db)
     }
 
@@ -240,10 +240,11 @@ fn note_start(row: &mut Resource) {
 }
 
 /// Takes a disk from a machine.
-async fn free(tx: &mut Tx, machine: &ResourceId, disk: &ResourceId) -> Result<()> {
+async fn free(tx: &mut Tx, machine: &ResourceId, disk: &ResourceId, now_ms: i64) -> Result<()> {
     tx.unclaim(&claim_scope(machine), disk).await.map_err(db)?;
     if let Some(mut disk) = tx.load(disk).await.map_err(db)? {
         disk::detach(&mut disk);
+        disk::note_owner(&mut disk, now_ms)?;
         disk.internal.shift_remove("slot");
         tx.update(&mut disk).await.map_err(db)?;
     }

@@ -6,6 +6,7 @@ pub mod care;
 pub mod connect;
 pub mod doctor;
 pub mod export;
+pub mod image;
 pub mod principal;
 pub mod publish;
 pub mod publisher;

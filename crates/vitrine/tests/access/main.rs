@@ -6,6 +6,7 @@ mod deployments;
 mod directory;
 mod limits;
 mod locks;
+mod marketplace;
 mod openid;
 mod roles;
 mod sharing;
