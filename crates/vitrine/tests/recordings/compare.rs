@@ -10,6 +10,8 @@ use serde_json::Value;
 
 /// What is shown where a member is not there.
 pub const ABSENT: &str = "absent";
+/// A GUID in the names of disks.
+const SIMPLE: &str = "hhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhh";
 /// The most characters of a value that a difference shows.
 const SHOWN_CHARS_MAX: usize = 160;
 
@@ -24,7 +26,7 @@ pub struct Difference {
     pub ours: String,
 }
 
-/// What recorded ids and times stand for.
+/// What recorded ids and times stand for; GUIDs without their hyphens.
 #[derive(Default)]
 pub struct Bindings(HashMap<String, String>);
 
@@ -40,8 +42,20 @@ enum Piece<'a> {
 impl Bindings {
     /// Says beforehand what a recorded id stands for.
     pub fn bind(&mut self, recorded: &str, ours: &str) {
-        self.0
-            .insert(recorded.to_ascii_lowercase(), ours.to_ascii_lowercase());
+        self.0.insert(bare(recorded), bare(ours));
+    }
+
+    /// Returns what to send: a recorded text, with our ids in place of those that stand for one of ours.
+    pub fn ours(&self, recorded: &str) -> String {
+        let piece = |piece: Piece<'_>| match piece {
+            Piece::Literal(text) => text.to_owned(),
+            Piece::Time(at, zone) => format!("{at}{zone}"),
+            Piece::Guid(id) => {
+                let known = self.0.get(&bare(id));
+                known.map_or_else(|| id.to_owned(), |ours| shaped_as(id, ours))
+            }
+        };
+        pieces(recorded).into_iter().map(piece).collect()
     }
 
     /// Whether a text says the same, ids and times aside.
@@ -68,13 +82,34 @@ impl Bindings {
     }
 
     fn agrees(&mut self, recorded: &str, ours: &str) -> bool {
-        let ours = ours.to_ascii_lowercase();
-        let known = self
-            .0
-            .entry(recorded.to_ascii_lowercase())
-            .or_insert_with(|| ours.clone());
+        let ours = bare(ours);
+        let known = self.0.entry(bare(recorded)).or_insert_with(|| ours.clone());
         *known == ours
     }
+}
+
+/// Returns an id by which two spellings compare.
+fn bare(id: &str) -> String {
+    let text = id.to_ascii_lowercase();
+    match guid_at(&text, 0) {
+        Some((Piece::Guid(whole), _)) if whole.len() == text.len() => text.replace('-', ""),
+        _ => text,
+    }
+}
+
+/// Writes an id of ours with hyphens where the recorded one has some.
+fn shaped_as(recorded: &str, ours: &str) -> String {
+    if !recorded.contains('-') || ours.len() != SIMPLE.len() {
+        return ours.to_owned();
+    }
+    let ends = [8, 12, 16, 20, 32];
+    let starts = [0, 8, 12, 16, 20];
+    let parts: Vec<&str> = starts
+        .iter()
+        .zip(ends)
+        .map(|(from, to)| &ours[*from..to])
+        .collect();
+    parts.join("-")
 }
 
 /// Compares two bodies; `place` is where the value stands.
@@ -199,8 +234,12 @@ fn fits(text: &str, pattern: &str) -> bool {
 
 fn guid_at(text: &str, at: usize) -> Option<(Piece<'_>, usize)> {
     const GUID: &str = "hhhhhhhh-hhhh-hhhh-hhhh-hhhhhhhhhhhh";
+    /// The number of a deployment's operation counts down from the end of time.
+    const OPERATION: &str = "0858dddddddddddddddd";
     let rest = &text[at..];
-    fits(rest, GUID).then(|| (Piece::Guid(&rest[..GUID.len()]), GUID.len()))
+    let found = [GUID, SIMPLE, OPERATION];
+    let found = found.into_iter().find(|pattern| fits(rest, pattern))?;
+    Some((Piece::Guid(&rest[..found.len()]), found.len()))
 }
 
 fn time_at(text: &str, at: usize) -> Option<(Piece<'_>, usize)> {
@@ -274,6 +313,20 @@ mod tests {
             differences(&json!([format!("/x/{A}/y")]), &json!([format!("/x/{B}/z")])).len(),
             1
         );
+    }
+
+    #[test]
+    fn an_id_in_the_name_of_a_disk_is_the_id_of_the_disk() {
+        let name = |id: &str| format!("vm1_OsDisk_1_{}", id.replace('-', ""));
+        assert!(differences(&json!([name(A), A]), &json!([name(B), B])).is_empty());
+        assert_eq!(
+            differences(&json!([name(A), A]), &json!([name(B), A])).len(),
+            1
+        );
+        let mut bindings = Bindings::default();
+        assert!(bindings.is_same_text(&name(A), &name(B)));
+        let sent = bindings.ours(&format!("/disks/{}?of={A}&at={B}", name(A)));
+        assert_eq!(sent, format!("/disks/{}?of={B}&at={B}", name(B)));
     }
 
     #[test]

@@ -16,6 +16,9 @@ const POLLED: [&str; 4] = [
     "operationstatuses",
 ];
 
+/// What the recorder wrote into paths in place of a deployment's name; bodies kept it.
+const MASKED_DEPLOYMENT: &str = "/deployments/mock-deployment";
+
 /// The exchanges of one recorded client run, in order.
 pub struct Recording {
     /// The name of the file without its ending.
@@ -80,7 +83,8 @@ fn load(path: &Path) -> Recording {
     let mut exchanges: Vec<Exchange> = Vec::new();
     let mut started: HashMap<String, usize> = HashMap::new();
     for (at, line) in text.lines().enumerate() {
-        let exchange = parse(&name, at + 1, line);
+        let mut exchange = parse(&name, at + 1, line);
+        exchange.unmask();
         if let Some(id) = operation_id(&exchange.path) {
             let issuer = started
                 .get(&id)
@@ -147,6 +151,14 @@ fn operation_id(url: &str) -> Option<String> {
 }
 
 impl Exchange {
+    /// Gives a deployment its own name back.
+    fn unmask(&mut self) {
+        if let Some(name) = self.body["name"].as_str() {
+            let named = format!("/deployments/{name}");
+            self.path = self.path.replace(MASKED_DEPLOYMENT, &named);
+        }
+    }
+
     fn add_poll(&mut self, poll: Self) {
         if poll.option("monitor").is_some() {
             self.last_result = Some((poll.status, poll.body));

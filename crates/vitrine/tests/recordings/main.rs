@@ -1,14 +1,15 @@
 //! Exchanges with the real service, replayed in order against this one and compared field by field.
 //!
 //! Every difference is declared with its reason in `docs/differences-from-azure.md`, which this test
-//! reads: a difference that is not declared fails, and so does a declared one that is gone. What
-//! this server does not build yet is not sent (`left_out.rs`) or something is put in its place
-//! (`stand_in.rs`); the document says how much that is.
+//! reads: a difference that is not declared fails, and so does a declared one that is gone. The
+//! marketplace that machines came from is made first (`marketplace.rs`), as are blobs of others (`stand_in.rs`).
+//! What is not sent is named line by line (`left_out.rs`); the document says how much it is, and why.
 
 mod compare;
 mod declared;
 mod exchange;
 mod left_out;
+mod marketplace;
 mod replay;
 mod stand_in;
 

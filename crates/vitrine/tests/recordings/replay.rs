@@ -7,7 +7,8 @@ use testkit::{Answer, Arm, Gallery};
 
 use crate::compare::{ABSENT, Bindings, Difference, compare, show};
 use crate::exchange::{Exchange, RECORDED_SUBSCRIPTION, Recording};
-use crate::left_out::Story;
+use crate::left_out;
+use crate::marketplace;
 use crate::stand_in::StandIns;
 
 /// The subscription id that stands in recorded unique names.
@@ -66,11 +67,11 @@ pub async fn replay(server: &Gallery, recording: &Recording) -> Outcome {
     replay
         .bindings
         .bind(RECORDED_REAL_SUBSCRIPTION, &subscription);
+    marketplace::offer(server, &replay.arm, recording).await;
     replay.make_groups(recording).await;
     let mut outcome = Outcome::default();
-    let mut story = Story::default();
     for exchange in &recording.exchanges {
-        if let Some(kind) = story.left_out(exchange) {
+        if let Some(kind) = left_out::kind_of(&recording.name, exchange.line) {
             *outcome.left_out.entry(kind).or_default() += 1;
             replay.stand_ins.remember(exchange);
             continue;
@@ -105,9 +106,7 @@ impl Replay<'_> {
     }
 
     async fn one(&mut self, exchange: &Exchange) -> Vec<Difference> {
-        let subscription = self.server.credential("subscriptionId");
-        let path = exchange.path.replace(RECORDED_SUBSCRIPTION, &subscription);
-        let path = self.with_our_names(&path);
+        let path = self.bindings.ours(&self.with_our_names(&exchange.path));
         let query: Vec<String> = exchange
             .query
             .iter()
@@ -116,8 +115,9 @@ impl Replay<'_> {
         let body = match exchange.request.is_null() {
             true => None,
             false => {
-                let body = self.stand_ins.request(exchange, &path).await;
-                Some(self.shared_with_us(body))
+                let body = self.bindings.ours(&exchange.request.to_string());
+                let body = serde_json::from_str(&body).expect("still JSON");
+                Some(self.stand_ins.request(exchange, body).await)
             }
         };
         let url = format!("{path}?{}", query.join("&"));
@@ -140,13 +140,6 @@ impl Replay<'_> {
         compare(&mut self.bindings, "body", &exchange.body, &ours, &mut out);
         self.follow(exchange, &answer, &mut out).await;
         out
-    }
-
-    /// The recorded galleries are shared with their own subscription, whose id is hidden in paths only.
-    fn shared_with_us(&self, body: Value) -> Value {
-        let ours = self.server.credential("subscriptionId");
-        let text = body.to_string().replace(RECORDED_REAL_SUBSCRIPTION, &ours);
-        serde_json::from_str(&text).expect("still JSON")
     }
 
     /// Remembers the unique name of a gallery that an answer shows.

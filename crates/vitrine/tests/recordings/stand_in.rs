@@ -1,14 +1,7 @@
-//! What a recording used as a source and this server does not build yet, put in its place.
+//! Blobs that a recording used and that lay in accounts of others, put into accounts of the same names here.
 //!
-//! | recorded source | in its place |
-//! |---|---|
-//! | virtual machine | a version of a definition like the target's, with disks of the recorded sizes |
-//! | managed image of a machine | a managed image of disks of the recorded sizes |
-//! | disk of a machine | an empty disk of the recorded size and system |
-//! | VHD in a storage account | an account of the same name here, with a VHD of the recorded size in it |
-//!
-//! Stand-ins live in a group of their own, so that no list shows them. Answers are read with the
-//! stand-ins' names turned back into the recorded ones.
+//! A VHD has the size that the machine which wrote it showed; a package of an application has any bytes.
+//! Answers are read with our URLs turned back into the recorded ones.
 
 use std::collections::HashMap;
 
@@ -18,12 +11,8 @@ use testkit::{Arm, Gallery};
 use crate::exchange::{Exchange, RECORDED_SUBSCRIPTION};
 
 const GROUP_VERSION: &str = "2024-11-01";
-/// Before definitions had a default security type.
-const GALLERY_VERSION: &str = "2023-07-03";
-const DISK_VERSION: &str = "2023-04-02";
 const ACCOUNT_VERSION: &str = "2023-01-01";
 const BLOB_VERSION: &str = "2021-12-02";
-const IMAGE_VERSION: &str = "2024-07-01";
 const GIB: u64 = 1 << 30;
 
 /// Makes stand-ins and remembers them.
@@ -79,36 +68,26 @@ impl<'a> StandIns<'a> {
         }
     }
 
-    /// Returns the body to send: our subscription, and stand-ins for sources.
-    pub async fn request(&mut self, exchange: &Exchange, path: &str) -> Value {
-        let mut body = self.here(&exchange.request);
-        if exchange.type_name() == "snapshots" {
-            self.copy_source(&mut body, &exchange.request).await;
-        }
-        if exchange.type_name() == "galleries/applications/versions" {
-            self.package(&exchange.request).await;
-        }
-        if exchange.type_name() != "galleries/images/versions" {
-            return body;
-        }
-        let recorded = &exchange.request["properties"]["storageProfile"];
-        if let Some(source) = recorded.get("source").filter(|s| s.is_object()) {
-            body["properties"]["storageProfile"]["source"] = self.whole(source, path).await;
-        }
-        if let Some(source) = recorded.pointer("/osDiskImage/source") {
-            body["properties"]["storageProfile"]["osDiskImage"]["source"] =
-                self.single(source).await;
-        }
-        for (at, disk) in recorded["dataDiskImages"]
-            .as_array()
-            .into_iter()
-            .flatten()
-            .enumerate()
-        {
-            if let Some(source) = disk.get("source") {
-                body["properties"]["storageProfile"]["dataDiskImages"][at]["source"] =
-                    self.single(source).await;
+    /// Returns the body to send, with our blobs in place of those of others.
+    pub async fn request(&mut self, exchange: &Exchange, mut body: Value) -> Value {
+        match exchange.type_name().as_str() {
+            "galleries/applications/versions" => self.package(&exchange.request).await,
+            "galleries/images/versions" => {
+                let storage = &exchange.request["properties"]["storageProfile"];
+                let disks = storage["dataDiskImages"].as_array();
+                for (at, disk) in disks.into_iter().flatten().enumerate() {
+                    let Some(uri) = disk.pointer("/source/uri") else {
+                        continue;
+                    };
+                    let source =
+                        &mut body["properties"]["storageProfile"]["dataDiskImages"][at]["source"];
+                    source["uri"] = match self.known(uri) {
+                        Some(known) => known,
+                        None => self.vhd(&source["id"], uri).await,
+                    };
+                }
             }
+            _ => {}
         }
         body
     }
@@ -125,166 +104,11 @@ impl<'a> StandIns<'a> {
         pair.map(|(ours, _)| ours.clone())
     }
 
-    /// Stands in for a managed image or a machine: `{id}` or `{virtualMachineId}`.
-    async fn whole(&mut self, source: &Value, target: &str) -> Value {
-        if let Some(ours) = self.known(source) {
-            return ours;
-        }
-        let id = source.get("id").or(source.get("virtualMachineId"));
-        let id = id
-            .and_then(Value::as_str)
-            .expect("a source has an id")
-            .to_owned();
-        let body = self.recorded_body(&id);
-        let definition = target.rsplit_once("/versions/").expect("a version").0;
-        let definition = self
-            .arm
-            .send("GET", definition, GALLERY_VERSION, None)
-            .await
-            .body;
-        let location = definition["location"].clone();
-        self.group(&location).await;
-        if id.contains("/images/") {
-            let generation = &definition["properties"]["hyperVGeneration"];
-            let ours = self.image(&body, generation).await;
-            self.pairs.push((ours.clone(), source.clone()));
-            return ours;
-        }
-        let gallery = format!(
-            "{}/providers/Microsoft.Compute/galleries/stand_ins",
-            self.group
-        );
-        let here = json!({ "location": location });
-        self.arm
-            .done("PUT", &gallery, GALLERY_VERSION, Some(&here))
-            .await;
-        let name = format!("image{}", self.pairs.len());
-        let image = format!("{gallery}/images/{name}");
-        let mut like = json!({ "location": location, "properties": definition["properties"] });
-        like["properties"]["identifier"]["sku"] = json!(name);
-        self.arm
-            .done("PUT", &image, GALLERY_VERSION, Some(&like))
-            .await;
-        let profile = &body["properties"]["storageProfile"];
-        let os = self
-            .disk(
-                &location,
-                profile["osDisk"]["diskSizeGB"].as_u64(),
-                &Value::Null,
-            )
-            .await;
-        let mut storage = json!({
-            "osDiskImage": { "hostCaching": profile["osDisk"]["caching"], "source": { "id": os } },
-            "dataDiskImages": [],
-        });
-        for disk in profile["dataDisks"].as_array().into_iter().flatten() {
-            let data = self
-                .disk(&location, disk["diskSizeGB"].as_u64(), &Value::Null)
-                .await;
-            let image = json!({ "lun": disk["lun"], "hostCaching": disk["caching"], "source": { "id": data } });
-            storage["dataDiskImages"]
-                .as_array_mut()
-                .expect("a list")
-                .push(image);
-        }
-        let version = format!("{image}/versions/1.0.0");
-        let body = json!({ "location": location, "properties": { "storageProfile": storage } });
-        self.arm
-            .done("PUT", &version, GALLERY_VERSION, Some(&body))
-            .await;
-        let ours = json!({ "id": version });
-        self.pairs.push((ours.clone(), source.clone()));
-        ours
-    }
-
-    /// Stands in for the disk of a machine that a snapshot copies.
-    async fn copy_source(&mut self, body: &mut Value, request: &Value) {
-        let recorded = &request["properties"]["creationData"]["sourceResourceId"];
-        let id = recorded.as_str().unwrap_or_default().to_ascii_lowercase();
-        let Some(shown) = self.recorded.get(&id).cloned() else {
-            return;
-        };
-        let ours = match self.known(recorded) {
-            Some(known) => known,
-            None => {
-                let size = shown["properties"]["diskSizeGB"].as_u64();
-                let like = &shown["properties"];
-                let disk = json!(self.disk(&shown["location"], size, like).await);
-                self.pairs.push((disk.clone(), recorded.clone()));
-                disk
-            }
-        };
-        body["properties"]["creationData"]["sourceResourceId"] = ours;
-    }
-
-    /// Stands in for a managed image of a machine.
-    async fn image(&mut self, recorded: &Value, generation: &Value) -> Value {
-        let location = &recorded["location"];
-        let image = format!(
-            "{}/providers/Microsoft.Compute/images/image{}",
-            self.group,
-            self.pairs.len()
-        );
-        let mut profile = recorded["properties"]["storageProfile"].clone();
-        let size = profile["osDisk"]["diskSizeGB"].as_u64();
-        let os = self.disk(location, size, &Value::Null).await;
-        profile["osDisk"]["managedDisk"] = json!({ "id": os });
-        for disk in profile["dataDisks"].as_array_mut().into_iter().flatten() {
-            let size = disk["diskSizeGB"].as_u64();
-            disk["managedDisk"] = json!({ "id": self.disk(location, size, &Value::Null).await });
-        }
-        let body = json!({ "location": location, "properties": { "hyperVGeneration": generation, "storageProfile": profile } });
-        self.arm
-            .done("PUT", &image, IMAGE_VERSION, Some(&body))
-            .await;
-        json!({ "id": image })
-    }
-
-    /// Stands in for a VHD.
-    async fn single(&mut self, source: &Value) -> Value {
-        let mut ours = self.here(source);
-        if let Some(uri) = source.get("uri") {
-            ours["uri"] = match self.known(uri) {
-                Some(known) => known,
-                None => self.vhd(&ours["id"], uri).await,
-            };
-        }
-        ours
-    }
-
-    fn recorded_body(&self, id: &str) -> Value {
-        let found = self.recorded.get(&id.to_ascii_lowercase());
-        found
-            .cloned()
-            .unwrap_or_else(|| panic!("{id} was never shown before it was used"))
-    }
-
     async fn group(&self, location: &Value) {
         let here = json!({ "location": location });
         self.arm
             .done("PUT", &self.group, GROUP_VERSION, Some(&here))
             .await;
-    }
-
-    /// Makes an empty disk that says what `like` says of its system; returns its id.
-    async fn disk(&mut self, location: &Value, size_gib: Option<u64>, like: &Value) -> String {
-        self.group(location).await;
-        let size = size_gib.expect("the recording says how large the source is");
-        let disks = format!("{}/providers/Microsoft.Compute/disks", self.group);
-        let all = self.arm.send("GET", &disks, DISK_VERSION, None).await;
-        let number = all.body["value"].as_array().map_or(0, Vec::len);
-        let disk = format!("{disks}/disk{number}");
-        let mut body = json!({
-            "location": location,
-            "properties": { "creationData": { "createOption": "Empty" }, "diskSizeGB": size },
-        });
-        for name in ["osType", "hyperVGeneration", "supportedCapabilities"] {
-            if let Some(value) = like.get(name) {
-                body["properties"][name] = value.clone();
-            }
-        }
-        self.arm.done("PUT", &disk, DISK_VERSION, Some(&body)).await;
-        disk
     }
 
     /// Puts a VHD as large as the recorded one into an account of the recorded name; returns its URL.
