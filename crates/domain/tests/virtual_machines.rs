@@ -124,12 +124,24 @@ fn every_wrong_member_of_a_new_machine_is_named() {
         (
             with(
                 &format!("{S}/imageReference"),
-                json!({ "publisher": "p", "offer": "o", "sku": "s", "version": "latest" }),
+                json!({ "publisher": "p", "offer": "o", "version": "latest" }),
             ),
             refused(
-                ErrorKind::NotFound,
-                "PlatformImageNotFound",
-                "The platform image 'p:o:s:latest' is not available.",
+                ErrorKind::Invalid,
+                "InvalidParameter",
+                "Required parameter 'sku' is missing (null).",
+                Some("imageReference.sku"),
+            ),
+        ),
+        (
+            with(
+                &format!("{S}/imageReference"),
+                json!({ "id": "/subscriptions/s/resourceGroups/g/providers/Microsoft.Compute/images/i", "publisher": "p" }),
+            ),
+            refused(
+                ErrorKind::Invalid,
+                "InvalidParameter",
+                "The value of parameter imageReference is invalid.",
                 Some("imageReference"),
             ),
         ),

@@ -65,10 +65,10 @@ fn az_lists_images_that_the_operator_offers() {
     // Without --all: the words that the operator chose, and no others.
     let words = run(&az, "vm image list");
     assert_eq!(names(&words, "/urnAlias"), ["Ubuntu2404"]);
-    let shown = run(&az, &format!("vm image show -l eastus -u {SKU}:latest"));
+    let shown = run(&az, &format!("vm image show -l eastus --urn {SKU}:latest"));
     assert_eq!(member(&shown, "/name"), "24.4.2", "{shown}");
     assert_eq!(member(&shown, "/osDiskImage/operatingSystem"), "Linux");
-    let missing = "vm image show -l eastus -u Canonical:ubuntu-24_04-lts:desktop:1.0.0";
+    let missing = "vm image show -l eastus --urn Canonical:ubuntu-24_04-lts:desktop:1.0.0";
     let said = az.fails(&missing.split(' ').collect::<Vec<_>>());
     assert!(said.contains("Artifact: VMImage was not found."), "{said}");
 }
@@ -96,10 +96,7 @@ fn az_makes_machines_from_the_name_and_from_one_word_and_captures_them() {
     }
     let wrong = format!("vm create -n vm4 --image Canonical:ubuntu-24_04-lts:desktop:latest {who}");
     let said = az.fails(&wrong.split(' ').collect::<Vec<_>>());
-    assert!(
-        said.contains("Canonical:ubuntu-24_04-lts:desktop"),
-        "{said}"
-    );
+    assert!(said.contains("Artifact: VMImage was not found."), "{said}");
     assert_eq!(count(&run(&az, "vm list -g rg")), 3);
 
     run(&az, "vm deallocate -n vm1 -g rg");

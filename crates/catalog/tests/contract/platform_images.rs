@@ -39,7 +39,10 @@ pub async fn one_definition_is_offered_under_a_publisher_an_offer_and_a_sku(data
     assert!(!tx.delete_offered_image(&nothing).await.unwrap());
 
     tx.delete_offers_of(&new.definition).await.unwrap();
-    assert_eq!(tx.list_offered_images().await.unwrap(), [third.clone()]);
+    assert_eq!(
+        tx.list_offered_images().await.unwrap(),
+        std::slice::from_ref(&third)
+    );
     let again = PlatformSku::parse("ZOO:LINUX:TWO").unwrap();
     assert!(tx.delete_offered_image(&again).await.unwrap());
     assert_eq!(tx.list_offered_images().await.unwrap(), []);

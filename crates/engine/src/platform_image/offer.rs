@@ -1,10 +1,10 @@
 //! What the operator does with the marketplace. There is no route for this: the names of publishers are worth
 //! something because not everybody can take one.
 
-use catalog::OfferedImage;
+use catalog::{OfferedImage, Read};
 use domain::confusable::skeleton;
 use domain::platform_image::{PlatformSku, check_alias, check_definition};
-use domain::{Error, Kind, ProvisioningState, ResourceId, Result};
+use domain::{Error, Kind, ProvisioningState, Resource, ResourceId, Result};
 
 use crate::Engine;
 use crate::error::catalog as db;
@@ -37,45 +37,10 @@ impl Engine {
             )
         })?;
         check_definition(&row)?;
-        for publisher in tx.list_verified_publishers().await.map_err(db)? {
-            let is_own = publisher
-                .subscription
-                .eq_ignore_ascii_case(row.id.subscription());
-            if !is_own && skeleton(&publisher.name) == skeleton(&sku.publisher) {
-                return Err(Error::conflict(
-                    "Conflict",
-                    format!(
-                        "The publisher '{}' looks like '{}', which subscription '{}' is verified as; the image is of another \
-                         subscription.",
-                        sku.publisher, publisher.name, publisher.subscription
-                    ),
-                ));
-            }
-        }
+        check_publisher(&mut tx, &row, &sku).await?;
         let all = tx.list_offered_images().await.map_err(db)?;
+        check_free(&all, &row, &sku, alias.as_deref())?;
         let held = all.iter().find(|held| held.sku.key() == sku.key());
-        if let Some(held) = held.filter(|held| held.definition.key() != row.id.key()) {
-            return Err(Error::conflict(
-                "Conflict",
-                format!(
-                    "'{sku}' is '{}' already. Withdraw it first: what is offered under a name does not change on the way.",
-                    held.definition
-                ),
-            ));
-        }
-        let is_taken = |other: &&OfferedImage| {
-            let (held, asked) = (other.alias.as_deref(), alias.as_deref());
-            other.sku.key() != sku.key()
-                && held
-                    .zip(asked)
-                    .is_some_and(|(a, b)| a.eq_ignore_ascii_case(b))
-        };
-        if let Some(other) = all.iter().find(is_taken) {
-            return Err(Error::conflict(
-                "Conflict",
-                format!("The alias of '{}' is the same.", other.sku),
-            ));
-        }
         let image = OfferedImage {
             sku,
             definition: row.id.clone(),
@@ -147,6 +112,57 @@ impl Engine {
         let change = Change::offer(&tenant, before, after);
         self.audit_operator(tx, action, change).await
     }
+}
+
+/// Refuses the name of a verified publisher for the images of somebody else.
+async fn check_publisher(read: &mut Read, definition: &Resource, sku: &PlatformSku) -> Result<()> {
+    for publisher in read.list_verified_publishers().await.map_err(db)? {
+        let is_own = publisher
+            .subscription
+            .eq_ignore_ascii_case(definition.id.subscription());
+        if !is_own && skeleton(&publisher.name) == skeleton(&sku.publisher) {
+            return Err(Error::conflict(
+                "Conflict",
+                format!(
+                    "The publisher '{}' looks like '{}', which subscription '{}' is verified as; the image is of another \
+                     subscription.",
+                    sku.publisher, publisher.name, publisher.subscription
+                ),
+            ));
+        }
+    }
+    Ok(())
+}
+
+/// Refuses names that mean another definition, and an alias that means another offer.
+fn check_free(
+    all: &[OfferedImage],
+    definition: &Resource,
+    sku: &PlatformSku,
+    alias: Option<&str>,
+) -> Result<()> {
+    for other in all {
+        if other.sku.key() == sku.key() {
+            if other.definition.key() == definition.id.key() {
+                continue;
+            }
+            return Err(Error::conflict(
+                "Conflict",
+                format!(
+                    "'{sku}' is '{}' already. Withdraw it first: what is offered under a name does not change on the way.",
+                    other.definition
+                ),
+            ));
+        }
+        let both = other.alias.as_deref().zip(alias);
+        if both.is_some_and(|(held, asked)| held.eq_ignore_ascii_case(asked)) {
+            return Err(Error::conflict(
+                "Conflict",
+                format!("The alias of '{}' is the same.", other.sku),
+            ));
+        }
+    }
+    Ok(())
 }
 
 /// An offered image with one word for it.
