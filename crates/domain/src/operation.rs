@@ -50,6 +50,14 @@ pub enum Work {
     Redeploy,
     /// Make a machine what its row says, once more.
     Reapply,
+    /// Give a machine of a scale set a new system disk.
+    Reimage,
+    /// Delete some machines of a scale set.
+    DeleteInstances,
+    /// Give some machines of a scale set its model.
+    UpdateInstances,
+    /// Give all machines of a scale set its model, batch after batch.
+    Upgrade,
 }
 
 /// Where the operation is.

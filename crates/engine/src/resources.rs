@@ -11,7 +11,7 @@ use uuid::Uuid;
 
 use crate::audit::{self, Deed};
 use crate::error::catalog as db;
-use crate::{Ctx, Engine, disk_encryption_set, lock, machine, network, rules};
+use crate::{Ctx, Engine, disk_encryption_set, lock, machine, network, rules, scale_set};
 
 /// The most items that one page of a list holds.
 pub const PAGE_ITEMS_MAX: usize = 200;
@@ -139,6 +139,10 @@ impl Engine {
         if is_created || is_empty(&planned) {
             rules::check_links(self, &mut tx, ctx, &mut planned.resource).await?;
         }
+        if kind == Kind::ScaleSet {
+            scale_set::check_model(self, &mut tx, ctx, &mut planned.resource, stored.as_ref())
+                .await?;
+        }
         if is_created {
             rules::reserve_quota(&mut tx, &planned.resource).await?;
             rules::claim_names(&mut tx, &planned.resource).await?;
@@ -157,7 +161,11 @@ impl Engine {
         let operation = if planned.is_synchronous {
             None
         } else {
-            let operation = new_operation(kind, Work::Put, &planned.resource, now_ms, Value::Null);
+            let step = match kind {
+                Kind::ScaleSet => scale_set::Step::of(ctx).to_value(),
+                _ => Value::Null,
+            };
+            let operation = new_operation(kind, Work::Put, &planned.resource, now_ms, step);
             tx.insert_operation(&operation).await.map_err(db)?;
             Some(operation)
         };
@@ -187,6 +195,9 @@ impl Engine {
             let now_ms = row.changed_ms;
             machine::hold::hold_disks(self, tx, ctx, row, now_ms).await?;
             machine::cards::hold_cards(self, tx, ctx, row, stored).await?;
+            self.seal_secrets(row)?;
+        }
+        if row.kind == Kind::ScaleSet {
             self.seal_secrets(row)?;
         }
         disk_encryption_set::hold_sets(tx, self.regions(), row, stored).await
@@ -229,9 +240,13 @@ impl Engine {
             after: String::new(),
         };
         self.audit(&mut tx, ctx, deed).await?;
+        scale_set::leave(&mut tx, &row).await?;
         row.state = ProvisioningState::Deleting;
         tx.update(&mut row).await.map_err(db)?;
-        let step = json!({ "bypassSoftDelete": options.bypass_soft_delete });
+        let step = match kind {
+            Kind::ScaleSet => scale_set::Step::of(ctx).to_value(),
+            _ => json!({ "bypassSoftDelete": options.bypass_soft_delete }),
+        };
         let operation = new_operation(kind, Work::Delete, &row, now_ms, step);
         tx.insert_operation(&operation).await.map_err(db)?;
         tx.commit().await.map_err(db)?;

@@ -117,7 +117,7 @@ pub(crate) async fn list_all(request: Request) -> Result<Reply> {
     let value: Vec<Value> = page
         .items
         .iter()
-        .filter(|row| row.kind != Kind::ResourceGroup)
+        .filter(|row| row.kind != Kind::ResourceGroup && !row.kind.is_of_scale_set())
         .filter(|row| wanted.as_ref().is_none_or(|w| w.matches(row)))
         .map(|row| arm::envelope::generic(row, &expand))
         .collect();

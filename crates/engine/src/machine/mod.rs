@@ -4,7 +4,7 @@
 //! transaction that accepts the machine ([`hold`]). The worker ([`work`]) gives disks their content
 //! and tells the [`driver`]. Which image is meant is decided once, when the machine is accepted ([`boot`]).
 
-mod action;
+pub(crate) mod action;
 mod adopt;
 pub(crate) mod boot;
 pub(crate) mod capture;
