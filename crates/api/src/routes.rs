@@ -458,7 +458,10 @@ fn item_pattern(kind: Kind) -> String {
             format!("{GROUP}/providers/Microsoft.Compute/virtualMachineScaleSets/{{scaleSet}}")
         }
         Kind::ScaleSetMachine => {
-            format!("{}/virtualMachines/{{instance}}", item_pattern(Kind::ScaleSet))
+            format!(
+                "{}/virtualMachines/{{instance}}",
+                item_pattern(Kind::ScaleSet)
+            )
         }
         Kind::ScaleSetInterface => format!(
             "{}/networkInterfaces/{{networkInterface}}",

@@ -79,7 +79,9 @@ pub fn supported_type(type_name: &str) -> &'static [&'static str] {
         ("microsoft.compute", "images") => Shape::ManagedImage,
         ("microsoft.compute", "virtualmachines") => Shape::VirtualMachine,
         // Interfaces of a set's machines are asked for with api-versions of networks.
-        ("microsoft.compute", "virtualmachinescalesets") if local.ends_with("networkinterfaces") => {
+        ("microsoft.compute", "virtualmachinescalesets")
+            if local.ends_with("networkinterfaces") =>
+        {
             Shape::Network
         }
         ("microsoft.compute", "virtualmachinescalesets") => Shape::ScaleSet,

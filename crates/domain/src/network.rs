@@ -41,7 +41,9 @@ pub fn plan_put(
 ) -> Result<Resource> {
     match kind {
         Kind::VirtualNetwork => virtual_network::plan_put(ctx, id, body, stored),
-        Kind::NetworkInterface | Kind::ScaleSetInterface => network_interface::plan_put(ctx, id, body, stored),
+        Kind::NetworkInterface | Kind::ScaleSetInterface => {
+            network_interface::plan_put(ctx, id, body, stored)
+        }
         Kind::PublicIpAddress => public_ip_address::plan_put(ctx, id, body, stored),
         Kind::NetworkSecurityGroup => network_security_group::plan_put(ctx, id, body, stored),
         Kind::LoadBalancer => load_balancer::plan_put(ctx, id, body, stored),

@@ -87,13 +87,48 @@ fn what_is_asked_is_checked() {
     let at = |tail: &str| format!("{PROFILE}{tail}");
     let health = |kind: &str| json!({ "extensions": [{ "name": "x", "properties": { "publisher": "Microsoft.ManagedServices", "type": kind } }] });
     for (pointer, value, code, text) in [
-        ("/sku".to_owned(), json!(null), "InvalidParameter", "Required parameter 'sku' is missing"),
-        ("/sku/capacity".to_owned(), json!(101), "InvalidParameter", "between 0 and 100"),
-        ("/sku/capacity".to_owned(), json!(-1), "InvalidParameter", "between 0 and 100"),
-        ("/properties/orchestrationMode".to_owned(), json!("Both"), "InvalidParameter", "Uniform, Flexible"),
-        ("/properties/upgradePolicy".to_owned(), json!(null), "InvalidParameter", "Required parameter 'upgradePolicy'"),
-        ("/properties/upgradePolicy/mode".to_owned(), json!("Sometimes"), "InvalidParameter", "Manual, Automatic, Rolling"),
-        ("/properties/upgradePolicy/mode".to_owned(), json!("Rolling"), "BadRequest", "health extension was not provided"),
+        (
+            "/sku".to_owned(),
+            json!(null),
+            "InvalidParameter",
+            "Required parameter 'sku' is missing",
+        ),
+        (
+            "/sku/capacity".to_owned(),
+            json!(101),
+            "InvalidParameter",
+            "between 0 and 100",
+        ),
+        (
+            "/sku/capacity".to_owned(),
+            json!(-1),
+            "InvalidParameter",
+            "between 0 and 100",
+        ),
+        (
+            "/properties/orchestrationMode".to_owned(),
+            json!("Both"),
+            "InvalidParameter",
+            "Uniform, Flexible",
+        ),
+        (
+            "/properties/upgradePolicy".to_owned(),
+            json!(null),
+            "InvalidParameter",
+            "Required parameter 'upgradePolicy'",
+        ),
+        (
+            "/properties/upgradePolicy/mode".to_owned(),
+            json!("Sometimes"),
+            "InvalidParameter",
+            "Manual, Automatic, Rolling",
+        ),
+        (
+            "/properties/upgradePolicy/mode".to_owned(),
+            json!("Rolling"),
+            "BadRequest",
+            "health extension was not provided",
+        ),
         (
             "/properties/upgradePolicy/rollingUpgradePolicy".to_owned(),
             json!({ "maxBatchInstancePercent": 4 }),
@@ -112,30 +147,82 @@ fn what_is_asked_is_checked() {
             "BadRequest",
             "must use Platform or Gallery Image with version set to 'latest'.",
         ),
-        (PROFILE.to_owned(), json!(null), "InvalidParameter", "'virtualMachineProfile' is missing"),
-        (at("/networkProfile"), json!(null), "InvalidParameter", "'networkProfile' is missing"),
-        (at("/networkProfile/networkInterfaceConfigurations"), json!([]), "InvalidParameter", "is missing"),
-        (at("/osProfile/computerNamePrefix"), json!("a b"), "InvalidParameter", "prefix"),
-        (at("/extensionProfile"), health("CustomScript"), "InvalidParameter", "cannot be installed"),
-        ("/identity".to_owned(), json!({ "type": "SystemAssigned" }), "InvalidParameter", "not supported"),
+        (
+            PROFILE.to_owned(),
+            json!(null),
+            "InvalidParameter",
+            "'virtualMachineProfile' is missing",
+        ),
+        (
+            at("/networkProfile"),
+            json!(null),
+            "InvalidParameter",
+            "'networkProfile' is missing",
+        ),
+        (
+            at("/networkProfile/networkInterfaceConfigurations"),
+            json!([]),
+            "InvalidParameter",
+            "is missing",
+        ),
+        (
+            at("/osProfile/computerNamePrefix"),
+            json!("a b"),
+            "InvalidParameter",
+            "prefix",
+        ),
+        (
+            at("/extensionProfile"),
+            health("CustomScript"),
+            "InvalidParameter",
+            "cannot be installed",
+        ),
+        (
+            "/identity".to_owned(),
+            json!({ "type": "SystemAssigned" }),
+            "InvalidParameter",
+            "not supported",
+        ),
     ] {
         let error = put(&with(&pointer, value.clone()), None).unwrap_err();
         assert_eq!(error.code, code, "{pointer} {value}: {error}");
         assert!(error.message.contains(text), "{pointer} {value}: {error}");
     }
-    put(&with(&at("/extensionProfile"), health("ApplicationHealthLinux")), None).unwrap();
+    put(
+        &with(&at("/extensionProfile"), health("ApplicationHealthLinux")),
+        None,
+    )
+    .unwrap();
 }
 
 #[test]
 fn the_newest_version_can_be_followed() {
     for (reference, follows) in [
-        (json!({ "id": format!("{COMPUTE}/galleries/g/images/d") }), true),
-        (json!({ "id": format!("{COMPUTE}/galleries/g/images/d/versions/latest") }), true),
-        (json!({ "id": format!("{COMPUTE}/galleries/g/images/d/versions/1.0.0") }), false),
+        (
+            json!({ "id": format!("{COMPUTE}/galleries/g/images/d") }),
+            true,
+        ),
+        (
+            json!({ "id": format!("{COMPUTE}/galleries/g/images/d/versions/latest") }),
+            true,
+        ),
+        (
+            json!({ "id": format!("{COMPUTE}/galleries/g/images/d/versions/1.0.0") }),
+            false,
+        ),
         (json!({ "id": format!("{COMPUTE}/images/i") }), false),
-        (json!({ "sharedGalleryImageId": "/SharedGalleries/g/Images/d" }), true),
-        (json!({ "sharedGalleryImageId": "/SharedGalleries/g/Images/d/Versions/latest" }), true),
-        (json!({ "communityGalleryImageId": "/CommunityGalleries/g/Images/d/Versions/1.0.0" }), false),
+        (
+            json!({ "sharedGalleryImageId": "/SharedGalleries/g/Images/d" }),
+            true,
+        ),
+        (
+            json!({ "sharedGalleryImageId": "/SharedGalleries/g/Images/d/Versions/latest" }),
+            true,
+        ),
+        (
+            json!({ "communityGalleryImageId": "/CommunityGalleries/g/Images/d/Versions/1.0.0" }),
+            false,
+        ),
     ] {
         let mut body = with(
             "/properties/upgradePolicy/automaticOSUpgradePolicy",
@@ -151,9 +238,21 @@ fn the_newest_version_can_be_followed() {
 fn what_is_said_once_stays_and_what_is_omitted_stays() {
     let held = set();
     for (pointer, value, target) in [
-        ("/properties/orchestrationMode", json!("Flexible"), "orchestrationMode"),
-        ("/properties/virtualMachineProfile/osProfile/adminUsername", json!("you"), "osProfile.adminUsername"),
-        ("/properties/virtualMachineProfile/osProfile/computerNamePrefix", json!("xy"), "osProfile.computerNamePrefix"),
+        (
+            "/properties/orchestrationMode",
+            json!("Flexible"),
+            "orchestrationMode",
+        ),
+        (
+            "/properties/virtualMachineProfile/osProfile/adminUsername",
+            json!("you"),
+            "osProfile.adminUsername",
+        ),
+        (
+            "/properties/virtualMachineProfile/osProfile/computerNamePrefix",
+            json!("xy"),
+            "osProfile.computerNamePrefix",
+        ),
         ("/zones", json!(["1"]), "zones"),
     ] {
         let error = put(&with(pointer, value), Some(&held)).unwrap_err();
@@ -175,8 +274,16 @@ fn only_what_machines_are_made_of_makes_another_model() {
         ("/properties/upgradePolicy/mode", json!("Automatic"), false),
         ("/tags", json!({ "a": "b" }), false),
         ("/sku/name", json!("Standard_B2s"), true),
-        ("/properties/virtualMachineProfile/osProfile/adminPassword", json!("0ther-Word"), true),
-        ("/properties/virtualMachineProfile/userData", json!("aGk="), true),
+        (
+            "/properties/virtualMachineProfile/osProfile/adminPassword",
+            json!("0ther-Word"),
+            true,
+        ),
+        (
+            "/properties/virtualMachineProfile/userData",
+            json!("aGk="),
+            true,
+        ),
         (
             "/properties/virtualMachineProfile/storageProfile/imageReference",
             json!({ "id": format!("{COMPUTE}/galleries/g/images/d/versions/2.0.0") }),
@@ -194,7 +301,10 @@ fn secrets_stand_in_no_view() {
     let row = set();
     assert!(!json!(row.properties).to_string().contains("Passw0rd"));
     let body = machine_body(&row, &next_member(&mut row.clone(), Uuid::nil()));
-    assert_eq!(body["properties"]["osProfile"]["adminPassword"], "Passw0rd!");
+    assert_eq!(
+        body["properties"]["osProfile"]["adminPassword"],
+        "Passw0rd!"
+    );
 }
 
 #[test]
@@ -206,15 +316,38 @@ fn numbers_are_never_given_twice_and_names_follow_from_them() {
     assert_eq!(second.id.name(), "1");
     assert_eq!(domain::virtual_machine::name(&second.id), "ss_1");
     let card = second.card("nic");
-    assert_eq!(card.to_string(), format!("{}/virtualMachines/1/networkInterfaces/nic", id()));
-    let mut flexible = done(put(&with("/properties/orchestrationMode", json!("Flexible")), None).unwrap());
+    assert_eq!(
+        card.to_string(),
+        format!("{}/virtualMachines/1/networkInterfaces/nic", id())
+    );
+    let mut flexible = done(
+        put(
+            &with("/properties/orchestrationMode", json!("Flexible")),
+            None,
+        )
+        .unwrap(),
+    );
     let member = next_member(&mut flexible, Uuid::from_u128(0xabcd_ef01 << 96));
-    assert_eq!(member.id.to_string(), format!("{COMPUTE}/virtualMachines/ss_abcdef01"));
+    assert_eq!(
+        member.id.to_string(),
+        format!("{COMPUTE}/virtualMachines/ss_abcdef01")
+    );
     assert_eq!(member.card("nic").name(), "nic-abcdef01");
     let body = machine_body(&flexible, &member);
-    assert_eq!(body["properties"]["virtualMachineScaleSet"]["id"], json!(id()));
-    for (number, name) in [(0, "ss000000"), (35, "ss00000Z"), (36, "ss000010"), (36_u64.pow(6) - 1, "ssZZZZZZ")] {
-        let member = Member { number, ..first.clone() };
+    assert_eq!(
+        body["properties"]["virtualMachineScaleSet"]["id"],
+        json!(id())
+    );
+    for (number, name) in [
+        (0, "ss000000"),
+        (35, "ss00000Z"),
+        (36, "ss000010"),
+        (36_u64.pow(6) - 1, "ssZZZZZZ"),
+    ] {
+        let member = Member {
+            number,
+            ..first.clone()
+        };
         assert_eq!(member.computer_name("ss"), name);
     }
 }
@@ -252,7 +385,10 @@ fn instances_are_named_by_their_ids() {
         (json!({ "instanceIds": [] }), Ok((2, false))),
         (json!({ "instanceIds": ["*"] }), Ok((2, false))),
         (json!({ "instanceIds": ["10", "10"] }), Ok((1, true))),
-        (json!({ "instanceIds": ["0", "1"] }), Err("The provided instanceId 1 is not an active")),
+        (
+            json!({ "instanceIds": ["0", "1"] }),
+            Err("The provided instanceId 1 is not an active"),
+        ),
     ] {
         let found = check_instances(&body, &machines);
         match expected {
@@ -282,9 +418,24 @@ fn only_an_image_like_the_one_before_may_follow_it() {
     };
     for (from, to, facts, text) in [
         (&managed, &version, facts(false, "Linux", "V1", &[0]), ""),
-        (&managed, &version, facts(false, "Linux", "V2", &[0]), "current Hyper-V generation of the VM Scale Set is V1"),
-        (&managed, &version, facts(false, "Linux", "V1", &[]), "data disk layout"),
-        (&managed, &version, facts(false, "Windows", "V1", &[0]), "OS type"),
+        (
+            &managed,
+            &version,
+            facts(false, "Linux", "V2", &[0]),
+            "current Hyper-V generation of the VM Scale Set is V1",
+        ),
+        (
+            &managed,
+            &version,
+            facts(false, "Linux", "V1", &[]),
+            "data disk layout",
+        ),
+        (
+            &managed,
+            &version,
+            facts(false, "Windows", "V1", &[0]),
+            "OS type",
+        ),
         (&version, &version, facts(false, "Linux", "V2", &[3]), ""),
         (&version, &managed, facts(false, "Linux", "V1", &[]), ""),
         (
@@ -297,7 +448,9 @@ fn only_an_image_like_the_one_before_may_follow_it() {
     ] {
         let at = "/properties/virtualMachineProfile/storageProfile/imageReference";
         let mut stored = done(put(&with(at, from.clone()), None).unwrap());
-        stored.internal.insert("isSpecialized".to_owned(), json!(false));
+        stored
+            .internal
+            .insert("isSpecialized".to_owned(), json!(false));
         stored.internal.insert("osType".to_owned(), json!("Linux"));
         stored.internal.insert("generation".to_owned(), json!("V1"));
         stored.internal.insert("imageLuns".to_owned(), json!([0]));
@@ -325,7 +478,13 @@ fn a_rolling_upgrade_stops_when_too_many_are_unwell() {
         assert_eq!(policy.check_upgraded(all, unhealthy).is_ok(), is_fine);
     }
     let error = policy.check(2, 2, false).unwrap_err();
-    assert_eq!(error.code, "MaxUnhealthyInstancePercentExceededBeforeRollingUpgrade");
+    assert_eq!(
+        error.code,
+        "MaxUnhealthyInstancePercentExceededBeforeRollingUpgrade"
+    );
     let error = policy.check_upgraded(2, 2).unwrap_err();
-    assert_eq!(error.code, "MaxUnhealthyUpgradedInstancePercentExceededInRollingUpgrade");
+    assert_eq!(
+        error.code,
+        "MaxUnhealthyUpgradedInstancePercentExceededInRollingUpgrade"
+    );
 }

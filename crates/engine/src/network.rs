@@ -197,7 +197,10 @@ impl Engine {
                 all.extend(translated(&mut read, &mut guard, id).await?);
             }
             let user = format!("{}/ipConfigurations/{name}", row.id);
-            for list in ["loadBalancerBackendAddressPools", "loadBalancerInboundNatPools"] {
+            for list in [
+                "loadBalancerBackendAddressPools",
+                "loadBalancerInboundNatPools",
+            ] {
                 for id in ids_of(config, list) {
                     all.extend(translated_pool(&mut read, &mut guard, id, &user).await?);
                 }
@@ -303,8 +306,7 @@ async fn front_address(
     rule: &Document,
 ) -> Result<Option<Ipv4Addr>> {
     let front = id_of(rule, "frontendIPConfiguration").and_then(links::split);
-    let front =
-        front.and_then(|(_, _, name)| item(balancer, "frontendIPConfigurations", &name));
+    let front = front.and_then(|(_, _, name)| item(balancer, "frontendIPConfigurations", &name));
     let public = front.as_ref().and_then(|f| id_of(f, "publicIPAddress"));
     let Some(public) = load(read, public).await? else {
         return Ok(None);

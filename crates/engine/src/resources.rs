@@ -161,10 +161,7 @@ impl Engine {
         let operation = if planned.is_synchronous {
             None
         } else {
-            let step = match kind {
-                Kind::ScaleSet => scale_set::Step::of(ctx).to_value(),
-                _ => Value::Null,
-            };
+            let step = first_step(kind, ctx, Value::Null);
             let operation = new_operation(kind, Work::Put, &planned.resource, now_ms, step);
             tx.insert_operation(&operation).await.map_err(db)?;
             Some(operation)
@@ -243,10 +240,8 @@ impl Engine {
         scale_set::leave(&mut tx, &row).await?;
         row.state = ProvisioningState::Deleting;
         tx.update(&mut row).await.map_err(db)?;
-        let step = match kind {
-            Kind::ScaleSet => scale_set::Step::of(ctx).to_value(),
-            _ => json!({ "bypassSoftDelete": options.bypass_soft_delete }),
-        };
+        let options = json!({ "bypassSoftDelete": options.bypass_soft_delete });
+        let step = first_step(kind, ctx, options);
         let operation = new_operation(kind, Work::Delete, &row, now_ms, step);
         tx.insert_operation(&operation).await.map_err(db)?;
         tx.commit().await.map_err(db)?;
@@ -256,6 +251,14 @@ impl Engine {
             operation: Some(operation),
             is_created: false,
         }))
+    }
+}
+
+/// Returns what an operation begins with: a set's worker goes on as who asked, with a step of its own.
+fn first_step(kind: Kind, ctx: &Ctx, usual: Value) -> Value {
+    match kind {
+        Kind::ScaleSet => scale_set::Step::of(ctx).to_value(),
+        _ => usual,
     }
 }
 

@@ -94,7 +94,11 @@ fn az_makes_a_uniform_set_and_leads_it_through_its_life() {
     );
     run(&az, "vmss scale -n ss1 --new-capacity 2");
     assert_eq!(ids(&run(&az, "vmss list-instances -n ss1")), ["0", "1"]);
-    assert_eq!(count(&run(&az, "disk list")), 3, "two systems and the source");
+    assert_eq!(
+        count(&run(&az, "disk list")),
+        3,
+        "two systems and the source"
+    );
     run(&az, "vmss delete-instances -n ss1 --instance-ids 0");
     assert_eq!(ids(&run(&az, "vmss list-instances -n ss1")), ["1"]);
     run(&az, "vmss scale -n ss1 --new-capacity 2");
@@ -158,7 +162,10 @@ fn az_makes_a_flexible_set_of_ordinary_machines() {
     assert_eq!(count(&instances), 2, "{instances}");
     let machines = run(&az, "vm list");
     assert_eq!(count(&machines), 2);
-    assert!(member(&machines, "/0/name").starts_with("ss1_"), "{machines}");
+    assert!(
+        member(&machines, "/0/name").starts_with("ss1_"),
+        "{machines}"
+    );
     let set = run(&az, "vmss show -n ss1");
     assert_eq!(
         member(&machines, "/0/virtualMachineScaleSet/id").to_lowercase(),

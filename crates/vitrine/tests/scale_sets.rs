@@ -95,7 +95,10 @@ impl World {
         let all = all["value"].as_array().cloned().unwrap_or_default();
         let exact = |one: &Value| {
             let image = &one["properties"]["storageProfile"]["imageReference"];
-            image["exactVersion"].as_str().unwrap_or_default().to_owned()
+            image["exactVersion"]
+                .as_str()
+                .unwrap_or_default()
+                .to_owned()
         };
         all.iter().map(exact).collect()
     }
@@ -112,7 +115,13 @@ async fn a_model_is_checked_as_its_machines_would_be() {
     let world = World::new().await;
     let version = world.scene.version("1.0.0");
     for (pointer, value, status, code, text) in [
-        ("/sku/name", json!("Standard_None"), 400, "InvalidParameter", "Standard_None"),
+        (
+            "/sku/name",
+            json!("Standard_None"),
+            400,
+            "InvalidParameter",
+            "Standard_None",
+        ),
         (
             "/properties/virtualMachineProfile/storageProfile/imageReference/id",
             json!(world.scene.version("9.9.9")),
@@ -120,7 +129,13 @@ async fn a_model_is_checked_as_its_machines_would_be() {
             "GalleryImageNotFound",
             "not available",
         ),
-        ("/properties/virtualMachineProfile/osProfile", json!(null), 400, "InvalidParameter", "'osProfile' is missing"),
+        (
+            "/properties/virtualMachineProfile/osProfile",
+            json!(null),
+            400,
+            "InvalidParameter",
+            "'osProfile' is missing",
+        ),
         (
             "/properties/virtualMachineProfile/osProfile/adminPassword",
             json!("short"),
@@ -130,7 +145,10 @@ async fn a_model_is_checked_as_its_machines_would_be() {
         ),
         (
             "/properties/virtualMachineProfile/networkProfile/networkInterfaceConfigurations/0/properties/ipConfigurations/0/properties/subnet/id",
-            json!(format!("{}/providers/Microsoft.Network/virtualNetworks/net/subnets/none", world.scene.group)),
+            json!(format!(
+                "{}/providers/Microsoft.Network/virtualNetworks/net/subnets/none",
+                world.scene.group
+            )),
             400,
             "InvalidResourceReference",
             "subnets/none",
@@ -190,8 +208,13 @@ async fn a_rolling_set_gives_its_model_in_batches() {
 async fn a_set_of_a_definition_starts_an_upgrade_when_it_is_asked_to() {
     let world = World::new().await;
     let arm = &world.scene.arm;
-    arm.done("DELETE", &world.scene.version("2.0.0"), GALLERY_VERSION, None)
-        .await;
+    arm.done(
+        "DELETE",
+        &world.scene.version("2.0.0"),
+        GALLERY_VERSION,
+        None,
+    )
+    .await;
     world.put(&world.body(&world.scene.definition, 2)).await;
     assert_eq!(world.versions().await, ["1.0.0"; 2]);
     let source = world.scene.disk("source");
@@ -219,9 +242,8 @@ async fn addresses_and_names_stay_and_the_old_system_goes() {
         .post("/reimage", &json!({ "instanceIds": ["1"] }))
         .await;
     let after = world.get("/virtualMachines/1").await;
-    let disk = |one: &Value| {
-        one["properties"]["storageProfile"]["osDisk"]["managedDisk"]["id"].clone()
-    };
+    let disk =
+        |one: &Value| one["properties"]["storageProfile"]["osDisk"]["managedDisk"]["id"].clone();
     assert_ne!(disk(&before), disk(&after));
     assert_eq!(before["properties"]["vmId"], after["properties"]["vmId"]);
     let address = |cards: &Value| {
@@ -232,17 +254,35 @@ async fn addresses_and_names_stay_and_the_old_system_goes() {
     assert!(address(&cards).is_string());
     assert_eq!(address(&cards), address(&now));
     let disks = world.compute("disks");
-    let disks = world.scene.arm.send("GET", &disks, "2024-03-02", None).await;
+    let disks = world
+        .scene
+        .arm
+        .send("GET", &disks, "2024-03-02", None)
+        .await;
     assert_eq!(disks.body["value"].as_array().map(Vec::len), Some(3));
 
     let id = world.set("/start");
     let body = json!({ "instanceIds": ["7"] });
-    let answer = world.scene.arm.send("POST", &id, VERSION, Some(&body)).await;
-    refused(&answer, 400, "InvalidParameter", "The provided instanceId 7 is not an active");
+    let answer = world
+        .scene
+        .arm
+        .send("POST", &id, VERSION, Some(&body))
+        .await;
+    refused(
+        &answer,
+        400,
+        "InvalidParameter",
+        "The provided instanceId 7 is not an active",
+    );
     // One machine by its own path; fewer are wanted then.
     let arm = &world.scene.arm;
-    arm.done("POST", &world.set("/virtualMachines/0/deallocate"), VERSION, None)
-        .await;
+    arm.done(
+        "POST",
+        &world.set("/virtualMachines/0/deallocate"),
+        VERSION,
+        None,
+    )
+    .await;
     let view = world.get("/instanceView").await.to_string();
     assert!(view.contains("PowerState/deallocated"), "{view}");
     arm.done("DELETE", &world.set("/virtualMachines/0"), VERSION, None)
@@ -250,7 +290,12 @@ async fn addresses_and_names_stay_and_the_old_system_goes() {
     assert_eq!(world.get("").await["sku"]["capacity"], 1);
     let resources = format!("{}/resources", world.scene.group);
     let listed = arm.send("GET", &resources, "2024-03-01", None).await;
-    assert!(!listed.body.to_string().contains("virtualMachineScaleSets/virtualMachines"));
+    assert!(
+        !listed
+            .body
+            .to_string()
+            .contains("virtualMachineScaleSets/virtualMachines")
+    );
     arm.done("DELETE", &world.scene.group, "2021-04-01", None)
         .await;
 }

@@ -59,12 +59,16 @@ impl Routes {
         );
         let verbs: [(&str, Handler); 8] = [
             ("start", |r| Box::pin(scale_set::act_on_one(r, "start"))),
-            ("powerOff", |r| Box::pin(scale_set::act_on_one(r, "powerOff"))),
+            ("powerOff", |r| {
+                Box::pin(scale_set::act_on_one(r, "powerOff"))
+            }),
             ("deallocate", |r| {
                 Box::pin(scale_set::act_on_one(r, "deallocate"))
             }),
             ("restart", |r| Box::pin(scale_set::act_on_one(r, "restart"))),
-            ("redeploy", |r| Box::pin(scale_set::act_on_one(r, "redeploy"))),
+            ("redeploy", |r| {
+                Box::pin(scale_set::act_on_one(r, "redeploy"))
+            }),
             ("reimage", |r| Box::pin(scale_set::act_on_one(r, "reimage"))),
             ("reimageall", |r| {
                 Box::pin(scale_set::act_on_one(r, "reimageall"))

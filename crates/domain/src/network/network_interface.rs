@@ -32,7 +32,13 @@ pub fn plan_put(
     stored: Option<&Resource>,
 ) -> Result<Resource> {
     let kind = id.kind().filter(|kind| kind.is_interface());
-    let mut row = begin(ctx, kind.unwrap_or(Kind::NetworkInterface), id, body, stored)?;
+    let mut row = begin(
+        ctx,
+        kind.unwrap_or(Kind::NetworkInterface),
+        id,
+        body,
+        stored,
+    )?;
     for name in READ_ONLY {
         row.properties.shift_remove(name);
     }

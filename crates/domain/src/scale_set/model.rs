@@ -124,7 +124,9 @@ fn plan_os(profile: &mut Document, set: &str, flexible: bool) -> Result<()> {
     let Some(os) = profile.get_mut("osProfile").filter(|os| !is_nothing(os)) else {
         return Ok(());
     };
-    let os = os.as_object_mut().ok_or_else(|| Error::required("osProfile"))?;
+    let os = os
+        .as_object_mut()
+        .ok_or_else(|| Error::required("osProfile"))?;
     let sent = text(os, "computerNamePrefix").filter(|prefix| !prefix.is_empty());
     let usual: String = set.chars().filter(char::is_ascii_alphanumeric).collect();
     let usual: String = usual.chars().take(9).collect();
@@ -309,10 +311,7 @@ pub fn machine_body(set: &Resource, member: &Member) -> Value {
 /// Disks of the model are made with the machine and go with it; a name in the model would be one name for all.
 fn storage_of(storage: &Value) -> Value {
     let mut out = storage.clone();
-    if let Some(reference) = out
-        .get_mut("imageReference")
-        .and_then(Value::as_object_mut)
-    {
+    if let Some(reference) = out.get_mut("imageReference").and_then(Value::as_object_mut) {
         reference.shift_remove("exactVersion");
     }
     let tidy = |disk: &mut Value, option: &str| {
@@ -332,7 +331,9 @@ fn storage_of(storage: &Value) -> Value {
     });
     os.into_iter().for_each(|os| tidy(os, "FromImage"));
     let data = out.get_mut("dataDisks").and_then(Value::as_array_mut);
-    data.into_iter().flatten().for_each(|disk| tidy(disk, "Empty"));
+    data.into_iter()
+        .flatten()
+        .for_each(|disk| tidy(disk, "Empty"));
     out
 }
 

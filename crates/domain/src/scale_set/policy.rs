@@ -182,6 +182,7 @@ pub fn rolling(set: &Resource) -> Rolling {
 /// Whether machines of a set get a newer version of their image by themselves.
 pub fn automatic_os_upgrade(set: &Resource) -> bool {
     let policy = set.properties.get(POLICY);
-    let asked = policy.and_then(|p| p.pointer("/automaticOSUpgradePolicy/enableAutomaticOSUpgrade"));
+    let asked =
+        policy.and_then(|p| p.pointer("/automaticOSUpgradePolicy/enableAutomaticOSUpgrade"));
     asked == Some(&Value::Bool(true))
 }

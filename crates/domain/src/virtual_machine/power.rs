@@ -102,7 +102,12 @@ pub fn check(row: &Resource, work: Work) -> Result<()> {
             refused("either deallocated or marked to be deallocated")
         }
         (Work::Restart, Power::Stopped) => refused("stopped. Start it instead"),
-        (work, Power::Created) if !matches!(work, Work::Put | Work::Reapply | Work::Reimage | Work::Deallocate) => {
+        (work, Power::Created)
+            if !matches!(
+                work,
+                Work::Put | Work::Reapply | Work::Reimage | Work::Deallocate
+            ) =>
+        {
             refused("not there yet: its creation did not end. Send the PUT again, or delete it")
         }
         _ => Ok(()),

@@ -320,7 +320,10 @@ pub(super) fn image_disk_name(row: &Resource, lun: i64, fresh: Uuid) -> String {
 /// Returns what names of a machine's disks begin with; those of a scale set say the set twice, as recorded.
 fn stem(id: &ResourceId) -> String {
     let name = super::name(id);
-    match id.parent().filter(|_| id.kind() == Some(Kind::ScaleSetMachine)) {
+    match id
+        .parent()
+        .filter(|_| id.kind() == Some(Kind::ScaleSetMachine))
+    {
         Some(set) => format!("{}_{name}", set.name()),
         None => name,
     }

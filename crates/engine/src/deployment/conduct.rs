@@ -18,11 +18,11 @@ use super::crew::{Crew, Ended, Level};
 use super::lookup::Door;
 use super::prepare::Prepared;
 use super::view;
-use crate::{Ctx, Engine};
 use crate::deletion::check_lease;
 use crate::error::catalog as db;
 use crate::operations::{ATTEMPTS_MAX, LEASE_MS, LOOK_EVERY, Outcome, is_passing};
 use crate::publish::interrupted;
+use crate::{Ctx, Engine};
 
 /// Deployments that one node runs at a time.
 const RUNNING_MAX: usize = 64;

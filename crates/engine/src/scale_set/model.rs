@@ -50,8 +50,7 @@ pub(crate) async fn check_model(
 async fn check_links(tx: &mut Tx, card: &Resource, set: &Resource) -> Result<()> {
     for link in links::links(card) {
         let target = tx.load(&link.target).await.map_err(db)?;
-        let target =
-            target.ok_or_else(|| invalid_reference(&link.target.to_string(), &set.id))?;
+        let target = target.ok_or_else(|| invalid_reference(&link.target.to_string(), &set.id))?;
         links::check(&target, &link, card)?;
     }
     Ok(())

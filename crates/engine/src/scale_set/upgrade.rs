@@ -234,17 +234,15 @@ impl Look<'_> {
             return Ok(Found::Done);
         }
         let upgraded = self.step.done.len();
-        let mut progress = Progress::of(set)
-            .filter(|_| has_begun)
-            .unwrap_or(Progress {
-                code: RollingCode::RollingForward,
-                started_ms: self.engine.now_ms(),
-                acted_ms: 0,
-                well: 0,
-                unwell: 0,
-                under_way: 0,
-                pending: 0,
-            });
+        let mut progress = Progress::of(set).filter(|_| has_begun).unwrap_or(Progress {
+            code: RollingCode::RollingForward,
+            started_ms: self.engine.now_ms(),
+            acted_ms: 0,
+            well: 0,
+            unwell: 0,
+            under_way: 0,
+            pending: 0,
+        });
         (progress.well, progress.unwell) = (upgraded.saturating_sub(unwell), unwell);
         (progress.under_way, progress.pending) = (0, living.len());
         if progress.code == RollingCode::Cancelled {

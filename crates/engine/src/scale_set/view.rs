@@ -130,7 +130,11 @@ impl Engine {
     }
 
     /// Returns the network interfaces of a uniform set, or of one of its machines.
-    pub async fn list_set_interfaces(&self, ctx: &Ctx, below: &ResourceId) -> Result<Vec<Resource>> {
+    pub async fn list_set_interfaces(
+        &self,
+        ctx: &Ctx,
+        below: &ResourceId,
+    ) -> Result<Vec<Resource>> {
         let right = match below.kind() {
             Some(Kind::ScaleSetMachine) => format!("{MACHINES}/networkInterfaces/read"),
             _ => action(below, "networkInterfaces/read"),

@@ -55,7 +55,10 @@ impl Engine {
         if operation.work == Work::Delete {
             return look.delete(&set).await;
         }
+        let is_rolling = rules::mode(&set) == Mode::Rolling && !look.step.done.is_empty();
         let found = match (look.step.failed, operation.work) {
+            // Whether a machine that failed stops a rolling upgrade is said by its policy.
+            (_, Work::Put) if is_rolling => look.roll(&set).await,
             // Machines that failed are not made again and again: the operation says so and ends.
             (Some(_), Work::Put | Work::UpdateInstances | Work::Reimage) => Ok(Found::Done),
             (_, Work::Put) => look.converge(&set).await,

@@ -133,7 +133,8 @@ fn a_model_is_given_once_after_a_crash_at_any_point() {
     let template = template(async |world| {
         make(world, "Uniform", 1).await;
         let version = publish(world, "2.0.0").await;
-        let image = json!({ "storageProfile": { "imageReference": { "id": version.to_string() } } });
+        let image =
+            json!({ "storageProfile": { "imageReference": { "id": version.to_string() } } });
         let body = json!({ "properties": { "virtualMachineProfile": image } });
         let patched = world.engine.patch(&world.ctx, &ss(world), &body).await;
         patched.unwrap();
@@ -205,6 +206,9 @@ async fn a_set_that_follows_its_image_is_upgraded_when_a_version_is_published() 
     let shown = world.engine.latest_upgrade(&world.ctx, &ss(&world)).await;
     let shown = shown.unwrap();
     assert_eq!(shown["properties"]["runningStatus"]["code"], "Completed");
-    assert_eq!(shown["properties"]["progress"]["successfulInstanceCount"], 2);
+    assert_eq!(
+        shown["properties"]["progress"]["successfulInstanceCount"],
+        2
+    );
     assert_eq!(world.engine.upgrade_followers().await.unwrap(), 0);
 }
