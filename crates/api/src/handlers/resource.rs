@@ -97,7 +97,8 @@ pub(crate) async fn list_all(request: Request) -> Result<Reply> {
         group: Some(request.param("group").to_owned()).filter(|g| !g.is_empty()),
         ..ListFilter::default()
     };
-    let wanted = match request.option("filter") {
+    // Clients without a condition send an empty one.
+    let wanted = match request.option("filter").filter(|text| !text.is_empty()) {
         Some(text) => Some(arm::filter::parse(text)?),
         None => None,
     };
