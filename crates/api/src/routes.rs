@@ -8,6 +8,7 @@ mod care;
 mod deployments;
 mod machines;
 mod network;
+mod scale_sets;
 
 use std::future::Future;
 use std::pin::Pin;
@@ -88,6 +89,7 @@ impl Routes {
             Kind::AccessProfile,
             Kind::AccessProfileVersion,
             Kind::VirtualMachine,
+            Kind::ScaleSet,
         ] {
             routes.add_kind(kind);
         }
@@ -95,6 +97,7 @@ impl Routes {
         routes.add_networks();
         routes.add_operations();
         routes.add_machines();
+        routes.add_scale_sets();
         routes.add_access();
         routes.add_shared();
         routes.add_activity();
@@ -392,6 +395,8 @@ impl Segment {
             "artifactType",
             "artifact",
             "machine",
+            "scaleSet",
+            "instance",
         ];
         let name = text.strip_prefix('{').and_then(|t| t.strip_suffix('}'));
         match name.and_then(|name| NAMES.iter().copied().find(|known| *known == name)) {
@@ -452,6 +457,19 @@ fn item_pattern(kind: Kind) -> String {
         Kind::VirtualMachine => {
             format!("{GROUP}/providers/Microsoft.Compute/virtualMachines/{{machine}}")
         }
+        Kind::ScaleSet => {
+            format!("{GROUP}/providers/Microsoft.Compute/virtualMachineScaleSets/{{scaleSet}}")
+        }
+        Kind::ScaleSetMachine => {
+            format!(
+                "{}/virtualMachines/{{instance}}",
+                item_pattern(Kind::ScaleSet)
+            )
+        }
+        Kind::ScaleSetInterface => format!(
+            "{}/networkInterfaces/{{networkInterface}}",
+            item_pattern(Kind::ScaleSetMachine)
+        ),
     }
 }
 

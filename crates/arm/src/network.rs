@@ -4,7 +4,8 @@
 
 use domain::network::links::{self, User};
 use domain::network::nested::{self, Part};
-use domain::network::{etag, id_of, items};
+use domain::network::ports;
+use domain::network::{etag, id_of, items, name_of_address};
 use domain::resource::Document;
 use domain::{Kind, Resource};
 use serde_json::{Map, Value, json};
@@ -25,7 +26,7 @@ fn lists(kind: Kind) -> &'static [&'static str] {
             "outboundRules",
             "inboundNatPools",
         ],
-        Kind::NetworkInterface => &["ipConfigurations"],
+        Kind::NetworkInterface | Kind::ScaleSetInterface => &["ipConfigurations"],
         _ => &[],
     }
 }
@@ -43,7 +44,7 @@ pub fn resource(row: &Resource) -> Value {
     }
     let properties = Value::Object(properties(row));
     out.insert("properties".to_owned(), properties);
-    if row.kind == Kind::NetworkInterface {
+    if row.kind.is_interface() {
         out.insert("kind".to_owned(), "Regular".into());
     }
     for (name, value) in &row.top {
@@ -77,13 +78,17 @@ fn properties(row: &Resource) -> Document {
         out.insert(name.clone(), value.clone());
     }
     for list in lists(row.kind) {
-        out.insert((*list).to_owned(), Value::Array(parts(row, list)));
+        let mut all = parts(row, list);
+        if *list == "inboundNatRules" {
+            all.extend(rules_of_pools(row, &users));
+        }
+        out.insert((*list).to_owned(), Value::Array(all));
     }
     let mut add = |name: &str, value: Value| {
         out.entry(name).or_insert(value);
     };
     match row.kind {
-        Kind::NetworkInterface => {
+        Kind::NetworkInterface | Kind::ScaleSetInterface => {
             add("vnetEncryptionSupported", json!(false));
             add("disableTcpStateTracking", json!(false));
             add("hostedWorkloads", json!([]));
@@ -154,6 +159,70 @@ fn shown(row: &Resource, list: &str, item: Value, users: &[User]) -> Value {
     Value::Object(out)
 }
 
+/// Returns the rules that pools of NAT ports make, one for each machine that is in one.
+fn rules_of_pools(row: &Resource, users: &[User]) -> Vec<Value> {
+    let mut out = Vec::new();
+    for (name, pool) in items(&row.properties, "inboundNatPools") {
+        let place = format!("inboundNatPools/{name}");
+        for user in users
+            .iter()
+            .filter(|user| user.place.eq_ignore_ascii_case(&place))
+        {
+            let Some(port) = user.number.and_then(|number| ports::port_of(pool, number)) else {
+                continue;
+            };
+            let rule = format!("{name}.{}", user.number.unwrap_or_default());
+            out.push(json!({
+                "name": rule,
+                "id": format!("{}/inboundNatRules/{rule}", row.id),
+                "etag": etag(row),
+                "type": format!("{}/inboundNatRules", row.kind.type_name()),
+                "properties": {
+                    "provisioningState": state_word(row.kind, row.state),
+                    "frontendIPConfiguration": pool.get("frontendIPConfiguration"),
+                    "frontendPort": port,
+                    "backendPort": pool.get("backendPort"),
+                    "protocol": pool.get("protocol"),
+                    "backendIPConfiguration": { "id": user.user },
+                },
+            }));
+        }
+    }
+    out
+}
+
+/// Returns who is in a pool, with the ports that rules for the whole pool give each of them.
+fn pool_addresses(row: &Resource, name: &str, id: &str, users: &[User]) -> Vec<Value> {
+    let place = format!("backendAddressPools/{name}");
+    let here = users
+        .iter()
+        .filter(|user| user.place.eq_ignore_ascii_case(&place));
+    here.map(|user| {
+        let rules = items(&row.properties, "inboundNatRules").filter(|(_, rule)| {
+            id_of(rule, "backendAddressPool").is_some_and(|held| held.eq_ignore_ascii_case(id))
+        });
+        let ports: Vec<Value> = rules
+            .filter_map(|(rule_name, rule)| {
+                let port = ports::port_of(rule, user.number?)?;
+                Some(json!({
+                    "inboundNatRuleName": rule_name,
+                    "protocol": rule.get("protocol"),
+                    "frontendPort": port,
+                    "backendPort": rule.get("backendPort"),
+                }))
+            })
+            .collect();
+        json!({
+            "name": name_of_address(&user.user),
+            "properties": {
+                "networkInterfaceIPConfiguration": { "id": user.user },
+                "inboundNatRulesPortMapping": ports,
+            },
+        })
+    })
+    .collect()
+}
+
 /// Returns the members that say who uses a part: other resources, and rules of the same balancer.
 fn used_by(
     row: &Resource,
@@ -170,6 +239,8 @@ fn used_by(
         }
         "backendAddressPools" if !held.is_empty() => {
             out.push(("backendIPConfigurations".to_owned(), Value::Array(held)));
+            let addresses = Value::Array(pool_addresses(row, name, id, users));
+            out.push(("loadBalancerBackendAddresses".to_owned(), addresses));
         }
         "inboundNatRules" if !held.is_empty() => {
             out.push(("backendIPConfiguration".to_owned(), held.swap_remove(0)));

@@ -388,7 +388,7 @@ const fn orders(kind: Kind) -> Orders {
         Kind::GalleryApplicationVersion
         | Kind::GalleryScriptVersion
         | Kind::AccessProfileVersion => ARTIFACT_VERSION,
-        Kind::VirtualMachine => VIRTUAL_MACHINE,
+        Kind::VirtualMachine | Kind::ScaleSetMachine => VIRTUAL_MACHINE,
         // Networks have views of their own.
         _ => &[],
     }

@@ -42,6 +42,15 @@ const SERVED: &[Served] = &[
     regional("Microsoft.Network", "publicIPAddresses"),
     regional("Microsoft.Network", "virtualNetworks"),
     regional("Microsoft.Compute", "virtualMachines"),
+    regional("Microsoft.Compute", "virtualMachineScaleSets"),
+    regional(
+        "Microsoft.Compute",
+        "virtualMachineScaleSets/virtualMachines",
+    ),
+    regional(
+        "Microsoft.Compute",
+        "virtualMachineScaleSets/virtualMachines/networkInterfaces",
+    ),
     global("Microsoft.Storage", "checkNameAvailability"),
     global("Microsoft.Storage", "operations"),
     regional("Microsoft.Storage", "storageAccounts"),

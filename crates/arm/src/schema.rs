@@ -40,6 +40,10 @@ pub enum Shape {
     StorageAccount,
     /// A machine.
     VirtualMachine,
+    /// A scale set.
+    ScaleSet,
+    /// A machine of a scale set.
+    ScaleSetMachine,
     /// A resource group; members are not checked.
     ResourceGroup,
     /// A network resource or a part of one; members are not checked.
@@ -96,6 +100,8 @@ impl Shape {
         Self::DiskEncryptionSet,
         Self::StorageAccount,
         Self::VirtualMachine,
+        Self::ScaleSet,
+        Self::ScaleSetMachine,
         Self::ResourceGroup,
         Self::Network,
         Self::GalleryApplication,
@@ -131,6 +137,8 @@ impl Shape {
             Self::DiskEncryptionSet => "DiskEncryptionSet",
             Self::StorageAccount => "StorageAccount",
             Self::VirtualMachine => "VirtualMachine",
+            Self::ScaleSet => "VirtualMachineScaleSet",
+            Self::ScaleSetMachine => "VirtualMachineScaleSetVM",
             Self::ResourceGroup => "ResourceGroup",
             Self::Network => "Network",
             Self::GalleryApplication => "GalleryApplication",
@@ -182,7 +190,8 @@ impl From<Kind> for Shape {
             | Kind::VirtualNetwork
             | Kind::PublicIpAddress
             | Kind::LoadBalancer
-            | Kind::NetworkInterface => Self::Network,
+            | Kind::NetworkInterface
+            | Kind::ScaleSetInterface => Self::Network,
             Kind::GalleryApplication => Self::GalleryApplication,
             Kind::GalleryApplicationVersion => Self::GalleryApplicationVersion,
             Kind::GalleryScript => Self::GalleryScript,
@@ -190,6 +199,8 @@ impl From<Kind> for Shape {
             Kind::AccessProfile => Self::AccessProfile,
             Kind::AccessProfileVersion => Self::AccessProfileVersion,
             Kind::VirtualMachine => Self::VirtualMachine,
+            Kind::ScaleSet => Self::ScaleSet,
+            Kind::ScaleSetMachine => Self::ScaleSetMachine,
         }
     }
 }

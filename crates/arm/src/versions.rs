@@ -78,6 +78,13 @@ pub fn supported_type(type_name: &str) -> &'static [&'static str] {
         ("microsoft.compute", "snapshots") => Shape::Snapshot,
         ("microsoft.compute", "images") => Shape::ManagedImage,
         ("microsoft.compute", "virtualmachines") => Shape::VirtualMachine,
+        // Interfaces of a set's machines are asked for with api-versions of networks.
+        ("microsoft.compute", "virtualmachinescalesets")
+            if local.ends_with("networkinterfaces") =>
+        {
+            Shape::Network
+        }
+        ("microsoft.compute", "virtualmachinescalesets") => Shape::ScaleSet,
         ("microsoft.compute", "diskencryptionsets") => Shape::DiskEncryptionSet,
         ("microsoft.compute", "locations") if local.ends_with("sharedgallerysubscriptions") => {
             return &INVITES;

@@ -88,6 +88,12 @@ fn decide(kind: Kind, api_version: &str, body: &Value) {
         Kind::DiskEncryptionSet => "/providers/Microsoft.Compute/diskEncryptionSets/e",
         Kind::StorageAccount => "/providers/Microsoft.Storage/storageAccounts/acc",
         Kind::VirtualMachine => "/providers/Microsoft.Compute/virtualMachines/m",
+        Kind::ScaleSetMachine => {
+            "/providers/Microsoft.Compute/virtualMachineScaleSets/s/virtualMachines/0"
+        }
+        Kind::ScaleSetInterface => {
+            "/providers/Microsoft.Compute/virtualMachineScaleSets/s/virtualMachines/0/networkInterfaces/n"
+        }
         _ => &network,
     };
     let id =

@@ -197,6 +197,22 @@ impl Tx {
         Ok(done.rows_affected() == 1)
     }
 
+    /// Gives an operation back that waits for others, with its step, as if it had never been begun; false when
+    /// the lease is lost.
+    pub async fn put_aside(&mut self, operation: &Operation, run_at_ms: i64) -> Result<bool> {
+        let done = sqlx::query(
+            "UPDATE operations SET run_at_ms = $1, step = $2, attempts = 0, lease_owner = NULL, lease_until_ms = 0 \
+             WHERE id = $3 AND lease_generation = $4 AND state = 'InProgress'",
+        )
+        .bind(run_at_ms)
+        .bind(operation.step.to_string())
+        .bind(operation.id.to_string())
+        .bind(operation.lease_generation)
+        .execute(self.connection())
+        .await?;
+        Ok(done.rows_affected() == 1)
+    }
+
     /// Ends every open operation of a resource as overtaken; their workers lose the lease.
     pub async fn cancel_operations_of(
         &mut self,

@@ -49,11 +49,19 @@ pub enum Kind {
     AccessProfileVersion,
     /// `Microsoft.Compute/virtualMachines`.
     VirtualMachine,
+    /// `Microsoft.Compute/virtualMachineScaleSets`.
+    ScaleSet,
+    /// `Microsoft.Compute/virtualMachineScaleSets/virtualMachines/networkInterfaces`.
+    ScaleSetInterface,
+    /// `Microsoft.Compute/virtualMachineScaleSets/virtualMachines`: a machine that only its set makes.
+    ScaleSetMachine,
 }
 
 impl Kind {
     /// Every kind, parents before children, what is used before its users: groups are emptied from the end.
-    pub const ALL: [Self; 21] = [
+    ///
+    /// Interfaces of a set's machine are its children and what it uses: they go with it, so they stand before it.
+    pub const ALL: [Self; 24] = [
         Self::ResourceGroup,
         Self::Gallery,
         Self::Image,
@@ -75,6 +83,9 @@ impl Kind {
         Self::AccessProfile,
         Self::AccessProfileVersion,
         Self::VirtualMachine,
+        Self::ScaleSet,
+        Self::ScaleSetInterface,
+        Self::ScaleSetMachine,
     ];
 
     const fn facts(self) -> &'static Facts {
@@ -84,6 +95,21 @@ impl Kind {
     /// Whether the kind belongs to `Microsoft.Network`, whose bodies are open and whose parts are one row.
     pub const fn is_network(self) -> bool {
         matches!(self.family(), Family::Network)
+    }
+
+    /// Whether the kind is a machine, alone or of a scale set.
+    pub const fn is_machine(self) -> bool {
+        matches!(self, Self::VirtualMachine | Self::ScaleSetMachine)
+    }
+
+    /// Whether the kind is a network interface, of its own or of a scale set's machine.
+    pub const fn is_interface(self) -> bool {
+        matches!(self, Self::NetworkInterface | Self::ScaleSetInterface)
+    }
+
+    /// Whether only a scale set makes rows of the kind: lists of resources do not show them, templates do not name them.
+    pub const fn is_of_scale_set(self) -> bool {
+        matches!(self, Self::ScaleSetMachine | Self::ScaleSetInterface)
     }
 
     /// Whether the kind is a version in a gallery: named by three numbers, in several regions.
@@ -327,6 +353,30 @@ const FACTS: [Facts; Kind::ALL.len()] = [
         GROUP,
         "virtualMachine",
         "Virtual Machine",
+        Family::Compute,
+    ),
+    row(
+        Kind::ScaleSet,
+        "Microsoft.Compute/virtualMachineScaleSets",
+        GROUP,
+        "virtualMachineScaleSet",
+        "Virtual Machine Scale Set",
+        Family::Compute,
+    ),
+    row(
+        Kind::ScaleSetInterface,
+        "Microsoft.Compute/virtualMachineScaleSets/virtualMachines/networkInterfaces",
+        Some(Kind::ScaleSetMachine),
+        "networkInterface",
+        "Network Interface",
+        Family::Network,
+    ),
+    row(
+        Kind::ScaleSetMachine,
+        "Microsoft.Compute/virtualMachineScaleSets/virtualMachines",
+        Some(Kind::ScaleSet),
+        "virtualMachineScaleSetVM",
+        "Virtual Machine Scale Set VM",
         Family::Compute,
     ),
 ];

@@ -36,6 +36,7 @@ pub mod resource_id;
 pub mod role;
 pub mod role_assignment;
 pub mod role_definition;
+pub mod scale_set;
 pub mod scope;
 pub mod shared_image;
 pub mod sharing;

@@ -41,7 +41,9 @@ pub fn plan_put(
 ) -> Result<Resource> {
     match kind {
         Kind::VirtualNetwork => virtual_network::plan_put(ctx, id, body, stored),
-        Kind::NetworkInterface => network_interface::plan_put(ctx, id, body, stored),
+        Kind::NetworkInterface | Kind::ScaleSetInterface => {
+            network_interface::plan_put(ctx, id, body, stored)
+        }
         Kind::PublicIpAddress => public_ip_address::plan_put(ctx, id, body, stored),
         Kind::NetworkSecurityGroup => network_security_group::plan_put(ctx, id, body, stored),
         Kind::LoadBalancer => load_balancer::plan_put(ctx, id, body, stored),
@@ -66,11 +68,16 @@ pub fn etag(row: &Resource) -> String {
     format!("W/\"{id}\"")
 }
 
+/// Returns the name that a pool gives the address of one of its users; it follows from the user.
+pub fn name_of_address(user: &str) -> String {
+    Uuid::new_v5(&Uuid::NAMESPACE_OID, user.to_lowercase().as_bytes()).to_string()
+}
+
 /// Refuses to delete what others use.
 pub fn check_delete(row: &Resource) -> Result<()> {
     match row.kind {
         Kind::VirtualNetwork => virtual_network::check_delete(row),
-        Kind::NetworkInterface => network_interface::check_delete(row),
+        Kind::NetworkInterface | Kind::ScaleSetInterface => network_interface::check_delete(row),
         Kind::PublicIpAddress => public_ip_address::check_delete(row),
         Kind::NetworkSecurityGroup => network_security_group::check_delete(row),
         _ => Ok(()),
@@ -201,6 +208,16 @@ pub fn ids_of<'a>(members: &'a Document, name: &str) -> impl Iterator<Item = &'a
 pub(crate) fn default(members: &mut Document, name: &str, value: impl Into<Value>) {
     if !members.contains_key(name) {
         members.insert(name.to_owned(), value.into());
+    }
+}
+
+/// Makes numbers of numbers that were sent as texts, as templates do.
+pub(crate) fn numbers(members: &mut Document, names: &[&str]) {
+    for name in names {
+        let sent = text(members, name).and_then(|text| text.parse::<u64>().ok());
+        if let Some(number) = sent {
+            members.insert((*name).to_owned(), number.into());
+        }
     }
 }
 

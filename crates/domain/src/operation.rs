@@ -52,6 +52,12 @@ pub enum Work {
     Reapply,
     /// Give a machine a new system disk from its image.
     Reimage,
+    /// Delete some machines of a scale set.
+    DeleteInstances,
+    /// Give some machines of a scale set its model.
+    UpdateInstances,
+    /// Give all machines of a scale set its model, batch after batch.
+    Upgrade,
 }
 
 /// Where the operation is.

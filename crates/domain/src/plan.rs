@@ -11,7 +11,7 @@ use crate::resource::Document;
 use crate::{
     Error, ErrorKind, Kind, ProvisioningState, Regions, Resource, ResourceId, Result, artifact,
     disk, disk_encryption_set, gallery, image, image_version, managed_image, network,
-    resource_group, snapshot, storage_account, virtual_machine,
+    resource_group, scale_set, snapshot, storage_account, virtual_machine,
 };
 
 /// What a decision may look at besides the body and the stored row.
@@ -62,14 +62,18 @@ pub fn plan_put(
         | Kind::NetworkInterface
         | Kind::PublicIpAddress
         | Kind::NetworkSecurityGroup
-        | Kind::LoadBalancer => network::plan_put(kind, ctx, id, body, stored),
+        | Kind::LoadBalancer
+        | Kind::ScaleSetInterface => network::plan_put(kind, ctx, id, body, stored),
         Kind::GalleryApplication
         | Kind::GalleryApplicationVersion
         | Kind::GalleryScript
         | Kind::GalleryScriptVersion
         | Kind::AccessProfile
         | Kind::AccessProfileVersion => artifact::plan_put(kind, ctx, id, body, stored),
-        Kind::VirtualMachine => virtual_machine::plan_put(ctx, id, body, stored),
+        Kind::VirtualMachine | Kind::ScaleSetMachine => {
+            virtual_machine::plan_put(kind, ctx, id, body, stored)
+        }
+        Kind::ScaleSet => scale_set::plan_put(ctx, id, body, stored),
     }
 }
 

@@ -28,6 +28,8 @@ pub const NETWORKS_MAX: i64 = 1_000;
 pub const NETWORK_INTERFACES_MAX: i64 = 24_000;
 /// Machines per subscription and region.
 pub const VIRTUAL_MACHINES_MAX: i64 = 25_000;
+/// Scale sets per subscription and region.
+pub const SCALE_SETS_MAX: i64 = 2_500;
 /// Resource groups per subscription.
 pub const RESOURCE_GROUPS_MAX: i64 = 980;
 
@@ -43,7 +45,7 @@ pub const fn limit(kind: Kind) -> Option<i64> {
         Kind::ManagedImage => MANAGED_IMAGES_MAX,
         Kind::DiskEncryptionSet => DISK_ENCRYPTION_SETS_MAX,
         Kind::StorageAccount => STORAGE_ACCOUNTS_MAX,
-        Kind::NetworkInterface => NETWORK_INTERFACES_MAX,
+        Kind::NetworkInterface | Kind::ScaleSetInterface => NETWORK_INTERFACES_MAX,
         Kind::GalleryApplication | Kind::GalleryScript | Kind::AccessProfile => ARTIFACTS_MAX,
         Kind::GalleryApplicationVersion
         | Kind::GalleryScriptVersion
@@ -52,7 +54,8 @@ pub const fn limit(kind: Kind) -> Option<i64> {
         | Kind::PublicIpAddress
         | Kind::NetworkSecurityGroup
         | Kind::LoadBalancer => NETWORKS_MAX,
-        Kind::VirtualMachine => VIRTUAL_MACHINES_MAX,
+        Kind::VirtualMachine | Kind::ScaleSetMachine => VIRTUAL_MACHINES_MAX,
+        Kind::ScaleSet => SCALE_SETS_MAX,
     })
 }
 

@@ -78,6 +78,7 @@ const EMPTY: [&str; 6] = [
 
 /// Decides a PUT or, with `stored`, a change.
 pub fn plan_put(
+    kind: Kind,
     ctx: &mut PutContext<'_>,
     id: &ResourceId,
     body: &Value,
@@ -92,7 +93,7 @@ pub fn plan_put(
     {
         check_action(stored, crate::operation::Work::Put)?;
     }
-    let mut row = start(ctx, Kind::VirtualMachine, id, body, stored)?;
+    let mut row = start(ctx, kind, id, body, stored)?;
     let mut sent = properties(body);
     let is_new = stored.is_none();
     plan_top(&mut row, body, is_new)?;
@@ -123,10 +124,23 @@ pub fn plan_put(
         }
     }
     if is_new {
+        // The set that a machine is in says so beside its properties as well.
+        let set = row.properties.get("virtualMachineScaleSet");
+        if let Some(id) = set.and_then(|set| set.get("id")).cloned() {
+            row.top.insert("managedBy".to_owned(), id);
+        }
         let made = moment(ctx.now_ms)?;
         row.properties.insert("timeCreated".to_owned(), made);
     }
     Ok(row)
+}
+
+/// Returns the name of a machine: that of one in a scale set begins with the set's, `set_0`.
+pub fn name(id: &ResourceId) -> String {
+    match (id.kind(), id.parent()) {
+        (Some(Kind::ScaleSetMachine), Some(set)) => format!("{}_{}", set.name(), id.name()),
+        _ => id.name().to_owned(),
+    }
 }
 
 fn words(sent: &mut crate::resource::Document) -> Result<()> {

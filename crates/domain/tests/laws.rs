@@ -43,6 +43,10 @@ fn id(kind: Kind) -> String {
         Kind::AccessProfileVersion => {
             format!("{COMPUTE}/galleries/g/inVMAccessControlProfiles/p/versions/1.0.0")
         }
+        Kind::ScaleSetMachine => format!("{COMPUTE}/virtualMachineScaleSets/ss/virtualMachines/0"),
+        Kind::ScaleSetInterface => {
+            format!("{COMPUTE}/virtualMachineScaleSets/ss/virtualMachines/0/networkInterfaces/n")
+        }
         kind => format!("{GROUP}/providers/{}/n", kind.type_name()),
     }
 }
@@ -71,10 +75,11 @@ fn least(kind: Kind) -> Value {
         Kind::AccessProfile => json!({ "osType": "Linux", "applicableHostEndpoint": "IMDS" }),
         Kind::AccessProfileVersion => json!({ "mode": "Audit", "defaultAccess": "Allow" }),
         Kind::VirtualNetwork => json!({ "addressSpace": { "addressPrefixes": ["10.0.0.0/16"] } }),
-        Kind::NetworkInterface => {
+        Kind::NetworkInterface | Kind::ScaleSetInterface => {
             json!({ "ipConfigurations": [{ "name": "c", "properties": { "subnet": { "id": SUBNET } } }] })
         }
-        Kind::VirtualMachine => json!({
+        Kind::ScaleSet => json!({ "orchestrationMode": "Flexible" }),
+        Kind::VirtualMachine | Kind::ScaleSetMachine => json!({
             "hardwareProfile": { "vmSize": "Standard_D2s_v5" },
             "storageProfile": { "imageReference": { "id": format!("{COMPUTE}/images/i") } },
         }),
@@ -96,6 +101,23 @@ fn members(kind: Kind) -> Vec<(&'static str, Value)> {
     all.extend(match kind {
         Kind::ResourceGroup => vec![("/managedBy", json!("/x"))],
         Kind::StorageAccount => vec![("/kind", json!("Storage")), ("/sku", json!({ "name": "Premium_LRS" })), ("/properties/accessTier", json!("Cool"))],
+        Kind::ScaleSet => vec![
+            ("/sku", json!({ "name": "Standard_B1s", "capacity": 0 })),
+            ("/zones", json!(["1", "2"])),
+            ("/plan", json!({ "name": "n", "publisher": "p", "product": "o" })),
+            ("/properties/orchestrationMode", json!("uniform")),
+            ("/properties/upgradePolicy", json!({ "mode": "automatic", "rollingUpgradePolicy": { "maxBatchInstancePercent": 30 } })),
+            ("/properties/overprovision", json!(false)),
+            ("/properties/platformFaultDomainCount", json!(2)),
+            ("/properties/scaleInPolicy", json!({ "rules": ["OldestVM"] })),
+            ("/properties/virtualMachineProfile", json!({
+                "storageProfile": { "imageReference": { "id": format!("{COMPUTE}/galleries/g/images/d"), "exactVersion": "1.0.0" } },
+                "osProfile": { "adminUsername": "me", "adminPassword": "Passw0rd!" },
+                "userData": "aGk=",
+                "networkProfile": { "networkInterfaceConfigurations": [{ "name": "n", "properties": { "ipConfigurations": [] } }] },
+            })),
+        ],
+        Kind::ScaleSetMachine | Kind::ScaleSetInterface => Vec::new(),
         Kind::VirtualMachine => vec![
             ("/plan", json!({ "name": "n", "publisher": "p", "product": "o" })),
             ("/properties/hardwareProfile", json!({ "vmSize": "standard_b2s" })),
@@ -334,6 +356,13 @@ fn immutables(kind: Kind) -> &'static [&'static str] {
             "/storageProfile/osDisk/name",
             "/osProfile",
             "/priority",
+        ],
+        Kind::ScaleSet => &[
+            "/orchestrationMode",
+            "/platformFaultDomainCount",
+            "/uniqueId",
+            "/timeCreated",
+            "/virtualMachineProfile/osProfile/adminUsername",
         ],
         Kind::DiskEncryptionSet => &["/encryptionType"],
         Kind::GalleryApplication | Kind::GalleryScript => &["/supportedOSType"],

@@ -95,8 +95,11 @@ impl Engine {
         if row.kind == Kind::StorageAccount {
             self.empty_storage_account(row, operation).await?;
         }
-        if row.kind == Kind::VirtualMachine {
+        if row.kind.is_machine() {
             self.empty_machine(row, operation).await?;
+        }
+        if row.kind == Kind::ScaleSet {
+            self.empty_scale_set(row, operation).await?;
         }
         let mut tx = self.catalog().write().await.map_err(db)?;
         check_lease(&mut tx, operation).await?;

@@ -13,6 +13,7 @@ use domain::network::{
 };
 use domain::operation::Work;
 use domain::plan::PutContext;
+use domain::resource::Document;
 use domain::{Error, ProvisioningState, Resource, ResourceId, Result};
 use serde_json::{Value, json};
 use uuid::Uuid;
@@ -178,7 +179,7 @@ impl Engine {
         let row = row.ok_or_else(|| not_found(interface))?;
         let own = load(&mut read, id_of(&row.properties, "networkSecurityGroup")).await?;
         let mut all = Vec::new();
-        for (_, config) in items(&row.properties, "ipConfigurations") {
+        for (name, config) in items(&row.properties, "ipConfigurations") {
             let guarding = subnet_group(&mut read, id_of(config, "subnet")).await?;
             let address = config.get("privateIPAddress").and_then(Value::as_str);
             let mut guard = Guard {
@@ -194,6 +195,15 @@ impl Engine {
             }
             for id in ids_of(config, "loadBalancerInboundNatRules") {
                 all.extend(translated(&mut read, &mut guard, id).await?);
+            }
+            let user = format!("{}/ipConfigurations/{name}", row.id);
+            for list in [
+                "loadBalancerBackendAddressPools",
+                "loadBalancerInboundNatPools",
+            ] {
+                for id in ids_of(config, list) {
+                    all.extend(translated_pool(&mut read, &mut guard, id, &user).await?);
+                }
             }
         }
         all.sort_unstable();
@@ -239,23 +249,70 @@ async fn translated(read: &mut Read, guard: &mut Guard<'_>, id: &str) -> Result<
     let Some(balancer) = read.load(&balancer).await.map_err(db)? else {
         return Ok(None);
     };
-    let named = |list: &str, name: &str| {
-        let mut all = items(&balancer.properties, list);
-        all.find(|(held, _)| held.eq_ignore_ascii_case(name))
-            .map(|(_, members)| members.clone())
-    };
-    let Some(rule) = named("inboundNatRules", &name) else {
+    let Some(rule) = item(&balancer, "inboundNatRules", &name) else {
         return Ok(None);
     };
-    let front = id_of(&rule, "frontendIPConfiguration").and_then(links::split);
-    let front = front.and_then(|(_, _, name)| named("frontendIPConfigurations", &name));
+    let address = front_address(read, guard, &balancer, &rule).await?;
+    Ok(address.and_then(|address| ports::translated(guard, &rule, None, address)))
+}
+
+/// Returns the forwards of the rules for a whole pool that an interface is in, and of a pool of NAT ports.
+async fn translated_pool(
+    read: &mut Read,
+    guard: &mut Guard<'_>,
+    id: &str,
+    user: &str,
+) -> Result<Vec<Forward>> {
+    let Some((balancer, list, name)) = links::split(id) else {
+        return Ok(Vec::new());
+    };
+    let Some(balancer) = read.load(&balancer).await.map_err(db)? else {
+        return Ok(Vec::new());
+    };
+    let Some(place) = links::place_in(&balancer, &list, &name, user) else {
+        return Ok(Vec::new());
+    };
+    let rules: Vec<Document> = match list.eq_ignore_ascii_case("inboundNatPools") {
+        true => item(&balancer, "inboundNatPools", &name)
+            .into_iter()
+            .collect(),
+        false => items(&balancer.properties, "inboundNatRules")
+            .filter(|(_, rule)| {
+                id_of(rule, "backendAddressPool").is_some_and(|pool| pool.eq_ignore_ascii_case(id))
+            })
+            .map(|(_, rule)| rule.clone())
+            .collect(),
+    };
+    let mut all = Vec::new();
+    for rule in rules {
+        let address = front_address(read, guard, &balancer, &rule).await?;
+        let forward = address.and_then(|a| ports::translated(guard, &rule, Some(place), a));
+        all.extend(forward);
+    }
+    Ok(all)
+}
+
+fn item(balancer: &Resource, list: &str, name: &str) -> Option<Document> {
+    let mut all = items(&balancer.properties, list);
+    all.find(|(held, _)| held.eq_ignore_ascii_case(name))
+        .map(|(_, members)| members.clone())
+}
+
+/// Returns the public address of a rule's front end, and says in `guard` whether it is open without a group.
+async fn front_address(
+    read: &mut Read,
+    guard: &mut Guard<'_>,
+    balancer: &Resource,
+    rule: &Document,
+) -> Result<Option<Ipv4Addr>> {
+    let front = id_of(rule, "frontendIPConfiguration").and_then(links::split);
+    let front = front.and_then(|(_, _, name)| item(balancer, "frontendIPConfigurations", &name));
     let public = front.as_ref().and_then(|f| id_of(f, "publicIPAddress"));
     let Some(public) = load(read, public).await? else {
         return Ok(None);
     };
     guard.is_open_without_group = is_basic(&public);
-    let address = public_ip_address::address(&public);
-    Ok(address.and_then(|address| ports::translated(guard, &rule, address)))
+    Ok(public_ip_address::address(&public))
 }
 
 /// Gives a new public address its place in the range; the lowest free one after a start that follows from its id.

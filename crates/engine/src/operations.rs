@@ -13,6 +13,7 @@ use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
 use crate::error::catalog as db;
+use crate::machine::reimage::is_own_reimage;
 use crate::resources::action;
 use crate::{Ctx, Engine};
 
@@ -37,6 +38,8 @@ pub(crate) enum Outcome {
     Recorded,
     /// The lease was lost or the operation was overtaken: another run goes on.
     Lost,
+    /// It waits for other operations: to be looked at again, with this step, after so many milliseconds.
+    Waiting(Value, i64),
 }
 
 impl Engine {
@@ -167,7 +170,17 @@ impl Engine {
         };
         cancel.cancel();
         match outcome {
-            Ok(Outcome::Recorded | Outcome::Lost) => Ok(()),
+            Ok(Outcome::Recorded) => {
+                // Who waits for it looks now.
+                self.ring();
+                Ok(())
+            }
+            Ok(Outcome::Lost) => Ok(()),
+            Ok(Outcome::Waiting(step, pause_ms)) => {
+                let mut aside = operation.clone();
+                aside.step = step;
+                self.put_aside(&aside, self.now_ms() + pause_ms).await
+            }
             Err(error) if stop.is_cancelled() => {
                 tracing::info!(operation.id = %operation.id, %error, "operation paused by shutdown");
                 self.retry(operation, self.now_ms(), &error).await
@@ -211,12 +224,18 @@ impl Engine {
             (Kind::Disk, Work::Put) => self.make_disk(operation).await,
             (Kind::Snapshot, Work::Put) => self.make_snapshot(operation).await,
             (Kind::ManagedImage, Work::Put) => self.make_managed_image(operation).await,
-            (Kind::VirtualMachine, Work::Put | Work::Reapply) => self.make_machine(operation).await,
+            (Kind::ScaleSet, _) => Box::pin(self.run_scale_set(operation)).await,
+            (Kind::VirtualMachine, Work::Reimage) if is_own_reimage(operation) => {
+                self.reimage_machine(operation).await
+            }
             (
-                Kind::VirtualMachine,
+                Kind::VirtualMachine | Kind::ScaleSetMachine,
+                Work::Put | Work::Reapply | Work::Reimage,
+            ) => self.make_machine(operation).await,
+            (
+                Kind::VirtualMachine | Kind::ScaleSetMachine,
                 Work::Start | Work::PowerOff | Work::Deallocate | Work::Restart | Work::Redeploy,
             ) => self.power_machine(operation).await,
-            (Kind::VirtualMachine, Work::Reimage) => self.reimage_machine(operation).await,
             (Kind::ResourceGroup, Work::Delete) => self.delete_group(operation, cancel).await,
             (_, Work::Delete) => self.delete_one(operation).await,
             (Kind::Disk | Kind::Snapshot, Work::BeginAccess) => {
@@ -280,6 +299,14 @@ impl Engine {
             .await
             .map_err(db)?
         {
+            tx.commit().await.map_err(db)?;
+        }
+        Ok(())
+    }
+
+    async fn put_aside(&self, operation: &Operation, run_at_ms: i64) -> Result<()> {
+        let mut tx = self.catalog().write().await.map_err(db)?;
+        if tx.put_aside(operation, run_at_ms).await.map_err(db)? {
             tx.commit().await.map_err(db)?;
         }
         Ok(())

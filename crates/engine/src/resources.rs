@@ -13,7 +13,7 @@ use uuid::Uuid;
 
 use crate::audit::{self, Deed};
 use crate::error::catalog as db;
-use crate::{Ctx, Engine, disk_encryption_set, lock, machine, network, rules};
+use crate::{Ctx, Engine, disk_encryption_set, lock, machine, network, rules, scale_set};
 
 /// The most items that one page of a list holds.
 pub const PAGE_ITEMS_MAX: usize = 200;
@@ -149,6 +149,10 @@ impl Engine {
         if is_created || is_empty(&planned) {
             rules::check_links(self, &mut tx, ctx, &mut planned.resource).await?;
         }
+        if kind == Kind::ScaleSet {
+            scale_set::check_model(self, &mut tx, ctx, &mut planned.resource, stored.as_ref())
+                .await?;
+        }
         if is_created {
             rules::reserve_quota(&mut tx, &planned.resource).await?;
             rules::claim_names(&mut tx, &planned.resource).await?;
@@ -172,7 +176,8 @@ impl Engine {
         let operation = if planned.is_synchronous {
             None
         } else {
-            let operation = new_operation(kind, Work::Put, &planned.resource, now_ms, write.step);
+            let step = first_step(kind, ctx, write.step);
+            let operation = new_operation(kind, Work::Put, &planned.resource, now_ms, step);
             tx.insert_operation(&operation).await.map_err(db)?;
             Some(operation)
         };
@@ -202,6 +207,9 @@ impl Engine {
             let now_ms = row.changed_ms;
             machine::hold::hold_disks(self, tx, ctx, row, now_ms).await?;
             machine::cards::hold_cards(self, tx, ctx, row, stored).await?;
+            self.seal_secrets(row)?;
+        }
+        if row.kind == Kind::ScaleSet {
             self.seal_secrets(row)?;
         }
         disk_encryption_set::hold_sets(tx, self.regions(), row, stored).await
@@ -244,9 +252,11 @@ impl Engine {
             after: String::new(),
         };
         self.audit(&mut tx, ctx, deed).await?;
+        scale_set::leave(&mut tx, &row).await?;
         row.state = ProvisioningState::Deleting;
         tx.update(&mut row).await.map_err(db)?;
-        let step = json!({ "bypassSoftDelete": options.bypass_soft_delete });
+        let options = json!({ "bypassSoftDelete": options.bypass_soft_delete });
+        let step = first_step(kind, ctx, options);
         let operation = new_operation(kind, Work::Delete, &row, now_ms, step);
         tx.insert_operation(&operation).await.map_err(db)?;
         tx.commit().await.map_err(db)?;
@@ -256,6 +266,14 @@ impl Engine {
             operation: Some(operation),
             is_created: false,
         }))
+    }
+}
+
+/// Returns what an operation begins with: a set's worker goes on as who asked, with a step of its own.
+fn first_step(kind: Kind, ctx: &Ctx, usual: Value) -> Value {
+    match kind {
+        Kind::ScaleSet => scale_set::Step::of(ctx).to_value(),
+        _ => usual,
     }
 }
 

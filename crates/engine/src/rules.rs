@@ -12,7 +12,7 @@ use crate::allowed_images::Way;
 use crate::error::catalog as db;
 use crate::image_choice::{self, Chosen, For, Named};
 use crate::resources::Verb;
-use crate::{Ctx, Engine, allowed_images, disk_encryption_set, machine, managed_image};
+use crate::{Ctx, Engine, allowed_images, disk_encryption_set, machine, managed_image, scale_set};
 
 /// The most nested ids that a refused delete names.
 const NESTED_SHOWN_MAX: usize = 5;
@@ -177,6 +177,7 @@ pub(crate) async fn check_links(
         Kind::Snapshot => take_copy_source(tx, row).await,
         Kind::ManagedImage => managed_image::check_sources(tx, row).await,
         Kind::VirtualMachine => {
+            scale_set::join(tx, row).await?;
             engine.driver()?;
             domain::virtual_machine::check_cap(row, engine.machine_cap())?;
             machine::boot::choose_boot(engine, tx, ctx, row).await
@@ -315,6 +316,10 @@ pub(crate) async fn check_delete(tx: &mut Tx, row: &Resource, now_ms: i64) -> Re
     check_pins(tx, row).await?;
     if row.kind == Kind::DiskEncryptionSet {
         disk_encryption_set::check_unused(tx, row).await?;
+    }
+    if matches!(row.kind, Kind::ScaleSet | Kind::ScaleSetMachine) {
+        // What is below goes with it.
+        return Ok(());
     }
     let mut nested = tx
         .children(&row.id, NESTED_SHOWN_MAX, false)

@@ -19,6 +19,7 @@ pub(crate) mod platform_image;
 pub(crate) mod provider;
 pub(crate) mod resource;
 pub(crate) mod role;
+pub(crate) mod scale_set;
 pub(crate) mod scope;
 pub(crate) mod shared;
 pub(crate) mod storage_account;

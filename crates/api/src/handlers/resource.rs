@@ -100,7 +100,8 @@ pub(crate) async fn list_all(request: Request) -> Result<Reply> {
         group: Some(request.param("group").to_owned()).filter(|g| !g.is_empty()),
         ..ListFilter::default()
     };
-    let wanted = match request.option("filter") {
+    // Clients without a condition send an empty one.
+    let wanted = match request.option("filter").filter(|text| !text.is_empty()) {
         Some(text) => Some(arm::filter::parse(text)?),
         None => None,
     };
@@ -120,7 +121,7 @@ pub(crate) async fn list_all(request: Request) -> Result<Reply> {
     let value: Vec<Value> = page
         .items
         .iter()
-        .filter(|row| row.kind != Kind::ResourceGroup)
+        .filter(|row| row.kind != Kind::ResourceGroup && !row.kind.is_of_scale_set())
         .filter(|row| wanted.as_ref().is_none_or(|w| w.matches(row)))
         .map(|row| arm::envelope::generic(row, &expand))
         .collect();

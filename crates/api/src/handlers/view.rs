@@ -21,6 +21,11 @@ pub(crate) fn view(row: &Resource, ctx: &Ctx) -> Value {
         arm::schema::project(row.kind, &ctx.api_version, &mut shown);
         return shown;
     }
+    if row.kind == Kind::ScaleSet {
+        let mut shown = arm::envelope::resource(row);
+        shown["etag"] = domain::virtual_machine::etag(row).into();
+        return shown;
+    }
     let mut shown = arm::envelope::resource(row);
     hide_gallery_groups(row, &mut shown);
     arm::schema::project(row.kind, &ctx.api_version, &mut shown);
@@ -68,6 +73,13 @@ pub(crate) async fn expand(request: &Request, row: &Resource, shown: &mut Value)
             show_sharing_status(request, row, shown).await?;
         }
         Kind::VirtualMachine => expand_machine(request, row, shown).await?,
+        Kind::ScaleSet if request.expands("userData") => {
+            let data = domain::virtual_machine::user_data(row);
+            let profile = shown.pointer_mut("/properties/virtualMachineProfile");
+            if let (Some(data), Some(profile)) = (data, profile.and_then(Value::as_object_mut)) {
+                profile.insert("userData".to_owned(), data.clone());
+            }
+        }
         _ => {}
     }
     Ok(())

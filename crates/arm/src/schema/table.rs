@@ -52,6 +52,7 @@ const FILES: &[&str] = &[
     include_str!("../../data/disk.tsv"),
     include_str!("../../data/managed-image.tsv"),
     include_str!("../../data/virtual-machine.tsv"),
+    include_str!("../../data/scale-set.tsv"),
     include_str!("../../data/additions.tsv"),
     include_str!("../../data/arm.tsv"),
     include_str!("../../data/network.tsv"),

@@ -61,6 +61,7 @@ laws! {
         an_operation_ends_with_what_it_made,
         a_failed_try_comes_again_at_its_time,
         cancelling_takes_the_lease_away,
+        what_waits_for_others_is_put_aside_with_its_step,
         ended_operations_are_forgotten_oldest_first;
     writers:
         eight_workers_claim_each_operation_once_and_in_order,

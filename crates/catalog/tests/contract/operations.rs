@@ -177,3 +177,24 @@ pub async fn ended_operations_are_forgotten_oldest_first(database: &Database) {
     assert!(tx.load_operation(all[2].id).await.unwrap().is_some());
     assert!(tx.load_operation(all[3].id).await.unwrap().is_some());
 }
+
+pub async fn what_waits_for_others_is_put_aside_with_its_step(database: &Database) {
+    let catalog = database.open().await;
+    let row = gallery("a");
+    let first = operation(&row);
+    accept(&catalog, &[&first]).await;
+    let mut tx = catalog.write().await.unwrap();
+    let mut held = tx.claim_operation("w", 0, LEASE_MS).await.unwrap().unwrap();
+    held.step = json!({ "running": ["x"] });
+    assert!(tx.put_aside(&held, 50).await.unwrap());
+    let none = tx.claim_operation("w", 49, LEASE_MS).await.unwrap();
+    assert!(none.is_none());
+    let again = tx
+        .claim_operation("w", 50, LEASE_MS)
+        .await
+        .unwrap()
+        .unwrap();
+    // Waiting is no failed try.
+    assert_eq!((again.step, again.attempts), (held.step.clone(), 1));
+    assert!(!tx.put_aside(&held, 0).await.unwrap(), "the lease is lost");
+}

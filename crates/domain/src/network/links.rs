@@ -2,6 +2,7 @@
 //!
 //! Both sides change in one transaction, so each row alone answers: what do I need, who needs me.
 
+use std::collections::HashSet;
 use std::net::IpAddr;
 
 use serde_json::{Value, json};
@@ -12,6 +13,8 @@ use crate::resource::Document;
 use crate::{Kind, ProvisioningState, Resource, ResourceId, Result};
 
 const USERS: &str = "users";
+/// Parts of load balancers whose users have places.
+const POOLS: [&str; 2] = ["backendaddresspools/", "inboundnatpools/"];
 
 /// One use of a resource or of a part of it.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -44,13 +47,15 @@ pub struct User {
     pub user: String,
     /// The address it has from there.
     pub address: Option<IpAddr>,
+    /// Its place in a pool, from 0: the ports of rules for the whole pool follow from it.
+    pub number: Option<u16>,
 }
 
 /// Returns what a row uses.
 pub fn links(row: &Resource) -> Vec<Link> {
     let mut all = Vec::new();
     match row.kind {
-        Kind::NetworkInterface => {
+        Kind::NetworkInterface | Kind::ScaleSetInterface => {
             for (name, config) in items(&row.properties, "ipConfigurations") {
                 let user = format!("{}/ipConfigurations/{name}", row.id);
                 subnet(&mut all, config, &user);
@@ -58,6 +63,7 @@ pub fn links(row: &Resource) -> Vec<Link> {
                 for list in [
                     "loadBalancerBackendAddressPools",
                     "loadBalancerInboundNatRules",
+                    "loadBalancerInboundNatPools",
                 ] {
                     for id in ids_of(config, list) {
                         part(&mut all, id, &user, None);
@@ -168,6 +174,9 @@ pub(crate) fn check_kinds(row: &Resource) -> Result<()> {
             for id in ids_of(config, "loadBalancerInboundNatRules") {
                 of_part(Some(id), balancer, "inboundNatRules")?;
             }
+            for id in ids_of(config, "loadBalancerInboundNatPools") {
+                of_part(Some(id), balancer, "inboundNatPools")?;
+            }
         }
     }
     let group = id_of(&row.properties, "networkSecurityGroup");
@@ -198,6 +207,10 @@ pub fn users(row: &Resource) -> Vec<User> {
             place: word("place")?.to_owned(),
             user: word("user")?.to_owned(),
             address: word("address").and_then(|a| a.parse().ok()),
+            number: item
+                .get("number")
+                .and_then(Value::as_u64)
+                .and_then(|number| number.try_into().ok()),
         })
     };
     list.into_iter().flatten().filter_map(read).collect()
@@ -239,10 +252,12 @@ pub fn attach(target: &mut Resource, link: &Link, by: &Resource) -> Result<Optio
         )?),
         None => None,
     };
+    let before = held.and_then(|at| all.get(at).and_then(|user| user.number));
     let user = User {
         place: link.place.clone(),
         user: link.user.clone(),
         address,
+        number: before.or_else(|| free_number(&link.place, &all)),
     };
     match held.and_then(|at| all.get_mut(at)) {
         Some(held) => *held = user,
@@ -252,8 +267,35 @@ pub fn attach(target: &mut Resource, link: &Link, by: &Resource) -> Result<Optio
     Ok(address)
 }
 
+/// Returns the place of a user in a pool of a load balancer.
+pub fn place_in(balancer: &Resource, list: &str, name: &str, user: &str) -> Option<u16> {
+    let place = format!("{list}/{name}").to_lowercase();
+    let all = users_at(balancer, &place);
+    let held = all.iter().find(|held| held.user.eq_ignore_ascii_case(user));
+    held.and_then(|held| held.number)
+}
+
+/// Returns the lowest place of a pool that nobody has.
+fn free_number(place: &str, all: &[User]) -> Option<u16> {
+    if !POOLS.iter().any(|pool| place.starts_with(pool)) {
+        return None;
+    }
+    let taken: HashSet<u16> = all
+        .iter()
+        .filter(|held| held.place == place)
+        .filter_map(|held| held.number)
+        .collect();
+    (0..u16::MAX).find(|number| !taken.contains(number))
+}
+
+/// Whether using what a link names would be refused; nothing is changed.
+pub fn check(target: &Resource, link: &Link, by: &Resource) -> Result<()> {
+    attach(&mut target.clone(), link, by).map(drop)
+}
+
 fn check_target(target: &Resource, link: &Link, by: &Resource) -> Result<()> {
     let is_there = match link.place.split_once('/') {
+        Some(("inboundnatpools", name)) => has_item(&target.properties, "inboundNatPools", name),
         Some((collection, name)) => super::nested::list_of(target.kind, collection)
             .is_some_and(|list| has_item(&target.properties, list.name, name)),
         None => true,
@@ -281,11 +323,15 @@ fn write(target: &mut Resource, all: &[User]) {
     }
     let shown: Vec<Value> = all
         .iter()
-        .map(|held| match held.address {
-            Some(address) => {
-                json!({ "place": held.place, "user": held.user, "address": address.to_string() })
+        .map(|held| {
+            let mut shown = json!({ "place": held.place, "user": held.user });
+            if let Some(address) = held.address {
+                shown["address"] = json!(address.to_string());
             }
-            None => json!({ "place": held.place, "user": held.user }),
+            if let Some(number) = held.number {
+                shown["number"] = json!(number);
+            }
+            shown
         })
         .collect();
     target

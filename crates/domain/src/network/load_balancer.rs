@@ -6,8 +6,8 @@ use super::links::{check_kinds, users};
 use super::network_interface::check_static;
 use super::public_ip_address::plan_sku;
 use super::{
-    begin, default, has_item, id_of, ids_of, invalid_reference, items, items_mut, refuse, tidy,
-    word,
+    begin, default, has_item, id_of, ids_of, invalid_reference, items, items_mut, numbers, refuse,
+    tidy, word,
 };
 use crate::plan::{PutContext, text};
 use crate::{Kind, Resource, ResourceId, Result};
@@ -31,6 +31,7 @@ pub(crate) const LISTS: [(&str, &[&str]); 7] = [
             "outboundRule",
             "outboundRules",
             "inboundNatRules",
+            "loadBalancerBackendAddresses",
         ],
     ),
     ("loadBalancingRules", &[]),
@@ -38,6 +39,14 @@ pub(crate) const LISTS: [(&str, &[&str]); 7] = [
     ("inboundNatRules", &["backendIPConfiguration"]),
     ("outboundRules", &[]),
     ("inboundNatPools", &[]),
+];
+/// Members of rules and pools that are numbers.
+const NUMBERS: [&str; 5] = [
+    "frontendPort",
+    "backendPort",
+    "frontendPortRangeStart",
+    "frontendPortRangeEnd",
+    "idleTimeoutInMinutes",
 ];
 /// Members of rules that refer to another part of the same balancer, and its list.
 const REFERENCES: [(&str, &str); 3] = [
@@ -58,6 +67,9 @@ pub fn plan_put(
     for (list, read_only) in LISTS {
         default(&mut row.properties, list, json!([]));
         tidy(&mut row, list, read_only)?;
+        for (_, item) in items_mut(&mut row.properties, list) {
+            numbers(item, &NUMBERS);
+        }
     }
     plan_front_ends(&mut row, stored)?;
     check_references(&row)?;

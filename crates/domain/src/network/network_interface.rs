@@ -31,7 +31,14 @@ pub fn plan_put(
     body: &Value,
     stored: Option<&Resource>,
 ) -> Result<Resource> {
-    let mut row = begin(ctx, Kind::NetworkInterface, id, body, stored)?;
+    let kind = id.kind().filter(|kind| kind.is_interface());
+    let mut row = begin(
+        ctx,
+        kind.unwrap_or(Kind::NetworkInterface),
+        id,
+        body,
+        stored,
+    )?;
     for name in READ_ONLY {
         row.properties.shift_remove(name);
     }
@@ -215,6 +222,7 @@ pub fn forget(row: &mut Resource, balancer: &ResourceId) {
         for list in [
             "loadBalancerBackendAddressPools",
             "loadBalancerInboundNatRules",
+            "loadBalancerInboundNatPools",
         ] {
             let Some(held) = config.get_mut(list).and_then(Value::as_array_mut) else {
                 continue;

@@ -171,12 +171,28 @@ pub fn direct(guard: &Guard<'_>, address: Ipv4Addr) -> Vec<Forward> {
         .collect()
 }
 
+/// Returns a number of a rule that is a port.
+fn port_in(rule: &Document, name: &str) -> Option<u16> {
+    let sent = rule.get(name).and_then(Value::as_u64);
+    sent.and_then(|port| u16::try_from(port).ok())
+}
+
+/// Returns the port of a rule's range that leads to one of a pool, by its place there.
+pub fn port_of(rule: &Document, place: u16) -> Option<u16> {
+    let first = port_in(rule, "frontendPortRangeStart").filter(|port| *port > 0)?;
+    let last = port_in(rule, "frontendPortRangeEnd")?;
+    first.checked_add(place).filter(|port| *port <= last)
+}
+
 /// Returns the forward of an inbound NAT rule of a load balancer, if the guest's port is open.
-pub fn translated(guard: &Guard<'_>, rule: &Document, address: Ipv4Addr) -> Option<Forward> {
-    let number = |name: &str| {
-        let sent = rule.get(name).and_then(Value::as_u64);
-        sent.and_then(|port| u16::try_from(port).ok())
-    };
+///
+/// A rule for a whole pool has a port for each place in it; `place` is the guest's.
+pub fn translated(
+    guard: &Guard<'_>,
+    rule: &Document,
+    place: Option<u16>,
+    address: Ipv4Addr,
+) -> Option<Forward> {
     let protocol = match text(rule, "protocol")
         .map(str::to_ascii_lowercase)
         .as_deref()
@@ -184,8 +200,11 @@ pub fn translated(guard: &Guard<'_>, rule: &Document, address: Ipv4Addr) -> Opti
         Some("udp") => Protocol::Udp,
         _ => Protocol::Tcp,
     };
-    let guest_port = number("backendPort")?;
-    let port = number("frontendPort").filter(|port| *port > 0)?;
+    let guest_port = port_in(rule, "backendPort")?;
+    let port = match place {
+        Some(place) => port_of(rule, place)?,
+        None => port_in(rule, "frontendPort").filter(|port| *port > 0)?,
+    };
     let is_open = guard.is_open(Port {
         protocol,
         number: guest_port,

@@ -6,10 +6,9 @@ use super::power::Power;
 use super::size::Size;
 use crate::plan::is_nothing;
 use crate::resource::Document;
-use crate::{Error, ErrorKind, Resource, ResourceId, Result};
+use crate::{Error, ErrorKind, Kind, Resource, ResourceId, Result};
 
 const PROFILE: &str = "networkProfile";
-const CARD_TYPE: &str = "Microsoft.Network/networkInterfaces";
 
 /// One network card that a machine names.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -40,7 +39,7 @@ pub(super) fn plan(row: &mut Resource, sent: &Document, is_new: bool) -> Result<
     let listed = profile.get("networkInterfaces").and_then(Value::as_array);
     let mut shown = Vec::new();
     for card in listed.into_iter().flatten() {
-        shown.push(shape(card)?);
+        shown.push(shape(card, &row.id)?);
     }
     let before = cards(row);
     row.properties
@@ -65,10 +64,15 @@ pub(super) fn plan(row: &mut Resource, sent: &Document, is_new: bool) -> Result<
     Ok(())
 }
 
-fn shape(card: &Value) -> Result<Value> {
+fn shape(card: &Value, machine: &ResourceId) -> Result<Value> {
     let id = card.get("id").and_then(Value::as_str).unwrap_or_default();
     let parsed = ResourceId::parse(id).ok();
-    let is_card = parsed.is_some_and(|id| id.type_name().eq_ignore_ascii_case(CARD_TYPE));
+    // Machines of a uniform set have interfaces of their own, which nobody else names.
+    let is_own = |id: &ResourceId| id.parent().as_ref() == Some(machine);
+    let is_card = parsed.is_some_and(|id| match id.kind() {
+        Some(Kind::ScaleSetInterface) => is_own(&id),
+        kind => kind == Some(Kind::NetworkInterface),
+    });
     if !is_card {
         return Err(Error::new(
             ErrorKind::Invalid,

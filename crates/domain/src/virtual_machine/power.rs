@@ -78,13 +78,15 @@ pub const fn verb(work: Work) -> &'static str {
         Work::Redeploy => "redeploy",
         Work::Reapply => "reapply",
         Work::Reimage => "reimage",
+        Work::DeleteInstances => "delete",
+        Work::UpdateInstances => "manualupgrade",
         _ => "update",
     }
 }
 
 /// Refuses an action that the machine's state does not allow.
 pub fn check(row: &Resource, work: Work) -> Result<()> {
-    let name = row.id.name();
+    let name = super::name(&row.id);
     let verb = verb(work);
     let refused = |why: &str| {
         Err(Error::conflict(
@@ -100,7 +102,12 @@ pub fn check(row: &Resource, work: Work) -> Result<()> {
             refused("either deallocated or marked to be deallocated")
         }
         (Work::Restart, Power::Stopped) => refused("stopped. Start it instead"),
-        (work, Power::Created) if !matches!(work, Work::Put | Work::Reapply | Work::Deallocate) => {
+        (work, Power::Created)
+            if !matches!(
+                work,
+                Work::Put | Work::Reapply | Work::Reimage | Work::Deallocate
+            ) =>
+        {
             refused("not there yet: its creation did not end. Send the PUT again, or delete it")
         }
         _ => Ok(()),

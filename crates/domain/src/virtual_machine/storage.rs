@@ -193,7 +193,7 @@ fn new_os_disk(
             ));
         }
     }
-    let usual = format!("{}_OsDisk_1_{}", row.id.name(), (ctx.fresh)().simple());
+    let usual = format!("{}_OsDisk_1_{}", stem(&row.id), (ctx.fresh)().simple());
     let mut out = Document::new();
     if let Some(os) = disk.get("osType") {
         out.insert("osType".to_owned(), os.clone());
@@ -315,7 +315,7 @@ fn new_data_disk(
     let usual = match option.as_str() {
         "Attach" => String::new(),
         "FromImage" => image_disk_name(row, lun, fresh),
-        _ => format!("{}_disk{}_{}", row.id.name(), lun + 2, fresh.simple()),
+        _ => format!("{}_disk{}_{}", stem(&row.id), lun + 2, fresh.simple()),
     };
     let mut out = Document::new();
     out.insert("lun".to_owned(), json!(lun));
@@ -328,7 +328,19 @@ fn new_data_disk(
 }
 
 pub(super) fn image_disk_name(row: &Resource, lun: i64, fresh: Uuid) -> String {
-    format!("{}_lun_{lun}_2_{}", row.id.name(), fresh.simple())
+    format!("{}_lun_{lun}_2_{}", stem(&row.id), fresh.simple())
+}
+
+/// Returns what names of a machine's disks begin with; those of a scale set say the set twice, as recorded.
+fn stem(id: &ResourceId) -> String {
+    let name = super::name(id);
+    match id
+        .parent()
+        .filter(|_| id.kind() == Some(Kind::ScaleSetMachine))
+    {
+        Some(set) => format!("{}_{name}", set.name()),
+        None => name,
+    }
 }
 
 /// Fills in name, option, caching, disk and what happens to it, in the order of answers.

@@ -129,6 +129,7 @@ impl Engine {
                 }
             }
         }
+        ran += self.upgrade_followers().await?;
         while !stop.is_cancelled() && self.digest_once(stop).await? {
             ran += 1;
         }

@@ -29,7 +29,7 @@ impl Engine {
         let kinds = Kind::ALL
             .into_iter()
             .rev()
-            .filter(|kind| *kind != Kind::ResourceGroup);
+            .filter(|kind| *kind != Kind::ResourceGroup && !kind.is_of_scale_set());
         let mut read = self.catalog().read().await.map_err(db)?;
         for kind in kinds {
             let filter = ListFilter {

@@ -16,13 +16,13 @@ use tokio_util::sync::CancellationToken;
 
 use super::crew::{Crew, Ended, Level};
 use super::lookup::Door;
-use super::prepare::{Prepared, recorded_ctx};
+use super::prepare::Prepared;
 use super::view;
-use crate::Engine;
 use crate::deletion::check_lease;
 use crate::error::catalog as db;
 use crate::operations::{ATTEMPTS_MAX, LEASE_MS, LOOK_EVERY, Outcome, is_passing};
 use crate::publish::interrupted;
+use crate::{Ctx, Engine};
 
 /// Deployments that one node runs at a time.
 const RUNNING_MAX: usize = 64;
@@ -110,7 +110,7 @@ impl Engine {
         held: &Deployment,
     ) -> Result<Outcome> {
         let mut held = held.clone();
-        let ctx = recorded_ctx(&held.content)?;
+        let ctx = Ctx::recorded(&held.content)?;
         let prepared = self.restore(&ctx, &held).await?;
         "Running".clone_into(&mut held.state);
         self.record(operation, &held).await?;

@@ -8,7 +8,7 @@ use uuid::Uuid;
 
 use crate::identity::no_subscription;
 use crate::resources::group_not_found;
-use crate::{Caller, Ctx, Engine, ExternalGroup};
+use crate::{Ctx, Engine};
 
 /// A deployment that is ready to run.
 #[derive(Clone)]
@@ -203,72 +203,18 @@ impl Engine {
             true => None,
             false => Some(self.seal(&prepared.id, &secret)?),
         };
-        let auxiliary: Vec<Value> = ctx.auxiliary.iter().map(recorded).collect();
-        let content = json!({
+        let mut content = json!({
             "template": prepared.request.template,
             "mode": prepared.request.mode.as_str(),
             "values": plain,
             "nowMs": prepared.now_ms,
             "seed": prepared.seed.to_string(),
-            "caller": recorded(&ctx.caller),
-            "auxiliary": auxiliary,
-            "baseUrl": ctx.base_url,
-            "client": ctx.client,
-            "correlationId": ctx.correlation_id.to_string(),
         });
+        if let Some(content) = content.as_object_mut() {
+            content.extend(ctx.record());
+        }
         Ok((content, secrets))
     }
-}
-
-fn recorded(caller: &Caller) -> Value {
-    let group = |group: &ExternalGroup| json!({ "issuer": group.issuer, "name": group.name });
-    json!({
-        "objectId": caller.object_id, "tenant": caller.tenant, "appId": caller.app_id, "name": caller.name,
-        "groups": caller.groups.iter().map(group).collect::<Vec<_>>(),
-    })
-}
-
-fn caller_in(recorded: &Value) -> Result<Caller> {
-    let text = |name: &str| {
-        let found = recorded.get(name).and_then(Value::as_str);
-        found.map(str::to_owned).ok_or_else(Error::internal)
-    };
-    let group = |group: &Value| {
-        let text = |name: &str| group.get(name).and_then(Value::as_str).map(str::to_owned);
-        Some(ExternalGroup {
-            issuer: text("issuer")?,
-            name: text("name")?,
-        })
-    };
-    // Rows of earlier releases have none.
-    let groups = recorded.get("groups").and_then(Value::as_array);
-    Ok(Caller {
-        object_id: text("objectId")?,
-        tenant: text("tenant")?,
-        app_id: text("appId")?,
-        name: text("name")?,
-        groups: groups.into_iter().flatten().filter_map(group).collect(),
-    })
-}
-
-/// Returns who asked for a deployment, as its row says: the worker has no rights of its own.
-pub(super) fn recorded_ctx(content: &Value) -> Result<Ctx> {
-    let text = |path: &str| {
-        let found = content.pointer(path).and_then(Value::as_str);
-        found.map(str::to_owned).ok_or_else(Error::internal)
-    };
-    let auxiliary = content.get("auxiliary").and_then(Value::as_array);
-    let auxiliary = auxiliary.into_iter().flatten().map(caller_in);
-    Ok(Ctx {
-        caller: caller_in(content.get("caller").unwrap_or(&Value::Null))?,
-        auxiliary: auxiliary.collect::<Result<_>>()?,
-        api_version: String::new(),
-        base_url: text("/baseUrl")?,
-        client: text("/client")?,
-        correlation_id: text("/correlationId")?
-            .parse()
-            .map_err(|_| Error::internal())?,
-    })
 }
 
 /// Returns what `resourceGroup()` answers.

@@ -1,7 +1,8 @@
 //! What is asked of a machine: power, generalizing, its instance view and its serial log.
 
 use blocks::Trouble;
-use domain::operation::Work;
+use catalog::Tx;
+use domain::operation::{Operation, Work};
 use domain::virtual_machine::{self as rules, NotOffered, Observed, Power};
 use domain::{Error, Kind, ProvisioningState, Resource, ResourceId, Result};
 use serde_json::{Value, json};
@@ -12,6 +13,17 @@ use crate::audit::{self, Deed};
 use crate::error::catalog as db;
 use crate::resources::{Accepted, action, marked_for_deletion, new_operation, not_found};
 use crate::{Ctx, Engine, lock};
+
+/// What is asked of a machine's power.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct PowerAsked {
+    /// What to do.
+    pub work: Work,
+    /// Whether the guest is not asked first.
+    pub skip_shutdown: bool,
+    /// Whether the driver sees that it stands still.
+    pub is_down: bool,
+}
 
 const DISK_WRITE: &str = "Microsoft.Compute/disks/write";
 const CARD_JOIN: &str = "Microsoft.Network/networkInterfaces/join/action";
@@ -27,7 +39,6 @@ impl Engine {
     ) -> Result<Accepted> {
         let action = action(id, &format!("{}/action", rules::verb(work)));
         self.authorize(ctx, &action, &id.to_string()).await?;
-        let now_ms = self.now_ms();
         let seen = self.settled(id).await?;
         let mut tx = self.catalog().write().await.map_err(db)?;
         lock::check(&mut tx, domain::lock::Deed::Write, &id.to_string()).await?;
@@ -36,24 +47,12 @@ impl Engine {
         if row.state == ProvisioningState::Deleting {
             return Err(marked_for_deletion(row.kind, id.name(), "Update"));
         }
-        let before = audit::of_row(&row);
-        if seen && Power::of(&row) == Power::Running && work == Work::PowerOff {
-            Power::Stopped.set(&mut row);
-        }
-        rules::check_action(&row, work)?;
-        self.driver()?;
-        row.state = ProvisioningState::Updating;
-        let deed = Deed {
-            action: &action,
-            scope: &row.id.to_string(),
-            before,
-            after: audit::of_row(&row),
+        let asked = PowerAsked {
+            work,
+            skip_shutdown,
+            is_down: seen,
         };
-        self.audit(&mut tx, ctx, deed).await?;
-        tx.update(&mut row).await.map_err(db)?;
-        let step = json!({ "skipShutdown": skip_shutdown });
-        let operation = new_operation(row.kind, work, &row, now_ms, step);
-        tx.insert_operation(&operation).await.map_err(db)?;
+        let operation = self.record_power(&mut tx, ctx, &mut row, asked).await?;
         tx.commit().await.map_err(db)?;
         self.ring();
         Ok(Accepted {
@@ -61,6 +60,36 @@ impl Engine {
             operation: Some(operation),
             is_created: false,
         })
+    }
+
+    /// Records what is asked of a machine's power, unless its state forbids it.
+    pub(crate) async fn record_power(
+        &self,
+        tx: &mut Tx,
+        ctx: &Ctx,
+        row: &mut Resource,
+        asked: PowerAsked,
+    ) -> Result<Operation> {
+        let before = audit::of_row(row);
+        let work = asked.work;
+        if asked.is_down && Power::of(row) == Power::Running && work == Work::PowerOff {
+            Power::Stopped.set(row);
+        }
+        rules::check_action(row, work)?;
+        self.driver()?;
+        row.state = ProvisioningState::Updating;
+        let deed = Deed {
+            action: &action(&row.id, &format!("{}/action", rules::verb(work))),
+            scope: &row.id.to_string(),
+            before,
+            after: audit::of_row(row),
+        };
+        self.audit(tx, ctx, deed).await?;
+        tx.update(row).await.map_err(db)?;
+        let step = json!({ "skipShutdown": asked.skip_shutdown });
+        let operation = new_operation(row.kind, work, row, self.now_ms(), step);
+        tx.insert_operation(&operation).await.map_err(db)?;
+        Ok(operation)
     }
 
     /// Marks a machine that stands still as generalized.
@@ -133,7 +162,7 @@ impl Engine {
     }
 
     /// Whether the driver sees that a machine which should run stands still.
-    async fn settled(&self, id: &ResourceId) -> Result<bool> {
+    pub(crate) async fn settled(&self, id: &ResourceId) -> Result<bool> {
         let Some(row) = self.load_row(id).await? else {
             return Ok(false);
         };
@@ -141,7 +170,7 @@ impl Engine {
     }
 
     /// Returns what the driver sees of a machine that its row says is running.
-    async fn see(&self, row: &Resource) -> Seen {
+    pub(crate) async fn see(&self, row: &Resource) -> Seen {
         let (Ok(driver), Ok(id)) = (self.driver(), super::machine_id(row)) else {
             return Seen::AsRecorded;
         };

@@ -48,21 +48,23 @@ impl Engine {
         let mut read = self.catalog().read().await.map_err(db)?;
         let mut running = Vec::new();
         for subscription in read.list_subscriptions(None).await.map_err(db)? {
-            let filter = ListFilter {
-                subscription: subscription.id,
-                kind: Some(Kind::VirtualMachine),
-                ..ListFilter::default()
-            };
-            let mut after = None;
-            loop {
-                let page = read.list(&filter, after.as_deref(), PAGE_ITEMS_MAX).await;
-                let page = page.map_err(db)?;
-                running.extend(page.items.into_iter().filter(|row| {
-                    Power::of(row) == Power::Running && row.state != ProvisioningState::Deleting
-                }));
-                after = page.next;
-                if after.is_none() {
-                    break;
+            for kind in [Kind::VirtualMachine, Kind::ScaleSetMachine] {
+                let filter = ListFilter {
+                    subscription: subscription.id.clone(),
+                    kind: Some(kind),
+                    ..ListFilter::default()
+                };
+                let mut after = None;
+                loop {
+                    let page = read.list(&filter, after.as_deref(), PAGE_ITEMS_MAX).await;
+                    let page = page.map_err(db)?;
+                    running.extend(page.items.into_iter().filter(|row| {
+                        Power::of(row) == Power::Running && row.state != ProvisioningState::Deleting
+                    }));
+                    after = page.next;
+                    if after.is_none() {
+                        break;
+                    }
                 }
             }
         }

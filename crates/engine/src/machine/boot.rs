@@ -19,14 +19,24 @@ pub(crate) async fn choose_boot(
     ctx: &Ctx,
     row: &mut Resource,
 ) -> Result<()> {
-    let reference = row.properties.get("storageProfile");
-    let reference = reference.and_then(|p| p.get("imageReference")).cloned();
-    let facts = match &reference {
-        None => attached_disk(tx, row).await?,
-        Some(reference) => facts_of_image(engine, tx, ctx, row, reference).await?,
-    };
+    let facts = boot_facts(engine, tx, ctx, row).await?;
     add_image_disks(row, &facts.data, Uuid::new_v4)?;
     take_boot(row, &facts)
+}
+
+/// Finds out what a new machine would boot from.
+pub(crate) async fn boot_facts(
+    engine: &Engine,
+    tx: &mut Tx,
+    ctx: &Ctx,
+    row: &mut Resource,
+) -> Result<BootFacts> {
+    let reference = row.properties.get("storageProfile");
+    let reference = reference.and_then(|p| p.get("imageReference")).cloned();
+    match &reference {
+        None => attached_disk(tx, row).await,
+        Some(reference) => facts_of_image(engine, tx, ctx, row, reference).await,
+    }
 }
 
 async fn attached_disk(tx: &mut Tx, row: &Resource) -> Result<BootFacts> {

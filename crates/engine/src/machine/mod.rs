@@ -4,7 +4,7 @@
 //! transaction that accepts the machine ([`hold`]). The worker ([`work`]) gives disks their content
 //! and tells the [`driver`]. Which image is meant is decided once, when the machine is accepted ([`boot`]).
 
-mod action;
+pub(crate) mod action;
 mod adopt;
 mod attach;
 pub(crate) mod boot;
@@ -14,7 +14,7 @@ mod console;
 pub mod driver;
 pub(crate) mod hold;
 mod qemu;
-mod reimage;
+pub(crate) mod reimage;
 pub mod settings;
 pub mod simulated;
 mod sizes;

@@ -15,6 +15,11 @@ use crate::{Ctx, Engine, lock};
 
 const DISK_WRITE: &str = "Microsoft.Compute/disks/write";
 
+/// Whether a reimage was asked of the machine itself, not of its scale set.
+pub(crate) fn is_own_reimage(operation: &Operation) -> bool {
+    operation.step.get("oldDisk").is_some()
+}
+
 impl Engine {
     /// Accepts a reimage: the new disk is made and the old one given up by the worker.
     pub async fn reimage(&self, ctx: &Ctx, id: &ResourceId, request: &Value) -> Result<Accepted> {

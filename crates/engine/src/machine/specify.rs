@@ -36,7 +36,7 @@ impl Engine {
         }
         Ok(MachineSpec {
             id,
-            name: row.id.name().to_owned(),
+            name: domain::virtual_machine::name(&row.id),
             directory: self.machines_directory().join(id.to_string()),
             cpus: size.cpus.min(limits.cpus_max),
             memory_mib: size.memory_mib.min(limits.memory_mib_max),

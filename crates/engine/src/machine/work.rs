@@ -6,7 +6,7 @@ use catalog::{Content, Tx};
 use domain::disk::{self, is_held_by};
 use domain::operation::{Operation, Work};
 use domain::virtual_machine::{self as rules, Power, disks, show_disk};
-use domain::{Error, ProvisioningState, Resource, ResourceId, Result};
+use domain::{Error, Kind, ProvisioningState, Resource, ResourceId, Result};
 use serde_json::{Value, json};
 
 use super::driver::Stop;
@@ -26,18 +26,28 @@ impl Engine {
         let driver = self.driver()?;
         let id = super::machine_id(&row)?;
         let power = Power::of(&row);
+        let is_anew = operation.work == Work::Reimage;
+        if is_anew {
+            // Nothing of the system that was is kept, firmware variables included.
+            driver.remove(id).await?;
+        }
         for gone in self.unnamed_disks(&row).await? {
-            if let Some(slot) = super::slot_of(&gone) {
+            if let Some(slot) = super::slot_of(&gone).filter(|_| !is_anew) {
                 driver.detach(id, slot).await?;
             }
-            self.let_go(operation, &gone).await?;
+            // Disks of a scale set's machine are the set's: nobody else names them.
+            if is_anew || row.kind == Kind::ScaleSetMachine {
+                Box::pin(self.remove(&gone, Some(operation))).await?;
+            } else {
+                self.let_go(operation, &gone).await?;
+            }
         }
         let held = self.fill_disks(operation, &row).await?;
         if matches!(power, Power::Created | Power::Running) {
             let spec = self.machine_spec(&row, &held).await?;
             let now = row.properties.get("hardwareProfile");
             let was = row.internal.get("startedAs");
-            if power == Power::Created {
+            if power == Power::Created || is_anew {
                 driver.start(&spec).await?;
             } else if now != was {
                 driver.stop(id, Stop::Shutdown).await?;

@@ -29,6 +29,7 @@ mod operations;
 mod overtaken;
 mod quotas;
 mod regions;
+mod scale_sets;
 mod snapshots;
 mod soft_delete;
 mod sources;

@@ -1,0 +1,100 @@
+//! Routes of scale sets and their machines besides those that every kind has.
+
+use axum::http::Method;
+use domain::Kind;
+
+use super::{Handler, Routes, item_pattern};
+use crate::handlers::{resource, scale_set};
+
+impl Routes {
+    pub(super) fn add_scale_sets(&mut self) {
+        let (set, t) = (item_pattern(Kind::ScaleSet), Kind::ScaleSet.type_name());
+        let verbs: [(&str, Handler); 12] = [
+            ("start", |r| Box::pin(scale_set::act(r, "start"))),
+            ("powerOff", |r| Box::pin(scale_set::act(r, "powerOff"))),
+            ("deallocate", |r| Box::pin(scale_set::act(r, "deallocate"))),
+            ("restart", |r| Box::pin(scale_set::act(r, "restart"))),
+            ("redeploy", |r| Box::pin(scale_set::act(r, "redeploy"))),
+            ("reapply", |r| Box::pin(scale_set::act(r, "reapply"))),
+            ("delete", |r| Box::pin(scale_set::act(r, "delete"))),
+            ("manualupgrade", |r| {
+                Box::pin(scale_set::act(r, "manualupgrade"))
+            }),
+            ("reimage", |r| Box::pin(scale_set::act(r, "reimage"))),
+            ("reimageall", |r| Box::pin(scale_set::act(r, "reimageall"))),
+            ("osRollingUpgrade", |r| {
+                Box::pin(scale_set::start_os_upgrade(r))
+            }),
+            ("rollingUpgrades/cancel", |r| {
+                Box::pin(scale_set::cancel_upgrade(r))
+            }),
+        ];
+        for (verb, handler) in verbs {
+            self.add(Method::POST, &format!("{set}/{verb}"), t, handler);
+        }
+        let reads: [(&str, Handler); 5] = [
+            ("instanceView", |r| Box::pin(scale_set::view_of_set(r))),
+            ("skus", |r| Box::pin(scale_set::sizes(r))),
+            ("rollingUpgrades/latest", |r| {
+                Box::pin(scale_set::latest_upgrade(r))
+            }),
+            ("virtualMachines", |r| Box::pin(scale_set::instances(r))),
+            ("networkInterfaces", |r| Box::pin(scale_set::interfaces(r))),
+        ];
+        for (tail, handler) in reads {
+            // Interfaces are asked for with api-versions of networks.
+            let type_name = match tail {
+                "networkInterfaces" => Kind::ScaleSetInterface.type_name(),
+                _ => t,
+            };
+            self.add(Method::GET, &format!("{set}/{tail}"), type_name, handler);
+        }
+        self.add_instances();
+    }
+
+    fn add_instances(&mut self) {
+        let (item, t) = (
+            item_pattern(Kind::ScaleSetMachine),
+            Kind::ScaleSetMachine.type_name(),
+        );
+        let verbs: [(&str, Handler); 8] = [
+            ("start", |r| Box::pin(scale_set::act_on_one(r, "start"))),
+            ("powerOff", |r| {
+                Box::pin(scale_set::act_on_one(r, "powerOff"))
+            }),
+            ("deallocate", |r| {
+                Box::pin(scale_set::act_on_one(r, "deallocate"))
+            }),
+            ("restart", |r| Box::pin(scale_set::act_on_one(r, "restart"))),
+            ("redeploy", |r| {
+                Box::pin(scale_set::act_on_one(r, "redeploy"))
+            }),
+            ("reimage", |r| Box::pin(scale_set::act_on_one(r, "reimage"))),
+            ("reimageall", |r| {
+                Box::pin(scale_set::act_on_one(r, "reimageall"))
+            }),
+            ("retrieveBootDiagnosticsData", |r| {
+                Box::pin(scale_set::boot_diagnostics(r))
+            }),
+        ];
+        for (verb, handler) in verbs {
+            self.add(Method::POST, &format!("{item}/{verb}"), t, handler);
+        }
+        self.add(Method::GET, &item, t, |r| Box::pin(scale_set::instance(r)));
+        self.add(Method::DELETE, &item, t, |r| {
+            Box::pin(scale_set::delete_one(r))
+        });
+        self.add(Method::GET, &format!("{item}/instanceView"), t, |r| {
+            Box::pin(scale_set::instance_view(r))
+        });
+        let cards = Kind::ScaleSetInterface.type_name();
+        self.add(
+            Method::GET,
+            &format!("{item}/networkInterfaces"),
+            cards,
+            |r| Box::pin(scale_set::interfaces(r)),
+        );
+        let card = item_pattern(Kind::ScaleSetInterface);
+        self.add(Method::GET, &card, cards, |r| Box::pin(resource::get(r)));
+    }
+}

@@ -1,0 +1,469 @@
+//! The model: what a set's machines are made of, and the bodies that make one of them.
+
+use serde_json::{Value, json};
+
+use super::member::Member;
+use super::{PROFILE, is_flexible, policy};
+use crate::plan::{is_nothing, text};
+use crate::resource::Document;
+use crate::virtual_machine::{BootFacts, secrets, set_secrets};
+use crate::{Error, Resource, ResourceId, Result};
+
+const SECRETS: [&str; 2] = ["adminPassword", "customData"];
+/// Members of the model that a machine takes as they are.
+const TAKEN: [&str; 10] = [
+    "securityProfile",
+    "diagnosticsProfile",
+    "licenseType",
+    "priority",
+    "evictionPolicy",
+    "billingProfile",
+    "scheduledEventsProfile",
+    "applicationProfile",
+    "capacityReservation",
+    "userData",
+];
+/// Members of an IP configuration of the model that an interface does not take.
+const OF_MODEL: [&str; 1] = ["publicIPAddressConfiguration"];
+
+/// Takes passwords, custom data and user data out of what was sent: no view shows them.
+pub(super) fn take_secrets(row: &mut Resource, sent: &mut Document) -> Result<()> {
+    let Some(profile) = sent.get_mut(PROFILE).and_then(Value::as_object_mut) else {
+        return Ok(());
+    };
+    if let Some(data) = profile.shift_remove("userData") {
+        match is_nothing(&data) {
+            true => row.internal.shift_remove("userData"),
+            false => row.internal.insert("userData".to_owned(), data),
+        };
+    }
+    let Some(os) = profile.get_mut("osProfile").and_then(Value::as_object_mut) else {
+        return Ok(());
+    };
+    let mut kept = match secrets(row) {
+        Some(Value::Object(clear)) => clear.clone(),
+        Some(_) => return Err(Error::internal()),
+        None => Document::new(),
+    };
+    for name in SECRETS {
+        if let Some(value) = os.shift_remove(name).filter(|value| !is_nothing(value)) {
+            kept.insert(name.to_owned(), value);
+        }
+    }
+    if !kept.is_empty() {
+        set_secrets(row, Value::Object(kept));
+    }
+    Ok(())
+}
+
+/// Checks the model and counts its revisions.
+pub(super) fn plan(row: &mut Resource, stored: Option<&Resource>) -> Result<()> {
+    let flexible = is_flexible(row);
+    let name = row.id.name().to_owned();
+    match row.properties.get_mut(PROFILE) {
+        None if flexible => return Ok(()),
+        None => return Err(Error::required(PROFILE)),
+        Some(profile) => {
+            let profile = profile.as_object_mut();
+            let profile = profile.ok_or_else(|| Error::required(PROFILE))?;
+            check_extensions(profile)?;
+            plan_os(profile, &name, flexible)?;
+            check_cards(profile)?;
+        }
+    }
+    if let Some(stored) = stored.filter(|stored| stored.properties.contains_key(PROFILE)) {
+        check_kept(row, stored)?;
+    }
+    let is_same = stored.is_some_and(|stored| what_counts(stored) == what_counts(row));
+    if !is_same {
+        let model = super::model_of(row) + 1;
+        row.internal.insert("model".to_owned(), json!(model));
+    }
+    Ok(())
+}
+
+/// What makes another model when it changes: how many machines there are and how they are upgraded does not.
+fn what_counts(set: &Resource) -> Value {
+    let size = set.top.get("sku").and_then(|sku| sku.get("name"));
+    let mut profile = set.properties.get(PROFILE).cloned().unwrap_or_default();
+    let reference = profile.pointer_mut("/storageProfile/imageReference");
+    if let Some(reference) = reference.and_then(Value::as_object_mut) {
+        // What `latest` means changes without anybody changing the model.
+        reference.shift_remove("exactVersion");
+    }
+    json!([size, profile, secrets(set), set.internal.get("userData")])
+}
+
+fn check_extensions(profile: &Document) -> Result<()> {
+    let all = profile
+        .get("extensionProfile")
+        .and_then(|p| p.get("extensions"));
+    let all = all.and_then(Value::as_array);
+    let other = all
+        .into_iter()
+        .flatten()
+        .find(|extension| !policy::is_health_extension(extension));
+    let Some(other) = other else {
+        return Ok(());
+    };
+    Err(Error::invalid_parameter(
+        "extensionProfile.extensions",
+        format!(
+            "The extension '{}' cannot be installed: this service has no agent in its guests. Put it into the image or use \
+             custom data. Extensions that report the health of an application are accepted; a machine counts as healthy while \
+             its guest runs.",
+            other
+                .get("name")
+                .and_then(Value::as_str)
+                .unwrap_or_default()
+        ),
+    ))
+}
+
+fn plan_os(profile: &mut Document, set: &str, flexible: bool) -> Result<()> {
+    let Some(os) = profile.get_mut("osProfile").filter(|os| !is_nothing(os)) else {
+        return Ok(());
+    };
+    let os = os
+        .as_object_mut()
+        .ok_or_else(|| Error::required("osProfile"))?;
+    let sent = text(os, "computerNamePrefix").filter(|prefix| !prefix.is_empty());
+    let usual: String = set.chars().filter(char::is_ascii_alphanumeric).collect();
+    let usual: String = usual.chars().take(9).collect();
+    let prefix = match sent {
+        Some(prefix) => prefix.to_owned(),
+        None if flexible || !usual.is_empty() => usual,
+        None => return Err(Error::required("osProfile.computerNamePrefix")),
+    };
+    let is_windows = os.contains_key("windowsConfiguration");
+    let most = if is_windows { 9 } else { 58 };
+    let is_good = prefix.len() <= most
+        && prefix
+            .chars()
+            .all(|c| c.is_ascii_alphanumeric() || "-.".contains(c));
+    if !is_good {
+        return Err(Error::invalid_parameter(
+            "computerNamePrefix",
+            format!(
+                "The computer name prefix '{prefix}' is not allowed. It has at most {most} letters, digits and hyphens: six \
+                 characters follow it in the name of each machine."
+            ),
+        ));
+    }
+    os.insert("computerNamePrefix".to_owned(), json!(prefix));
+    Ok(())
+}
+
+/// Checks the interfaces of the model; their members are checked as those of an interface.
+fn check_cards(profile: &Document) -> Result<()> {
+    let network = profile.get("networkProfile");
+    let Some(network) = network else {
+        return Err(Error::required("networkProfile"));
+    };
+    let cards: Vec<&Document> = configurations_of(network).collect();
+    if cards.is_empty() {
+        return Err(Error::required("networkInterfaceConfigurations"));
+    }
+    for card in &cards {
+        if text(card, "name").unwrap_or_default().is_empty() {
+            return Err(Error::required("networkInterfaceConfiguration.name"));
+        }
+        for configuration in ip_configurations(card) {
+            let name = configuration.get("name").and_then(Value::as_str);
+            if name.unwrap_or_default().is_empty() {
+                return Err(Error::required("ipConfiguration.name"));
+            }
+            let public = configuration.pointer("/properties/publicIPAddressConfiguration");
+            if public.is_some_and(|public| !is_nothing(public)) {
+                return Err(Error::invalid_parameter(
+                    "publicIPAddressConfiguration",
+                    "Machines of a scale set get no public addresses of their own from this service. Reach them through inbound \
+                     NAT rules of a load balancer.",
+                ));
+            }
+        }
+    }
+    let is_primary = |card: &&&Document| is_primary(card);
+    if cards.len() > 1 && cards.iter().filter(is_primary).count() != 1 {
+        return Err(Error::invalid_parameter(
+            "networkInterfaceConfigurations",
+            "The model of a scale set must have exactly one network interface configuration that is primary.",
+        ));
+    }
+    Ok(())
+}
+
+fn configurations_of(network: &Value) -> impl Iterator<Item = &Document> {
+    let cards = network.get("networkInterfaceConfigurations");
+    let cards = cards.and_then(Value::as_array).into_iter().flatten();
+    cards.filter_map(Value::as_object)
+}
+
+fn ip_configurations(card: &Document) -> impl Iterator<Item = &Value> {
+    let properties = card.get("properties");
+    let all = properties.and_then(|p| p.get("ipConfigurations"));
+    all.and_then(Value::as_array).into_iter().flatten()
+}
+
+fn is_primary(card: &Document) -> bool {
+    let sent = card.get("properties").and_then(|p| p.get("primary"));
+    sent == Some(&json!(true))
+        || sent
+            .and_then(Value::as_str)
+            .is_some_and(|text| text.eq_ignore_ascii_case("true"))
+}
+
+fn card_names(set: &Resource) -> Vec<String> {
+    let network = set.properties.get(PROFILE);
+    let network = network.and_then(|p| p.get("networkProfile"));
+    let cards = network.into_iter().flat_map(configurations_of);
+    let mut names: Vec<String> = cards
+        .map(|card| text(card, "name").unwrap_or_default().to_lowercase())
+        .collect();
+    names.sort();
+    names
+}
+
+/// What machines are told once stays.
+fn check_kept(row: &Resource, stored: &Resource) -> Result<()> {
+    if card_names(row) != card_names(stored) {
+        return Err(Error::change_not_allowed(
+            "networkProfile.networkInterfaceConfigurations.name",
+        ));
+    }
+    for place in [
+        "/osProfile/adminUsername",
+        "/osProfile/computerNamePrefix",
+        "/storageProfile/osDisk/osType",
+        "/priority",
+    ] {
+        let of = |row: &Resource| {
+            let profile = row.properties.get(PROFILE);
+            profile
+                .and_then(|p| p.pointer(place))
+                .filter(|v| !is_nothing(v))
+                .cloned()
+        };
+        if let (Some(was), Some(is)) = (of(stored), of(row))
+            && was != is
+        {
+            let name = place.trim_start_matches('/').replace('/', ".");
+            return Err(Error::change_not_allowed(name));
+        }
+    }
+    Ok(())
+}
+
+/// Returns the body of one of a set's machines, from a row that holds its secrets in clear.
+pub fn machine_body(set: &Resource, member: &Member) -> Value {
+    let empty = json!({});
+    let profile = set.properties.get(PROFILE).unwrap_or(&empty);
+    let mut properties = Document::new();
+    let size = set.top.get("sku").and_then(|sku| sku.get("name"));
+    let mut hardware = json!({ "vmSize": size });
+    if let Some(extra) = profile.pointer("/hardwareProfile/vmSizeProperties") {
+        hardware["vmSizeProperties"] = extra.clone();
+    }
+    properties.insert("hardwareProfile".to_owned(), hardware);
+    if let Some(storage) = profile.get("storageProfile") {
+        properties.insert("storageProfile".to_owned(), storage_of(storage));
+    }
+    if let Some(os) = profile.get("osProfile").filter(|os| !is_nothing(os)) {
+        properties.insert("osProfile".to_owned(), os_of(set, os, member));
+    }
+    let cards: Vec<Value> = cards(profile, member)
+        .map(|(id, is_primary)| {
+            json!({ "id": id.to_string(), "properties": { "primary": is_primary, "deleteOption": "Delete" } })
+        })
+        .collect();
+    properties.insert(
+        "networkProfile".to_owned(),
+        json!({ "networkInterfaces": cards }),
+    );
+    for name in TAKEN {
+        if let Some(value) = profile.get(name).filter(|value| !is_nothing(value)) {
+            properties.insert(name.to_owned(), value.clone());
+        }
+    }
+    if let Some(data) = set.internal.get("userData") {
+        properties.insert("userData".to_owned(), data.clone());
+    }
+    if is_flexible(set) {
+        let id = json!({ "id": set.id.to_string() });
+        properties.insert("virtualMachineScaleSet".to_owned(), id);
+    }
+    let mut body = json!({ "location": set.location, "properties": properties });
+    if let Some(tags) = &set.tags {
+        body["tags"] = json!(tags);
+    }
+    if let Some(plan) = set.top.get("plan") {
+        body["plan"] = plan.clone();
+    }
+    let zones = set.top.get("zones").and_then(Value::as_array);
+    if let Some(zones) = zones.filter(|zones| !zones.is_empty()) {
+        let count = u64::try_from(zones.len()).unwrap_or(1);
+        let place = usize::try_from(member.number % count).unwrap_or(0);
+        body["zones"] = json!([zones.get(place)]);
+    }
+    body
+}
+
+/// Disks of the model are made with the machine and go with it; a name in the model would be one name for all.
+fn storage_of(storage: &Value) -> Value {
+    let mut out = storage.clone();
+    if let Some(reference) = out.get_mut("imageReference").and_then(Value::as_object_mut) {
+        reference.shift_remove("exactVersion");
+    }
+    let tidy = |disk: &mut Value, option: &str| {
+        let Some(disk) = disk.as_object_mut() else {
+            return;
+        };
+        disk.shift_remove("name");
+        for (name, value) in [("createOption", option), ("deleteOption", "Delete")] {
+            if disk.get(name).is_none_or(is_nothing) {
+                disk.insert(name.to_owned(), json!(value));
+            }
+        }
+    };
+    let os = out.as_object_mut().map(|out| {
+        out.entry("osDisk")
+            .or_insert_with(|| Value::Object(Document::new()))
+    });
+    os.into_iter().for_each(|os| tidy(os, "FromImage"));
+    let data = out.get_mut("dataDisks").and_then(Value::as_array_mut);
+    data.into_iter()
+        .flatten()
+        .for_each(|disk| tidy(disk, "Empty"));
+    out
+}
+
+fn os_of(set: &Resource, os: &Value, member: &Member) -> Value {
+    let mut out = os.as_object().cloned().unwrap_or_default();
+    let prefix = out.shift_remove("computerNamePrefix");
+    let prefix = prefix.as_ref().and_then(Value::as_str).unwrap_or_default();
+    out.insert(
+        "computerName".to_owned(),
+        json!(member.computer_name(prefix)),
+    );
+    if let Some(Value::Object(clear)) = secrets(set) {
+        out.extend(clear.clone());
+    }
+    Value::Object(out)
+}
+
+fn cards<'a>(
+    profile: &'a Value,
+    member: &'a Member,
+) -> impl Iterator<Item = (ResourceId, bool)> + 'a {
+    let network = profile.get("networkProfile").unwrap_or(&Value::Null);
+    let count = configurations_of(network).count();
+    configurations_of(network).map(move |card| {
+        let name = text(card, "name").unwrap_or_default();
+        (member.card(name), is_primary(card) || count == 1)
+    })
+}
+
+/// Returns the interfaces of one of a set's machines and the bodies that make them.
+pub fn card_body(set: &Resource, member: &Member) -> Vec<(ResourceId, Value)> {
+    let empty = json!({});
+    let profile = set.properties.get(PROFILE).unwrap_or(&empty);
+    let network = profile.get("networkProfile").unwrap_or(&empty);
+    let mut out = Vec::new();
+    for card in configurations_of(network) {
+        let mut properties = card
+            .get("properties")
+            .and_then(Value::as_object)
+            .cloned()
+            .unwrap_or_default();
+        for name in ["primary", "deleteOption", "networkInterfaceConfigurations"] {
+            properties.shift_remove(name);
+        }
+        let configurations = properties.get_mut("ipConfigurations");
+        for configuration in configurations
+            .and_then(Value::as_array_mut)
+            .into_iter()
+            .flatten()
+        {
+            let inner = configuration.get_mut("properties");
+            if let Some(inner) = inner.and_then(Value::as_object_mut) {
+                for name in OF_MODEL {
+                    inner.shift_remove(name);
+                }
+            }
+        }
+        let mut body = json!({ "location": set.location, "properties": properties });
+        if let Some(tags) = &set.tags {
+            body["tags"] = json!(tags);
+        }
+        out.push((member.card(text(card, "name").unwrap_or_default()), body));
+    }
+    out
+}
+
+/// Takes over into the model what a machine of it would be: defaults, what the image says, which version it is.
+pub fn take_prototype(set: &mut Resource, machine: &Resource, facts: &BootFacts) {
+    set.internal
+        .insert("isSpecialized".to_owned(), json!(facts.is_specialized));
+    set.internal
+        .insert("osType".to_owned(), json!(facts.os_type));
+    let generation = facts.generation.as_deref().unwrap_or("V1");
+    set.internal
+        .insert("generation".to_owned(), json!(generation));
+    let luns: Vec<i64> = facts.data.iter().map(|(lun, _)| *lun).collect();
+    set.internal.insert("imageLuns".to_owned(), json!(luns));
+    let version = machine.internal.get("imageVersion");
+    match version {
+        Some(version) => set
+            .internal
+            .insert("imageVersion".to_owned(), version.clone()),
+        None => set.internal.shift_remove("imageVersion"),
+    };
+    let Some(profile) = set
+        .properties
+        .get_mut(PROFILE)
+        .and_then(Value::as_object_mut)
+    else {
+        return;
+    };
+    let made = &machine.properties;
+    if let Some(storage) = profile
+        .get_mut("storageProfile")
+        .and_then(Value::as_object_mut)
+    {
+        let of_machine = made.get("storageProfile");
+        if let Some(reference) = of_machine.and_then(|s| s.get("imageReference")) {
+            storage.insert("imageReference".to_owned(), reference.clone());
+        }
+        let disk = storage.entry("osDisk").or_insert_with(|| json!({}));
+        let of_disk = of_machine.and_then(|s| s.get("osDisk"));
+        if let (Some(disk), Some(of_disk)) = (disk.as_object_mut(), of_disk) {
+            for name in ["osType", "createOption", "caching"] {
+                if let Some(value) = of_disk.get(name) {
+                    disk.insert(name.to_owned(), value.clone());
+                }
+            }
+            let mut managed = of_disk.get("managedDisk").cloned().unwrap_or_default();
+            if let Some(managed) = managed.as_object_mut() {
+                managed.shift_remove("id");
+            }
+            disk.insert("managedDisk".to_owned(), managed);
+        }
+    }
+    if let (Some(os), Some(of_machine)) = (
+        profile.get_mut("osProfile").and_then(Value::as_object_mut),
+        made.get("osProfile").and_then(Value::as_object),
+    ) {
+        let prefix = os.shift_remove("computerNamePrefix").unwrap_or_default();
+        let mut shown = Document::new();
+        shown.insert("computerNamePrefix".to_owned(), prefix);
+        for (name, value) in of_machine {
+            if name != "computerName" {
+                shown.insert(name.clone(), value.clone());
+            }
+        }
+        *os = shown;
+    }
+    if let Some(security) = made.get("securityProfile") {
+        profile.insert("securityProfile".to_owned(), security.clone());
+    }
+}

@@ -1,0 +1,93 @@
+//! Whether machines can be made of a model: asked when the model is written, in the same transaction.
+//!
+//! The answer is that of the rules of machines, disks and interfaces themselves: one machine of the model is planned
+//! and thrown away.
+
+use catalog::Tx;
+use domain::network::{invalid_reference, links};
+use domain::plan::PutContext;
+use domain::scale_set::{self as rules, Member};
+use domain::virtual_machine::{add_image_disks, check_cap, take_boot};
+use domain::{Kind, Resource, ResourceId, Result};
+use serde_json::Value;
+use uuid::Uuid;
+
+use crate::error::catalog as db;
+use crate::machine::boot::boot_facts;
+use crate::{Ctx, Engine};
+
+/// Checks a model that is new or was changed, and takes over what the image says.
+pub(crate) async fn check_model(
+    engine: &Engine,
+    tx: &mut Tx,
+    ctx: &Ctx,
+    set: &mut Resource,
+    stored: Option<&Resource>,
+) -> Result<()> {
+    let is_same = stored.is_some_and(|stored| rules::model_of(stored) == rules::model_of(set));
+    if is_same || !set.properties.contains_key("virtualMachineProfile") {
+        return Ok(());
+    }
+    engine.driver()?;
+    let member = rules::next_member(&mut set.clone(), Uuid::new_v4());
+    let mut machine = plan_machine(engine, ctx, set, &member)?;
+    check_cap(&machine, engine.machine_cap())?;
+    let facts = boot_facts(engine, tx, ctx, &mut machine).await?;
+    if let Some(stored) = stored {
+        rules::check_image_change(set, stored, &facts)?;
+    }
+    add_image_disks(&mut machine, &facts.data, Uuid::new_v4)?;
+    take_boot(&mut machine, &facts)?;
+    for (id, body) in rules::card_body(set, &member) {
+        let card = plan_row(engine, ctx, (&id, &body), None)?;
+        check_links(tx, &card, set).await?;
+    }
+    rules::take_prototype(set, &machine, &facts);
+    Ok(())
+}
+
+/// Refuses an interface whose subnet, group or pool is not there.
+async fn check_links(tx: &mut Tx, card: &Resource, set: &Resource) -> Result<()> {
+    for link in links::links(card) {
+        let target = tx.load(&link.target).await.map_err(db)?;
+        let target = target.ok_or_else(|| invalid_reference(&link.target.to_string(), &set.id))?;
+        links::check(&target, &link, card)?;
+    }
+    Ok(())
+}
+
+/// Plans a machine of a set, as its own PUT would.
+pub(super) fn plan_machine(
+    engine: &Engine,
+    ctx: &Ctx,
+    set: &Resource,
+    member: &Member,
+) -> Result<Resource> {
+    let body = rules::machine_body(set, member);
+    let mut machine = plan_row(engine, ctx, (&member.id, &body), None)?;
+    rules::set_model(&mut machine, rules::model_of(set));
+    machine
+        .internal
+        .insert("number".to_owned(), member.number.into());
+    Ok(machine)
+}
+
+/// Plans a row by the rules of its kind.
+pub(super) fn plan_row(
+    engine: &Engine,
+    ctx: &Ctx,
+    (id, body): (&ResourceId, &Value),
+    stored: Option<&Resource>,
+) -> Result<Resource> {
+    let mut fresh = Uuid::new_v4;
+    let mut context = PutContext {
+        regions: engine.regions(),
+        now_ms: engine.now_ms(),
+        api_version: &ctx.api_version,
+        fresh: &mut fresh,
+        parent: None,
+        gallery: None,
+    };
+    let kind = id.kind().unwrap_or(Kind::VirtualMachine);
+    domain::plan::plan_put(kind, &mut context, id, body, stored)
+}

@@ -1,0 +1,181 @@
+//! What readers see of a set's machines, interfaces and upgrades.
+
+use domain::scale_set::{self as rules, Progress, Seen};
+use domain::{Error, Kind, Resource, ResourceId, Result};
+use serde_json::{Value, json};
+
+use super::members;
+use crate::error::catalog as db;
+use crate::resources::{action, not_found};
+use crate::{Ctx, Engine};
+
+const MACHINES: &str = "Microsoft.Compute/virtualMachineScaleSets/virtualMachines";
+
+impl Engine {
+    /// Returns the machines of a set as it lists them, with their instance views where they are asked for.
+    pub async fn list_instances(
+        &self,
+        ctx: &Ctx,
+        id: &ResourceId,
+        with_views: bool,
+    ) -> Result<Vec<Value>> {
+        self.authorize(ctx, &format!("{MACHINES}/read"), &id.to_string())
+            .await?;
+        let (set, machines) = self.members_of(id).await?;
+        let mut shown = Vec::new();
+        for machine in machines {
+            let view = match with_views {
+                true => Some(self.instance_view(&machine).await?),
+                false => None,
+            };
+            shown.push(rules::instance(&set, &machine, view));
+        }
+        Ok(shown)
+    }
+
+    async fn members_of(&self, id: &ResourceId) -> Result<(Resource, Vec<Resource>)> {
+        let mut read = self.catalog().read().await.map_err(db)?;
+        let set = read.load(id).await.map_err(db)?;
+        let set = set.ok_or_else(|| not_found(id))?;
+        let machines = members::members(&mut read, id).await?;
+        Ok((set, machines))
+    }
+
+    /// Returns a machine of a set as the set shows it.
+    pub async fn get_instance(
+        &self,
+        ctx: &Ctx,
+        instance: &ResourceId,
+        with_view: bool,
+    ) -> Result<Value> {
+        let (set, machine) = self.find_instance(ctx, instance, "read").await?;
+        let view = match with_view {
+            true => Some(self.instance_view(&machine).await?),
+            false => None,
+        };
+        Ok(rules::instance(&set, &machine, view))
+    }
+
+    /// Returns the instance view of a machine of a set.
+    pub async fn get_instance_view_of(&self, ctx: &Ctx, instance: &ResourceId) -> Result<Value> {
+        let (_, machine) = self
+            .find_instance(ctx, instance, "instanceView/read")
+            .await?;
+        self.instance_view(&machine).await
+    }
+
+    /// Returns the machine that an instance id means: a child of the set, or an ordinary machine that names it.
+    pub async fn find_instance(
+        &self,
+        ctx: &Ctx,
+        instance: &ResourceId,
+        verb: &str,
+    ) -> Result<(Resource, Resource)> {
+        self.authorize(ctx, &format!("{MACHINES}/{verb}"), &instance.to_string())
+            .await?;
+        let set = instance.parent().ok_or_else(Error::internal)?;
+        let (set, machines) = self.members_of(&set).await?;
+        let found = machines
+            .into_iter()
+            .find(|machine| machine.id.name().eq_ignore_ascii_case(instance.name()));
+        match found {
+            Some(machine) => Ok((set, machine)),
+            None => Err(Error::not_found(
+                "NotFound",
+                format!(
+                    "The VM scale set instance '{}' of the scale set '{}' was not found.",
+                    instance.name(),
+                    set.id.name()
+                ),
+            )),
+        }
+    }
+
+    /// Returns how many machines of a set are in which state.
+    pub async fn scale_set_view(&self, ctx: &Ctx, id: &ResourceId) -> Result<Value> {
+        let right = action(id, "instanceView/read");
+        self.authorize(ctx, &right, &id.to_string()).await?;
+        let (set, machines) = self.members_of(id).await?;
+        let mut seen = Vec::new();
+        for machine in machines {
+            let view = self.instance_view(&machine).await?;
+            let statuses = view.get("statuses").and_then(Value::as_array);
+            let codes = statuses.into_iter().flatten().filter_map(|status| {
+                let code = status.get("code")?.as_str()?;
+                Some(code.to_owned()).filter(|code| !code.starts_with("OSState/"))
+            });
+            seen.push(Seen {
+                codes: codes.collect(),
+            });
+        }
+        Ok(rules::instance_view(&set, &seen))
+    }
+
+    /// Returns the last rolling upgrade of a set.
+    pub async fn latest_upgrade(&self, ctx: &Ctx, id: &ResourceId) -> Result<Value> {
+        let right = action(id, "rollingUpgrades/read");
+        self.authorize(ctx, &right, &id.to_string()).await?;
+        let set = self.load_row(id).await?;
+        let set = set.ok_or_else(|| not_found(id))?;
+        let Some(progress) = Progress::of(&set) else {
+            return Err(Error::not_found(
+                "NotFound",
+                format!(
+                    "There is no rolling upgrade of the scale set '{}'.",
+                    id.name()
+                ),
+            ));
+        };
+        progress.shown(&set)
+    }
+
+    /// Returns the network interfaces of a uniform set, or of one of its machines.
+    pub async fn list_set_interfaces(
+        &self,
+        ctx: &Ctx,
+        below: &ResourceId,
+    ) -> Result<Vec<Resource>> {
+        let right = match below.kind() {
+            Some(Kind::ScaleSetMachine) => format!("{MACHINES}/networkInterfaces/read"),
+            _ => action(below, "networkInterfaces/read"),
+        };
+        self.authorize(ctx, &right, &below.to_string()).await?;
+        let mut read = self.catalog().read().await.map_err(db)?;
+        if read.load(below).await.map_err(db)?.is_none() {
+            return Err(not_found(below));
+        }
+        let mut found = Vec::new();
+        for id in read.children(below, usize::MAX, false).await.map_err(db)? {
+            if id.kind() == Some(Kind::ScaleSetInterface) {
+                found.extend(read.load(&id).await.map_err(db)?);
+            }
+        }
+        Ok(found)
+    }
+
+    /// Returns the sizes that machines of a set can have, as `skus` of the set lists them.
+    pub async fn list_set_sizes(&self, ctx: &Ctx, id: &ResourceId) -> Result<Vec<Value>> {
+        let right = action(id, "skus/read");
+        self.authorize(ctx, &right, &id.to_string()).await?;
+        if self.load_row(id).await?.is_none() {
+            return Err(not_found(id));
+        }
+        let cap = self.machine_cap();
+        let sizes = domain::virtual_machine::SIZES.iter();
+        Ok(sizes
+            .filter(|size| size.fits(cap))
+            .map(|size| {
+                json!({
+                    "resourceType": "Microsoft.Compute/virtualMachineScaleSets",
+                    "sku": { "name": size.name, "tier": "Standard" },
+                    "capacity": {
+                        "minimum": 0,
+                        "maximum": rules::CAPACITY_MAX,
+                        "defaultCapacity": 1,
+                        "scaleType": "Automatic",
+                    },
+                })
+            })
+            .collect())
+    }
+}
