@@ -131,11 +131,7 @@ impl Engine {
         {
             return Err(marked_for_deletion(kind, id.name(), "Update"));
         }
-        let body = match (write.body, &stored) {
-            (Body::Said(body), _) => Cow::Borrowed(body),
-            (Body::Made(make), Some(row)) => Cow::Owned(make(row)?),
-            (Body::Made(_), None) => return Err(not_found(id)),
-        };
+        let body = write.body.over(stored.as_ref(), id)?;
         let wanted = rules::Wanted {
             id,
             body: &body,
@@ -303,6 +299,17 @@ pub(crate) enum Body<'a> {
     Said(&'a Value),
     /// It follows from the row as it stands.
     Made(&'a (dyn Fn(&Resource) -> Result<Value> + Sync)),
+}
+
+impl<'a> Body<'a> {
+    /// Returns the body, made from the row where it follows from that.
+    fn over(&self, stored: Option<&Resource>, id: &ResourceId) -> Result<Cow<'a, Value>> {
+        match (self, stored) {
+            (Self::Said(body), _) => Ok(Cow::Borrowed(body)),
+            (Self::Made(make), Some(row)) => make(row).map(Cow::Owned),
+            (Self::Made(_), None) => Err(not_found(id)),
+        }
+    }
 }
 
 /// A write of a resource.

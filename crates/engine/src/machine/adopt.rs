@@ -5,6 +5,8 @@ use domain::virtual_machine::Power;
 use domain::{Kind, ProvisioningState, Resource, Result};
 
 use super::driver::Seen;
+use super::spec::{Controller, DiskSlot, DiskSpec};
+use crate::disk_content::layer_id;
 use crate::error::catalog as db;
 use crate::resources::PAGE_ITEMS_MAX;
 use crate::{Engine, machine};
@@ -40,7 +42,21 @@ impl Engine {
         let held = machine::capture::disks_of(&mut read, row).await?;
         drop(read);
         let held: Vec<Resource> = held.into_iter().map(|(_, disk)| disk).collect();
-        let spec = self.machine_spec(row, &held).await?;
+        let mut spec = self.machine_spec(row, &held).await?;
+        // A disk that is being let go is served until the emulator has let it go: else it waits for it, and hears nothing.
+        for gone in self.unnamed_disks(row).await? {
+            let Some(slot) = super::slot_of(&gone).filter(|slot| *slot != DiskSlot::Os) else {
+                continue;
+            };
+            spec.disks.retain(|disk| disk.slot != slot);
+            spec.disks.push(DiskSpec {
+                slot,
+                layer: self.disk_layer(&gone).await?,
+                id: layer_id(&gone)?,
+                controller: Controller::Scsi,
+                is_read_only: false,
+            });
+        }
         self.driver()?.adopt(&spec).await
     }
 
