@@ -222,6 +222,34 @@ fn a_reimage_names_a_new_disk_and_the_version_that_is_meant() {
 }
 
 #[test]
+fn a_reimage_finds_the_version_of_an_offered_image() {
+    for (said, request, looked_for, shown) in [
+        ("latest", json!({}), "1.0.0", "latest"),
+        (
+            "latest",
+            json!({ "exactVersion": "1.0.1" }),
+            "1.0.1",
+            "latest",
+        ),
+        (
+            "1.0.0",
+            json!({ "exactVersion": "1.0.1" }),
+            "1.0.1",
+            "1.0.1",
+        ),
+    ] {
+        let mut row = made(&definition());
+        row.properties["storageProfile"]["imageReference"] = json!({
+            "publisher": "Zoo", "offer": "linux", "sku": "one", "version": said, "exactVersion": "1.0.0",
+        });
+        let planned = reimage(&mut row, &request, Uuid::from_u128(7)).unwrap();
+        assert_eq!(planned.reference["version"], looked_for, "{said} {request}");
+        let reference = &row.properties["storageProfile"]["imageReference"];
+        assert_eq!(reference["version"], shown, "{said} {request}");
+    }
+}
+
+#[test]
 fn a_reimage_takes_new_secrets_and_refuses_what_cannot_be() {
     let mut row = made(&definition());
     let asked = json!({ "osProfile": { "customData": "aGVsbG8=" } });

@@ -122,7 +122,8 @@ impl Bound {
         location.as_str().map(str::to_owned)
     }
 
-    /// Evaluates the outputs: `{name: {type, value}}`; secrets have no value.
+    /// Evaluates the outputs: `{name: {type, value}}`; secrets have no value. Their names are in camel case,
+    /// however the template spells them.
     pub fn outputs(&self, expanded: &Expanded, known: &Known) -> fault::Result<Value> {
         let mut out = Map::new();
         for (name, definition) in &self.template.outputs {
@@ -155,7 +156,7 @@ impl Bound {
                 };
                 shown.insert("value".to_owned(), value);
             }
-            out.insert(name.clone(), Value::Object(shown));
+            out.insert(output_name(name), Value::Object(shown));
         }
         Ok(Value::Object(out))
     }
@@ -250,4 +251,18 @@ impl From<domain::Error> for NestedFault {
     fn from(error: domain::Error) -> Self {
         Self::Error(error)
     }
+}
+
+/// Returns an output's name in camel case: capitals at its begin become small, but for the last of several before
+/// something else. Source: recorded `VMSS` is answered as `vmss`, `TRANS_Test` is seen as `tranS_Test`.
+fn output_name(name: &str) -> String {
+    let mut out = String::with_capacity(name.len());
+    let mut left = name.chars().peekable();
+    let mut has_ended = false;
+    while let Some(c) = left.next() {
+        let is_last_capital = left.peek().is_some_and(|next| !next.is_uppercase());
+        has_ended |= !c.is_uppercase() || (!out.is_empty() && is_last_capital);
+        out.push(if has_ended { c } else { c.to_ascii_lowercase() });
+    }
+    out
 }

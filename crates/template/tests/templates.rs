@@ -414,6 +414,26 @@ fn outputs_are_typed_conditional_looped_and_never_show_secrets() {
 }
 
 #[test]
+fn names_of_outputs_are_shown_in_camel_case() {
+    for (name, shown) in [
+        ("name", "name"),
+        ("VMSS", "vmss"),
+        ("StorageName", "storageName"),
+        ("VMName", "vmName"),
+        ("TRANS_Test", "tranS_Test"),
+        ("A", "a"),
+        ("_Under", "_Under"),
+    ] {
+        let members =
+            json!({ "resources": [], "outputs": { name: { "type": "int", "value": 1 } } });
+        let bound = bind(&members, &json!({})).unwrap();
+        let expanded = bound.expand().unwrap();
+        let outputs = bound.outputs(&expanded, &Known::default()).unwrap();
+        assert_eq!(outputs, json!({ shown: { "type": "Int", "value": 1 } }));
+    }
+}
+
+#[test]
 fn nested_deployments_see_the_outer_or_their_own_parameters() {
     let inside = |scope: &str, parameters: Value, name: &str| {
         json!({

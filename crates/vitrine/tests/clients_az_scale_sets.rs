@@ -69,7 +69,7 @@ fn az_makes_a_uniform_set_and_leads_it_through_its_life() {
     );
     let made = run(&az, &create);
     assert_eq!(
-        made.pointer("/VMSS/orchestrationMode"),
+        made.pointer("/vmss/orchestrationMode"),
         Some(&"Uniform".into()),
         "{made}"
     );

@@ -299,3 +299,74 @@ async fn addresses_and_names_stay_and_the_old_system_goes() {
     arm.done("DELETE", &world.scene.group, "2021-04-01", None)
         .await;
 }
+
+#[tokio::test]
+async fn a_complete_deployment_keeps_what_belongs_to_the_sets_that_it_names() {
+    let world = World::new().await;
+    let uniform = world.body(&world.scene.version("1.0.0"), 2);
+    let mut flexible = uniform.clone();
+    flexible["properties"]["orchestrationMode"] = json!("Flexible");
+    flexible["properties"]["platformFaultDomainCount"] = json!(1);
+    flexible["properties"]["virtualMachineProfile"]["networkProfile"]["networkApiVersion"] =
+        json!("2020-11-01");
+    let named = |name: &str, body: &Value| {
+        let mut out = body.clone();
+        out["type"] = json!("Microsoft.Compute/virtualMachineScaleSets");
+        out["apiVersion"] = json!(VERSION);
+        out["name"] = json!(name);
+        out
+    };
+    let subnet = json!({ "name": "default", "properties": { "addressPrefix": "10.0.0.0/24" } });
+    let net = json!({
+        "type": "Microsoft.Network/virtualNetworks", "apiVersion": NETWORK_VERSION, "name": "net", "location": "eastus",
+        "properties": { "addressSpace": { "addressPrefixes": ["10.0.0.0/16"] }, "subnets": [subnet] },
+    });
+    let sets = [named("ss", &uniform), named("fx", &flexible)];
+    let deploy = async |name: &str, mode: &str| {
+        let resources = json!([net, sets[0], sets[1]]);
+        let template = json!({
+            "$schema": "https://schema.management.azure.com/schemas/2019-04-01/deploymentTemplate.json#",
+            "contentVersion": "1.0.0.0", "resources": resources,
+        });
+        let body =
+            json!({ "properties": { "mode": mode, "template": template, "parameters": {} } });
+        let id = format!(
+            "{}/providers/Microsoft.Resources/deployments/{name}",
+            world.scene.group
+        );
+        world
+            .scene
+            .arm
+            .done("PUT", &id, "2022-09-01", Some(&body))
+            .await
+    };
+    deploy("first", "Incremental").await;
+    let kept = async || {
+        let mut all = Vec::new();
+        for (kind, version) in [
+            ("Microsoft.Compute/virtualMachines", VERSION),
+            ("Microsoft.Compute/disks", "2023-04-02"),
+            ("Microsoft.Network/networkInterfaces", NETWORK_VERSION),
+        ] {
+            let path = format!("{}/providers/{kind}", world.scene.group);
+            let listed = world.scene.arm.send("GET", &path, version, None).await;
+            let listed = listed.body["value"].as_array().cloned().unwrap_or_default();
+            all.extend(listed.iter().map(|one| one["id"].to_string()));
+        }
+        all
+    };
+    let before = kept().await;
+    assert!(before.len() >= 8, "{before:?}");
+    deploy("second", "Complete").await;
+    assert_eq!(kept().await, before);
+    let galleries = format!(
+        "{}/providers/Microsoft.Compute/galleries",
+        world.scene.group
+    );
+    let left = world
+        .scene
+        .arm
+        .send("GET", &galleries, GALLERY_VERSION, None)
+        .await;
+    assert_eq!(left.body["value"], json!([]), "what nobody names goes");
+}

@@ -3,7 +3,7 @@
 use serde_json::{Value, json};
 
 use crate::operation::Work;
-use crate::{Error, Resource, Result};
+use crate::{Error, Kind, Resource, Result};
 
 /// Whether a machine runs, as far as its row knows.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -102,12 +102,9 @@ pub fn check(row: &Resource, work: Work) -> Result<()> {
             refused("either deallocated or marked to be deallocated")
         }
         (Work::Restart, Power::Stopped) => refused("stopped. Start it instead"),
-        (work, Power::Created)
-            if !matches!(
-                work,
-                Work::Put | Work::Reapply | Work::Reimage | Work::Deallocate
-            ) =>
-        {
+        // A set makes its machines anew, whatever came of the first try.
+        (Work::Reimage, Power::Created) if row.kind == Kind::ScaleSetMachine => Ok(()),
+        (work, Power::Created) if !matches!(work, Work::Put | Work::Reapply | Work::Deallocate) => {
             refused("not there yet: its creation did not end. Send the PUT again, or delete it")
         }
         _ => Ok(()),

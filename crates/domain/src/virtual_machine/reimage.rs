@@ -9,6 +9,7 @@ use super::power::{check, is_specialized};
 use super::storage::PROFILE;
 use crate::operation::Work;
 use crate::plan::{is_nothing, text};
+use crate::platform_image::PlatformImage;
 use crate::shared_image::SharedImageId;
 use crate::{Error, Kind, Resource, ResourceId, Result};
 
@@ -68,6 +69,9 @@ pub fn reimage(row: &mut Resource, request: &Value, fresh: Uuid) -> Result<Reima
 /// Whether a reference names one version.
 fn is_fixed(reference: &Value) -> bool {
     let says = |form: &str| reference.get(form).and_then(Value::as_str);
+    if PlatformImage::of_reference(reference).is_some() {
+        return says("version").is_some_and(|version| !version.eq_ignore_ascii_case("latest"));
+    }
     let others = says("sharedGalleryImageId").or(says("communityGalleryImageId"));
     let version = match others {
         Some(id) => SharedImageId::parse(id).ok().and_then(|id| id.version),
@@ -95,6 +99,12 @@ fn reference(row: &Resource, wanted: Option<&str>) -> Result<Value> {
     })?;
     let made_of = reference.shift_remove("exactVersion");
     let version = wanted.or(made_of.as_ref().and_then(Value::as_str));
+    if reference.contains_key("publisher") {
+        if let Some(version) = version {
+            reference.insert("version".to_owned(), json!(version));
+        }
+        return Ok(Value::Object(reference));
+    }
     for form in ["sharedGalleryImageId", "communityGalleryImageId"] {
         if let (Some(id), Some(version)) = (text(&reference, form), version) {
             let id = SharedImageId::parse(id)?.with_version(version);

@@ -1,7 +1,11 @@
 //! Mode `Complete`: what the template does not name goes, children before parents.
 
+use std::collections::BTreeSet;
+
 use catalog::ListFilter;
-use domain::{Error, ErrorKind, Kind, Resource, ResourceId, Result};
+use domain::network::network_interface;
+use domain::{Error, ErrorKind, Kind, Resource, ResourceId, Result, scale_set};
+use serde_json::Value;
 
 use super::crew::Crew;
 use crate::error::catalog as db;
@@ -10,21 +14,59 @@ use crate::{DeleteOptions, Engine};
 /// Rows read in one go.
 const PAGE_ITEMS: usize = 200;
 
-/// Whether a row is one of the named ids, holds one of them, or belongs to one as a disk to its machine.
-pub(super) fn is_named<'a>(row: &Resource, mut named: impl Iterator<Item = &'a str>) -> bool {
-    let own = row.id.key();
-    let below = format!("{own}/");
-    let manager = row.top.get("managedBy").and_then(serde_json::Value::as_str);
-    let manager = manager.map(str::to_ascii_lowercase);
-    named.any(|id| {
+/// The ids that a template names, and machines that are in its scale sets by their own names.
+struct Named(BTreeSet<String>);
+
+impl Named {
+    fn of(named: &[String], rows: &[Resource]) -> Self {
+        let mut ids: BTreeSet<String> = named.iter().map(|id| id.to_ascii_lowercase()).collect();
+        let members = rows.iter().filter(|row| {
+            let set = scale_set::set_of(row);
+            set.is_some_and(|set| ids.contains(&set.key()))
+        });
+        let members: Vec<String> = members.map(|row| row.id.key()).collect();
+        ids.extend(members);
+        Self(ids)
+    }
+
+    /// Whether an id is one of them, or lies below one of them.
+    fn covers(&self, id: &str) -> bool {
         let id = id.to_ascii_lowercase();
-        id == own || id.starts_with(&below) || Some(&id) == manager.as_ref()
-    })
+        let mut above = id.match_indices('/').map(|(at, _)| &id[..at]);
+        self.0.contains(&id) || above.any(|above| self.0.contains(above))
+    }
+
+    /// Whether a row is named, holds something named, or belongs to it: a disk to its machine, a machine to its
+    /// set, an interface to such a machine.
+    fn keeps(&self, row: &Resource) -> bool {
+        let own = row.id.key();
+        let below = format!("{own}/");
+        let manager = row.top.get("managedBy").and_then(Value::as_str);
+        let machine = match row.kind {
+            Kind::NetworkInterface => network_interface::machine(row),
+            _ => None,
+        };
+        self.0.contains(&own)
+            || self.0.iter().any(|id| id.starts_with(&below))
+            || manager.is_some_and(|manager| self.covers(manager))
+            || machine.is_some_and(|machine| self.covers(machine))
+    }
 }
 
 impl Engine {
-    /// Returns the resources of a deployment's group, children before parents.
-    pub(super) async fn rows_of_group(&self, id: &ResourceId) -> Result<Vec<Resource>> {
+    /// Returns the resources of a deployment's group that its template does not name, children before parents.
+    pub(super) async fn unnamed_rows(
+        &self,
+        deployment: &ResourceId,
+        named: &[String],
+    ) -> Result<Vec<Resource>> {
+        let mut rows = self.rows_of_group(deployment).await?;
+        let named = Named::of(named, &rows);
+        rows.retain(|row| !named.keeps(row));
+        Ok(rows)
+    }
+
+    async fn rows_of_group(&self, id: &ResourceId) -> Result<Vec<Resource>> {
         let mut out = Vec::new();
         let kinds = Kind::ALL
             .into_iter()
@@ -63,10 +105,7 @@ impl Crew<'_> {
         named: &[String],
     ) -> Result<Vec<Error>> {
         let mut faults = Vec::new();
-        for row in self.engine.rows_of_group(deployment).await? {
-            if is_named(&row, named.iter().map(String::as_str)) {
-                continue;
-            }
+        for row in self.engine.unnamed_rows(deployment, named).await? {
             self.begin_deletion(deployment, &row.id).await?;
             let gone = self.delete_one(&row.id).await;
             let gone = match gone {

@@ -6,7 +6,6 @@ use domain::{Error, ErrorKind, Result};
 use futures::future::BoxFuture;
 use template::{Bound, Expanded, Fault, Known, Mode, NestedFault, Planned};
 
-use super::complete;
 use super::lookup::{Door, check_body};
 use super::prepare::{Prepared, blocking, group_value, wanted};
 use crate::resources::action;
@@ -53,12 +52,10 @@ impl Engine {
         } = found;
         if prepared.request.mode == Mode::Complete {
             let named = ids_of(&levels);
-            for row in self.rows_of_group(&prepared.id).await? {
-                if !complete::is_named(&row, named.iter().map(String::as_str)) {
-                    let scope = row.id.to_string();
-                    let right = action(&row.id, "delete");
-                    faults.extend(self.authorize(ctx, &right, &scope).await.err());
-                }
+            for row in self.unnamed_rows(&prepared.id, &named).await? {
+                let scope = row.id.to_string();
+                let right = action(&row.id, "delete");
+                faults.extend(self.authorize(ctx, &right, &scope).await.err());
             }
         }
         faults.truncate(REASONS_MAX);

@@ -10,7 +10,6 @@ use domain::{Error, ErrorKind, ResourceId, Result};
 use serde_json::{Map, Value, json};
 use template::{Fault, Known, Mode, Planned};
 
-use super::complete::is_named;
 use super::lookup::{Door, shown};
 use super::preflight::{Bounds, ids_of};
 use super::prepare::{Prepared, blocking, wanted};
@@ -72,10 +71,7 @@ impl Engine {
             Mode::Complete => "Delete",
             Mode::Incremental => "Ignore",
         };
-        for row in self.rows_of_group(&prepared.id).await? {
-            if is_named(&row, named.iter().map(String::as_str)) {
-                continue;
-            }
+        for row in self.unnamed_rows(&prepared.id, &named).await? {
             // Who may ask what would change sees no more than who may read.
             let (right, scope) = (action(&row.id, "read"), row.id.to_string());
             match self.authorize(ctx, &right, &scope).await {

@@ -9,7 +9,7 @@ pub struct LeftOut {
 }
 
 /// All exchanges that are not replayed.
-pub const LEFT_OUT: [LeftOut; 3] = [
+pub const LEFT_OUT: [LeftOut; 2] = [
     LeftOut {
         name: "commands in the guest",
         exchanges: &[("gallery_e2e", &[24]), ("shared_gallery", &[20])],
@@ -17,10 +17,6 @@ pub const LEFT_OUT: [LeftOut; 3] = [
     LeftOut {
         name: "unmanaged disks",
         exchanges: &[("gallery_image_version_vhd", &[7, 13, 14, 15])],
-    },
-    LeftOut {
-        name: "scale sets",
-        exchanges: &[("specialized_image", &[41, 45, 46])],
     },
 ];
 
