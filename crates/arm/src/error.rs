@@ -10,14 +10,30 @@ pub fn body(error: &Error) -> Value {
 
 /// Returns the inner `{"code","message","target"?,"details"?}`, as operations show it.
 pub fn detail(error: &Error) -> Value {
+    in_order(error, false)
+}
+
+/// The same as deployments show it: the target stands before the message. Source: recorded.
+pub fn deployment_detail(error: &Error) -> Value {
+    in_order(error, true)
+}
+
+fn in_order(error: &Error, is_target_first: bool) -> Value {
+    let message = ("message".to_owned(), error.message.as_str().into());
+    let target = error.target.as_deref();
+    let target = target.map(|target| ("target".to_owned(), target.into()));
     let mut out = Map::new();
     out.insert("code".to_owned(), error.code.as_ref().into());
-    out.insert("message".to_owned(), error.message.as_str().into());
-    if let Some(target) = &error.target {
-        out.insert("target".to_owned(), target.as_str().into());
+    if is_target_first {
+        out.extend(target);
+        out.extend([message]);
+    } else {
+        out.extend([message]);
+        out.extend(target);
     }
     if !error.details.is_empty() {
-        let details: Vec<Value> = error.details.iter().map(detail).collect();
+        let details = error.details.iter();
+        let details: Vec<Value> = details.map(|e| in_order(e, is_target_first)).collect();
         out.insert("details".to_owned(), details.into());
     }
     Value::Object(out)

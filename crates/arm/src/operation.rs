@@ -69,7 +69,7 @@ fn deployment_status(operation: &Operation) -> Value {
     if let Some(reason) = &operation.error
         && operation.state != OperationState::Succeeded
     {
-        out["error"] = error::detail(reason);
+        out["error"] = error::deployment_detail(reason);
     }
     out
 }

@@ -3,6 +3,8 @@
 //! The service always answers in one order whatever order the members came in. Taken from the
 //! recordings; members that were never recorded stand where the published model has them.
 
+mod scale_set;
+
 use domain::Kind;
 use domain::resource::Document;
 use serde_json::Value;
@@ -389,6 +391,7 @@ const fn orders(kind: Kind) -> Orders {
         | Kind::GalleryScriptVersion
         | Kind::AccessProfileVersion => ARTIFACT_VERSION,
         Kind::VirtualMachine | Kind::ScaleSetMachine => VIRTUAL_MACHINE,
+        Kind::ScaleSet => scale_set::SCALE_SET,
         // Networks have views of their own.
         _ => &[],
     }

@@ -4,6 +4,7 @@
 //! uniform set, ordinary machines that name a flexible one. Every machine remembers which revision of the
 //! model it was made of ([`model_of`]). Source: `API.md` 10, `WIRE.md` 4.6, the published API definitions.
 
+mod cards;
 mod image;
 mod member;
 mod model;
@@ -17,9 +18,10 @@ use crate::plan::{PutContext, canonical, is_nothing, moment, properties, same, s
 use crate::resource::Document;
 use crate::{Error, Kind, Resource, ResourceId, Result};
 
+pub use cards::card_body;
 pub use image::{check_image_change, uses_latest};
 pub use member::{Member, check_instances, next_member, number_of, oldest_model_first, surplus};
-pub use model::{card_body, machine_body, take_prototype};
+pub use model::{machine_body, take_prototype};
 pub use policy::{Mode, Rolling, automatic_os_upgrade, mode, rolling};
 pub use rolling::{Progress, RollingCode};
 pub use view::{Seen, instance, instance_view};
@@ -46,9 +48,11 @@ const MUTABLE: [&str; 14] = [
     "upgradePolicy",
     PROFILE,
 ];
+/// Of a flexible set it has no usual value. Source: recorded.
+const DOMAINS: &str = "platformFaultDomainCount";
 /// Members that are said once.
 const ONCE: [&str; 4] = [
-    "platformFaultDomainCount",
+    DOMAINS,
     "proximityPlacementGroup",
     "hostGroup",
     "zonalPlatformFaultDomainAlignMode",
@@ -78,7 +82,7 @@ pub fn plan_put(
         }
     }
     policy::plan(&mut row)?;
-    model::plan(&mut row, stored)?;
+    model::plan(&mut row, stored, ctx.now_ms)?;
     check_capacity(&row)?;
     image::check_automatic_upgrade(&row)?;
     if stored.is_none() {
@@ -156,14 +160,19 @@ fn plan_mode(row: &mut Resource, sent: &mut Document, is_new: bool) -> Result<()
         row.properties
             .insert("orchestrationMode".to_owned(), json!(mode));
         let is_flexible = mode == "Flexible";
-        let domains = if is_flexible { 1 } else { 5 };
-        row.properties
-            .insert("platformFaultDomainCount".to_owned(), json!(domains));
-        row.properties
-            .insert("singlePlacementGroup".to_owned(), json!(!is_flexible));
-        if !is_flexible {
-            row.properties
-                .insert("overprovision".to_owned(), json!(true));
+        if is_flexible && sent.get(DOMAINS).is_none_or(is_nothing) {
+            return Err(Error::required(DOMAINS));
+        }
+        let usual = match is_flexible {
+            true => ("constrainedMaximumCapacity", json!(false)),
+            false => ("overprovision", json!(true)),
+        };
+        for (name, value) in [
+            (DOMAINS, json!(5)),
+            ("singlePlacementGroup", json!(!is_flexible)),
+            usual,
+        ] {
+            row.properties.insert(name.to_owned(), value);
         }
     } else if asked.is_some_and(|asked| text(&row.properties, "orchestrationMode") != Some(asked)) {
         return Err(Error::change_not_allowed("orchestrationMode"));

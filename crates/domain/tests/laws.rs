@@ -78,7 +78,7 @@ fn least(kind: Kind) -> Value {
         Kind::NetworkInterface | Kind::ScaleSetInterface => {
             json!({ "ipConfigurations": [{ "name": "c", "properties": { "subnet": { "id": SUBNET } } }] })
         }
-        Kind::ScaleSet => json!({ "orchestrationMode": "Flexible" }),
+        Kind::ScaleSet => json!({ "orchestrationMode": "Flexible", "platformFaultDomainCount": 1 }),
         Kind::VirtualMachine | Kind::ScaleSetMachine => json!({
             "hardwareProfile": { "vmSize": "Standard_D2s_v5" },
             "storageProfile": { "imageReference": { "id": format!("{COMPUTE}/images/i") } },

@@ -320,13 +320,15 @@ fn numbers_are_never_given_twice_and_names_follow_from_them() {
         card.to_string(),
         format!("{}/virtualMachines/1/networkInterfaces/nic", id())
     );
-    let mut flexible = done(
-        put(
-            &with("/properties/orchestrationMode", json!("Flexible")),
-            None,
-        )
-        .unwrap(),
+    let mut body = with("/properties/orchestrationMode", json!("Flexible"));
+    let missing = put(&body, None).unwrap_err();
+    assert_eq!(missing.target.as_deref(), Some("platformFaultDomainCount"));
+    assert_eq!(
+        missing.message,
+        "Required parameter 'platformFaultDomainCount' is missing (null)."
     );
+    body["properties"]["platformFaultDomainCount"] = json!(1);
+    let mut flexible = done(put(&body, None).unwrap());
     let member = next_member(&mut flexible, Uuid::from_u128(0xabcd_ef01 << 96));
     assert_eq!(
         member.id.to_string(),

@@ -2,12 +2,13 @@
 
 use serde_json::{Value, json};
 
+use super::cards::{cards, check_cards, complete_cards, configurations_of};
 use super::member::Member;
 use super::{PROFILE, is_flexible, policy};
-use crate::plan::{is_nothing, text};
+use crate::plan::{is_nothing, moment, text};
 use crate::resource::Document;
 use crate::virtual_machine::{BootFacts, secrets, set_secrets};
-use crate::{Error, Resource, ResourceId, Result};
+use crate::{Error, Resource, Result};
 
 const SECRETS: [&str; 2] = ["adminPassword", "customData"];
 /// Members of the model that a machine takes as they are.
@@ -23,14 +24,14 @@ const TAKEN: [&str; 10] = [
     "capacityReservation",
     "userData",
 ];
-/// Members of an IP configuration of the model that an interface does not take.
-const OF_MODEL: [&str; 1] = ["publicIPAddressConfiguration"];
+const MADE: &str = "timeCreated";
 
 /// Takes passwords, custom data and user data out of what was sent: no view shows them.
 pub(super) fn take_secrets(row: &mut Resource, sent: &mut Document) -> Result<()> {
     let Some(profile) = sent.get_mut(PROFILE).and_then(Value::as_object_mut) else {
         return Ok(());
     };
+    profile.shift_remove(MADE);
     if let Some(data) = profile.shift_remove("userData") {
         match is_nothing(&data) {
             true => row.internal.shift_remove("userData"),
@@ -57,7 +58,7 @@ pub(super) fn take_secrets(row: &mut Resource, sent: &mut Document) -> Result<()
 }
 
 /// Checks the model and counts its revisions.
-pub(super) fn plan(row: &mut Resource, stored: Option<&Resource>) -> Result<()> {
+pub(super) fn plan(row: &mut Resource, stored: Option<&Resource>, now_ms: i64) -> Result<()> {
     let flexible = is_flexible(row);
     let name = row.id.name().to_owned();
     match row.properties.get_mut(PROFILE) {
@@ -69,6 +70,10 @@ pub(super) fn plan(row: &mut Resource, stored: Option<&Resource>) -> Result<()> 
             check_extensions(profile)?;
             plan_os(profile, &name, flexible)?;
             check_cards(profile)?;
+            complete_cards(profile, flexible);
+            if !profile.contains_key(MADE) {
+                profile.insert(MADE.to_owned(), moment(now_ms)?);
+            }
         }
     }
     if let Some(stored) = stored.filter(|stored| stored.properties.contains_key(PROFILE)) {
@@ -152,65 +157,6 @@ fn plan_os(profile: &mut Document, set: &str, flexible: bool) -> Result<()> {
     }
     os.insert("computerNamePrefix".to_owned(), json!(prefix));
     Ok(())
-}
-
-/// Checks the interfaces of the model; their members are checked as those of an interface.
-fn check_cards(profile: &Document) -> Result<()> {
-    let network = profile.get("networkProfile");
-    let Some(network) = network else {
-        return Err(Error::required("networkProfile"));
-    };
-    let cards: Vec<&Document> = configurations_of(network).collect();
-    if cards.is_empty() {
-        return Err(Error::required("networkInterfaceConfigurations"));
-    }
-    for card in &cards {
-        if text(card, "name").unwrap_or_default().is_empty() {
-            return Err(Error::required("networkInterfaceConfiguration.name"));
-        }
-        for configuration in ip_configurations(card) {
-            let name = configuration.get("name").and_then(Value::as_str);
-            if name.unwrap_or_default().is_empty() {
-                return Err(Error::required("ipConfiguration.name"));
-            }
-            let public = configuration.pointer("/properties/publicIPAddressConfiguration");
-            if public.is_some_and(|public| !is_nothing(public)) {
-                return Err(Error::invalid_parameter(
-                    "publicIPAddressConfiguration",
-                    "Machines of a scale set get no public addresses of their own from this service. Reach them through inbound \
-                     NAT rules of a load balancer.",
-                ));
-            }
-        }
-    }
-    let is_primary = |card: &&&Document| is_primary(card);
-    if cards.len() > 1 && cards.iter().filter(is_primary).count() != 1 {
-        return Err(Error::invalid_parameter(
-            "networkInterfaceConfigurations",
-            "The model of a scale set must have exactly one network interface configuration that is primary.",
-        ));
-    }
-    Ok(())
-}
-
-fn configurations_of(network: &Value) -> impl Iterator<Item = &Document> {
-    let cards = network.get("networkInterfaceConfigurations");
-    let cards = cards.and_then(Value::as_array).into_iter().flatten();
-    cards.filter_map(Value::as_object)
-}
-
-fn ip_configurations(card: &Document) -> impl Iterator<Item = &Value> {
-    let properties = card.get("properties");
-    let all = properties.and_then(|p| p.get("ipConfigurations"));
-    all.and_then(Value::as_array).into_iter().flatten()
-}
-
-fn is_primary(card: &Document) -> bool {
-    let sent = card.get("properties").and_then(|p| p.get("primary"));
-    sent == Some(&json!(true))
-        || sent
-            .and_then(Value::as_str)
-            .is_some_and(|text| text.eq_ignore_ascii_case("true"))
 }
 
 fn card_names(set: &Resource) -> Vec<String> {
@@ -351,55 +297,6 @@ fn os_of(set: &Resource, os: &Value, member: &Member) -> Value {
     Value::Object(out)
 }
 
-fn cards<'a>(
-    profile: &'a Value,
-    member: &'a Member,
-) -> impl Iterator<Item = (ResourceId, bool)> + 'a {
-    let network = profile.get("networkProfile").unwrap_or(&Value::Null);
-    let count = configurations_of(network).count();
-    configurations_of(network).map(move |card| {
-        let name = text(card, "name").unwrap_or_default();
-        (member.card(name), is_primary(card) || count == 1)
-    })
-}
-
-/// Returns the interfaces of one of a set's machines and the bodies that make them.
-pub fn card_body(set: &Resource, member: &Member) -> Vec<(ResourceId, Value)> {
-    let empty = json!({});
-    let profile = set.properties.get(PROFILE).unwrap_or(&empty);
-    let network = profile.get("networkProfile").unwrap_or(&empty);
-    let mut out = Vec::new();
-    for card in configurations_of(network) {
-        let mut properties = card
-            .get("properties")
-            .and_then(Value::as_object)
-            .cloned()
-            .unwrap_or_default();
-        for name in ["primary", "deleteOption", "networkInterfaceConfigurations"] {
-            properties.shift_remove(name);
-        }
-        let configurations = properties.get_mut("ipConfigurations");
-        for configuration in configurations
-            .and_then(Value::as_array_mut)
-            .into_iter()
-            .flatten()
-        {
-            let inner = configuration.get_mut("properties");
-            if let Some(inner) = inner.and_then(Value::as_object_mut) {
-                for name in OF_MODEL {
-                    inner.shift_remove(name);
-                }
-            }
-        }
-        let mut body = json!({ "location": set.location, "properties": properties });
-        if let Some(tags) = &set.tags {
-            body["tags"] = json!(tags);
-        }
-        out.push((member.card(text(card, "name").unwrap_or_default()), body));
-    }
-    out
-}
-
 /// Takes over into the model what a machine of it would be: defaults, what the image says, which version it is.
 pub fn take_prototype(set: &mut Resource, machine: &Resource, facts: &BootFacts) {
     set.internal
@@ -418,6 +315,7 @@ pub fn take_prototype(set: &mut Resource, machine: &Resource, facts: &BootFacts)
             .insert("imageVersion".to_owned(), version.clone()),
         None => set.internal.shift_remove("imageVersion"),
     };
+    let flexible = is_flexible(set);
     let Some(profile) = set
         .properties
         .get_mut(PROFILE)
@@ -437,9 +335,13 @@ pub fn take_prototype(set: &mut Resource, machine: &Resource, facts: &BootFacts)
         let disk = storage.entry("osDisk").or_insert_with(|| json!({}));
         let of_disk = of_machine.and_then(|s| s.get("osDisk"));
         if let (Some(disk), Some(of_disk)) = (disk.as_object_mut(), of_disk) {
-            for name in ["osType", "createOption", "caching"] {
-                if let Some(value) = of_disk.get(name) {
-                    disk.insert(name.to_owned(), value.clone());
+            let shown: &[&str] = match flexible {
+                true => &["osType", "createOption", "caching", "deleteOption"],
+                false => &["osType", "createOption", "caching"],
+            };
+            for name in shown {
+                if let Some(value) = of_disk.get(*name) {
+                    disk.insert((*name).to_owned(), value.clone());
                 }
             }
             let mut managed = of_disk.get("managedDisk").cloned().unwrap_or_default();

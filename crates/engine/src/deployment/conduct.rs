@@ -295,7 +295,7 @@ fn write_end(
             "Succeeded"
         }
         Err(error) => {
-            put("error", arm::error::detail(&error));
+            put("error", arm::error::deployment_detail(&error));
             "Failed"
         }
     };

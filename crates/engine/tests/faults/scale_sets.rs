@@ -27,6 +27,7 @@ fn set_body(world: &World, image: &ResourceId, mode: &str, capacity: usize) -> V
         "sku": { "name": "Standard_B1s", "capacity": capacity },
         "properties": {
             "orchestrationMode": mode,
+            "platformFaultDomainCount": 1,
             "upgradePolicy": { "mode": "Manual" },
             "virtualMachineProfile": {
                 "storageProfile": { "imageReference": { "id": image.to_string() } },
