@@ -191,7 +191,7 @@ async fn a_damaged_pack_is_left_as_it_is_for_the_repair() {
     for now in 0..2 {
         assert_eq!(store.condense(HARD, now).await.unwrap().packs, 0);
         let names: Vec<_> = packs().map(|entry| entry.unwrap().path()).collect();
-        assert_eq!(names, [path.clone()]);
+        assert_eq!(names, std::slice::from_ref(&path));
     }
     file.write_all_at(&byte, 70_000).unwrap();
     assert_eq!(

@@ -180,7 +180,9 @@ impl Engine {
             self.run_task(task, region, store, settings).await?;
             Ok(true)
         };
-        Ok(self.with_lease(&lease, work).await?.unwrap_or(false))
+        Ok(Box::pin(self.with_lease(&lease, work))
+            .await?
+            .unwrap_or(false))
     }
 
     async fn is_due(&self, task: Task, region: &str) -> Result<bool> {

@@ -16,7 +16,7 @@ use crate::error::catalog as db;
 use crate::machine::boot::boot_facts;
 use crate::{Ctx, Engine};
 
-/// Checks a model that is new or was changed, and takes over what the image says.
+/// Checks a set's model that is new or was changed, and takes over what the image says.
 pub(crate) async fn check_model(
     engine: &Engine,
     tx: &mut Tx,
@@ -25,7 +25,8 @@ pub(crate) async fn check_model(
     stored: Option<&Resource>,
 ) -> Result<()> {
     let is_same = stored.is_some_and(|stored| rules::model_of(stored) == rules::model_of(set));
-    if is_same || !set.properties.contains_key("virtualMachineProfile") {
+    let has_model = set.properties.contains_key("virtualMachineProfile");
+    if is_same || set.kind != Kind::ScaleSet || !has_model {
         return Ok(());
     }
     engine.driver()?;

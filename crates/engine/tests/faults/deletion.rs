@@ -92,7 +92,9 @@ async fn an_upload_that_takes_longer_than_a_sweep_waits_keeps_its_bytes() {
         }
         engine.maintenance_round().await.unwrap();
     };
-    let made = world.slow_blob(&account, "slow", &vhd(&disk), sweeps).await;
+    let made = world
+        .slow_blob(&account, "slow", &vhd(&disk), Box::pin(sweeps))
+        .await;
     made.unwrap();
     let version = world.version("1.0.0");
     let uri = "https://localhost:8443/blob/vhdstore/vhds/slow";
