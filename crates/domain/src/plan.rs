@@ -296,6 +296,38 @@ pub(crate) fn is_part(stored: Option<&Value>, sent: &Value) -> bool {
     }
 }
 
+/// The same for machines and their sets: what says nothing is not sent, and an object may be repeated in part.
+pub(crate) fn take_once_if_said(
+    held: &mut Document,
+    sent: &Document,
+    names: &[&'static str],
+    is_new: bool,
+) -> Result<()> {
+    for name in names {
+        let Some(value) = sent.get(*name).filter(|value| !is_nothing(value)) else {
+            continue;
+        };
+        if is_new {
+            held.insert((*name).to_owned(), value.clone());
+        } else if !is_part(held.get(*name), value) {
+            return Err(Error::change_not_allowed(*name));
+        }
+    }
+    Ok(())
+}
+
+/// Refuses identities of machines, of one or of those of a set.
+pub(crate) fn refuse_identity(body: &Value) -> Result<()> {
+    let kind = body.pointer("/identity/type").and_then(Value::as_str);
+    if kind.is_none_or(|kind| kind.eq_ignore_ascii_case("None")) {
+        return Ok(());
+    }
+    Err(Error::invalid_parameter(
+        "identity",
+        "Identities of machines are not supported by this service. Leave 'identity' out.",
+    ))
+}
+
 /// Takes the query off a URL: its SAS is a secret, and readers see what is stored.
 pub(crate) fn drop_query(members: &mut Document, name: &str) {
     if let Some(Value::String(url)) = members.get_mut(name)

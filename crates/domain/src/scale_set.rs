@@ -14,7 +14,10 @@ mod view;
 
 use serde_json::{Value, json};
 
-use crate::plan::{PutContext, canonical, is_nothing, moment, properties, same, start, text};
+use crate::plan::{
+    PutContext, canonical, is_nothing, moment, properties, refuse_identity, start,
+    take_once_if_said, text,
+};
 use crate::resource::Document;
 use crate::{Error, Kind, Resource, ResourceId, Result};
 
@@ -74,7 +77,7 @@ pub fn plan_put(
     let mut sent = properties(body);
     plan_top(&mut row, body, stored.is_none())?;
     plan_mode(&mut row, &mut sent, stored.is_none())?;
-    plan_once(&mut row, &sent, stored.is_none())?;
+    take_once_if_said(&mut row.properties, &sent, &ONCE, stored.is_none())?;
     model::take_secrets(&mut row, &mut sent)?;
     for name in MUTABLE {
         if let Some(value) = sent.get(name).filter(|value| !value.is_null()) {
@@ -117,24 +120,9 @@ fn merge(held: &mut Value, sent: &Value) {
 }
 
 fn plan_top(row: &mut Resource, body: &Value, is_new: bool) -> Result<()> {
-    for name in ONCE_TOP {
-        let Some(value) = body.get(name).filter(|value| !is_nothing(value)) else {
-            continue;
-        };
-        if is_new {
-            row.top.insert(name.to_owned(), value.clone());
-        } else if !same(row.top.get(name), value) {
-            return Err(Error::change_not_allowed(name));
-        }
-    }
-    let identity = body.get("identity").and_then(|i| i.get("type"));
-    let identity = identity.and_then(Value::as_str);
-    if identity.is_some_and(|kind| !kind.eq_ignore_ascii_case("None")) {
-        return Err(Error::invalid_parameter(
-            "identity",
-            "Identities of machines are not supported by this service. Leave 'identity' out.",
-        ));
-    }
+    let said = body.as_object().cloned().unwrap_or_default();
+    take_once_if_said(&mut row.top, &said, &ONCE_TOP, is_new)?;
+    refuse_identity(body)?;
     let Some(sku) = body.get("sku").filter(|sku| !is_nothing(sku)) else {
         return Ok(());
     };
@@ -176,20 +164,6 @@ fn plan_mode(row: &mut Resource, sent: &mut Document, is_new: bool) -> Result<()
         }
     } else if asked.is_some_and(|asked| text(&row.properties, "orchestrationMode") != Some(asked)) {
         return Err(Error::change_not_allowed("orchestrationMode"));
-    }
-    Ok(())
-}
-
-fn plan_once(row: &mut Resource, sent: &Document, is_new: bool) -> Result<()> {
-    for name in ONCE {
-        let Some(value) = sent.get(name).filter(|value| !is_nothing(value)) else {
-            continue;
-        };
-        if is_new {
-            row.properties.insert(name.to_owned(), value.clone());
-        } else if !same(row.properties.get(name), value) {
-            return Err(Error::change_not_allowed(name));
-        }
     }
     Ok(())
 }

@@ -19,7 +19,8 @@ mod view;
 use serde_json::{Value, json};
 
 use crate::plan::{
-    PutContext, canonical, drop_nothing, is_nothing, is_part, moment, properties, same, start, take,
+    PutContext, canonical, drop_nothing, is_nothing, is_part, moment, properties, refuse_identity,
+    start, take, take_once_if_said,
 };
 use crate::{Error, Kind, Resource, ResourceId, Result};
 
@@ -113,16 +114,7 @@ pub fn plan_put(
     words(&mut sent)?;
     drop_nothing(&mut sent, &EMPTY);
     take(&mut row.properties, &sent, &MUTABLE);
-    for name in ONCE {
-        let Some(value) = sent.get(name).filter(|value| !is_nothing(value)) else {
-            continue;
-        };
-        if is_new {
-            row.properties.insert(name.to_owned(), value.clone());
-        } else if !same(row.properties.get(name), value) {
-            return Err(Error::change_not_allowed(name));
-        }
-    }
+    take_once_if_said(&mut row.properties, &sent, &ONCE, is_new)?;
     if is_new {
         // The set that a machine is in says so beside its properties as well.
         let set = row.properties.get("virtualMachineScaleSet");
@@ -154,30 +146,9 @@ fn words(sent: &mut crate::resource::Document) -> Result<()> {
 }
 
 fn plan_top(row: &mut Resource, body: &Value, is_new: bool) -> Result<()> {
-    for name in ONCE_TOP {
-        let Some(value) = body.get(name).filter(|value| !is_nothing(value)) else {
-            continue;
-        };
-        if is_new {
-            row.top.insert(name.to_owned(), value.clone());
-        } else if !is_part(row.top.get(name), value) {
-            return Err(Error::change_not_allowed(name));
-        }
-    }
-    let identity = body.get("identity").and_then(Value::as_object);
-    match identity.and_then(|i| i.get("type")).and_then(Value::as_str) {
-        None => {}
-        Some(kind) if kind.eq_ignore_ascii_case("None") => {
-            row.top.shift_remove("identity");
-        }
-        Some(_) => {
-            return Err(Error::invalid_parameter(
-                "identity",
-                "Identities of machines are not supported by this service. Leave 'identity' out.",
-            ));
-        }
-    }
-    Ok(())
+    let said = body.as_object().cloned().unwrap_or_default();
+    take_once_if_said(&mut row.top, &said, &ONCE_TOP, is_new)?;
+    refuse_identity(body)
 }
 
 /// A system disk grows while nothing runs. Source: the service's `OperationNotAllowed`.
