@@ -13,104 +13,22 @@ import json
 import os
 import shutil
 import signal
-import ssl
 import statistics
 import subprocess
 import tempfile
 import time
-import urllib.error
-import urllib.parse
-import urllib.request
+
+from serving import Server, read, wait
 
 READY = b"TINY-READY"
 MACHINES, DISKS, GALLERIES = "2024-07-01", "2024-03-02", "2024-03-03"
 MIB = 1 << 20
 
 
-class Server:
-    """A server and a token for it."""
-
-    def __init__(self, binary, work):
-        self.binary, self.data = binary, os.path.join(work, "data")
-        env = dict(os.environ, VITRINE_DATA=self.data, VITRINE_LOG="warn")
-        self.env = dict(env, VITRINE_MACHINES="qemu", VITRINE_ACCELERATOR="tcg")
-        self.out = open(os.path.join(work, "out"), "w+b")
-        self.process = subprocess.Popen(
-            [binary, "serve", "--listen", "127.0.0.1:0"], env=self.env, stdout=self.out,
-            stderr=open(os.path.join(work, "err"), "wb"))
-        wait(lambda: b"listening on" in read(self.out.name), 60, "the server")
-        self.endpoint = read(self.out.name).split(b"listening on ")[1].split()[0].decode()
-        self.who = json.loads(read(os.path.join(self.data, "credentials.json")))
-        self.tls = ssl.create_default_context(cafile=os.path.join(self.data, "ca.pem"))
-        form = {"grant_type": "client_credentials", "client_id": self.who["clientId"],
-                "client_secret": self.who["clientSecret"], "scope": f"{self.endpoint}/.default"}
-        url = f"{self.endpoint}/{self.who['tenantId']}/oauth2/v2.0/token"
-        body = urllib.parse.urlencode(form).encode()
-        with urllib.request.urlopen(urllib.request.Request(url, body), context=self.tls) as answer:
-            self.token = json.load(answer)["access_token"]
-        self.group = f"/subscriptions/{self.who['subscriptionId']}/resourceGroups/vitrine"
-
-    def send(self, method, url, body=None):
-        """Returns an answer's headers and body."""
-        url = url if url.startswith("https:") else self.endpoint + url
-        data = None if body is None else json.dumps(body).encode()
-        request = urllib.request.Request(url, data, method=method)
-        request.add_header("Authorization", f"Bearer {self.token}")
-        request.add_header("Content-Type", "application/json")
-        try:
-            with urllib.request.urlopen(request, context=self.tls) as answer:
-                text = answer.read()
-                return answer.headers, json.loads(text) if text else None
-        except urllib.error.HTTPError as error:
-            raise SystemExit(f"{method} {url}: {error.code} {error.read().decode()}") from error
-
-    def done(self, method, path, version, body=None):
-        """Sends and polls until it is over; returns the seconds that took."""
-        begin = time.monotonic()
-        headers, _ = self.send(method, f"{path}?api-version={version}", body)
-        poll = headers.get("azure-asyncoperation")
-        while poll:
-            _, status = self.send("GET", poll)
-            if status["status"] == "Succeeded":
-                break
-            if status["status"] != "InProgress":
-                raise SystemExit(f"{method} {path}: {status}")
-            time.sleep(0.005)
-        return time.monotonic() - begin
-
-    def id(self, kind, name):
-        return f"{self.group}/providers/Microsoft.Compute/{kind}/{name}"
-
-    def resident(self):
-        """Returns the server's memory in MiB."""
-        for line in read(f"/proc/{self.process.pid}/status").splitlines():
-            if line.startswith(b"VmRSS"):
-                return int(line.split()[1]) // 1024
-        return 0
-
-    def bytes_read(self):
-        """Returns what the server has read by system calls, sockets included."""
-        text = read(f"/proc/{self.process.pid}/io")
-        return int(text.split(b"rchar: ")[1].split()[0])
-
-    def directory(self, name):
-        """Returns the directory of a machine."""
-        _, row = self.send("GET", f"{self.id('virtualMachines', name)}?api-version={MACHINES}")
-        return os.path.join(self.data, "machines", row["properties"]["vmId"])
-
-
-def read(path):
-    with open(path, "rb") as file:
-        return file.read()
-
-
-def wait(look, seconds, what):
-    """Looks every two milliseconds; returns when it is true."""
-    end = time.monotonic() + seconds
-    while not look():
-        if time.monotonic() > end:
-            raise SystemExit(f"{what}: not within {seconds} s")
-        time.sleep(0.002)
+def directory_of(server, name):
+    """Returns the directory of a machine."""
+    _, row = server.send("GET", f"{server.id('virtualMachines', name)}?api-version={MACHINES}")
+    return os.path.join(server.data, "machines", row["properties"]["vmId"])
 
 
 def says(log, text, seconds=600):
@@ -161,7 +79,7 @@ def boots(server, image, raw, work, rounds):
         path = server.id("virtualMachines", name)
         begin = time.monotonic()
         created.append(server.done("PUT", path, MACHINES, body(server, image)))
-        directory = server.directory(name)
+        directory = directory_of(server, name)
         says(os.path.join(directory, "run", "serial.log"), READY)
         ready = time.monotonic()
         pid, words = command_of(directory)
@@ -193,7 +111,7 @@ def attaches(server, image):
     """Attaches empty disks of very different sizes to a running machine."""
     path = server.id("virtualMachines", "attach")
     server.done("PUT", path, MACHINES, body(server, image, "Standard_B2s"))
-    says(os.path.join(server.directory("attach"), "run", "serial.log"), READY)
+    says(os.path.join(directory_of(server, "attach"), "run", "serial.log"), READY)
     for gib in (1, 1024, 32767):
         times = []
         for number in range(5):
@@ -216,7 +134,7 @@ def capture(server, image, definition):
               "conv=notrunc,fsync 2>/dev/null\n")
     path = server.id("virtualMachines", "wrote")
     server.done("PUT", path, MACHINES, body(server, image, user_data=script))
-    says(os.path.join(server.directory("wrote"), "run", "serial.log"), b"TINY-RAN 0")
+    says(os.path.join(directory_of(server, "wrote"), "run", "serial.log"), b"TINY-RAN 0")
     server.done("POST", f"{path}/deallocate", MACHINES)
     server.send("POST", f"{path}/generalize?api-version={MACHINES}")
     version = {"location": "eastus", "properties": {
@@ -234,7 +152,7 @@ def many(server, image, count):
     names = [f"many{number}" for number in range(count)]
     created = [server.done("PUT", server.id("virtualMachines", name), MACHINES, body(server, image)) for name in names]
     running = time.monotonic() - begin
-    directories = [server.directory(name) for name in names]
+    directories = [directory_of(server, name) for name in names]
     for directory in directories:
         says(os.path.join(directory, "run", "serial.log"), READY, 3600)
     up = time.monotonic() - begin
@@ -262,9 +180,9 @@ def main():
     work = tempfile.mkdtemp(prefix="vitrine-machines-")
     server = None
     try:
-        server = Server(os.path.abspath(args.binary), work)
-        subprocess.run([server.binary, "publish", raw, "--to", "bench/tiny/1.0.0", "--generation", "V2"],
-                       env=server.env, check=True, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+        settings = {"VITRINE_MACHINES": "qemu", "VITRINE_ACCELERATOR": "tcg"}
+        server = Server(os.path.abspath(args.binary), work, settings)
+        server.run("publish", raw, "--to", "bench/tiny/1.0.0", "--generation", "V2")
         definition = server.id("galleries", "bench/images/tiny")
         image = f"{definition}/versions/1.0.0"
         print(f"load {os.getloadavg()[0]:.1f}, {os.cpu_count()} cores", flush=True)
@@ -288,8 +206,7 @@ def main():
                     os.kill(command_of(os.path.join(root, name))[0], signal.SIGKILL)
                 except (SystemExit, OSError):
                     pass
-            server.process.terminate()
-            server.process.wait()
+            server.stop()
         shutil.rmtree(work)
 
 
