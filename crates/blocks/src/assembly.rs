@@ -141,11 +141,7 @@ impl<'a> Assembly<'a> {
             }
             at = until;
         }
-        for (leaf, hash) in (from / LEAF_BYTES as u64..).zip(&contents.leaves) {
-            if let Some(hash) = hash {
-                self.hasher.push(leaf, *hash);
-            }
-        }
+        self.hasher.push(from / LEAF_BYTES as u64, &contents.leaves);
         self.base_at = to;
         Ok(())
     }

@@ -16,7 +16,7 @@ use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 use zstd::bulk::Compressor;
 
-use crate::block_ids::ids_in;
+use crate::block_hash::ids_in;
 use crate::copy::stored;
 use crate::error::{BlocksError, Result};
 use crate::files;

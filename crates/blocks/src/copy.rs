@@ -3,7 +3,7 @@
 //! Packs are sealed as they fill up, so a copy that was interrupted moves only the rest. The
 //! manifest comes last: while it is not here, the disk is not here.
 
-use crate::block_ids::ids_in;
+use crate::block_hash::ids_in;
 use crate::error::{BlocksError, Result};
 use crate::frame::{BlockId, FrameId, StoredFrame};
 use crate::index::Place;

@@ -106,5 +106,15 @@ impl BlocksError {
     }
 }
 
+/// Says why an object in another version of its format is left alone, and what to do.
+pub(crate) const fn other_version(found: u32, known: u32) -> &'static str {
+    if found < known {
+        "its version is not read any more: an older Vitrine wrote it; export its images with that one and publish \
+         them again"
+    } else {
+        "its version is not known yet: a newer Vitrine wrote it; use that one here too"
+    }
+}
+
 /// The result of a call on a store.
 pub(crate) type Result<T> = std::result::Result<T, BlocksError>;

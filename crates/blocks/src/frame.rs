@@ -20,7 +20,7 @@ const DOUBLE_FAST: std::ops::RangeInclusive<i32> = 3..=4;
 /// Entries of each of its tables, as a power of two: 64 KiB.
 const TABLE_LOG: u32 = 14;
 
-/// The identity of a block: keyed BLAKE3, the first 128 bits.
+/// The identity of a block: keyed BLAKE3 of its hash, the first 128 bits.
 pub(crate) type BlockId = u128;
 
 /// A frame's name in every region: the pack it was made for, and its number there.

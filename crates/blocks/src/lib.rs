@@ -13,7 +13,7 @@
 //! checked against its digest when it is read. The formats are in `docs/block-store-format.md`.
 
 mod assembly;
-mod block_ids;
+mod block_hash;
 mod cache;
 mod condense;
 mod connect;

@@ -27,7 +27,7 @@ use crate::tree_hash::{ContentHasher, Digest};
 use crate::{BLOCK_BYTES, FRAME_BLOCKS};
 
 const MAGIC: &[u8; 4] = b"VTMF";
-const VERSION: u32 = 2;
+const VERSION: u32 = 3;
 /// The highest level of kept nodes: that of the largest disk.
 const LEVEL_MAX: u8 = 40;
 
@@ -328,9 +328,8 @@ mod tests {
         builder.push_run(100, 1, b, 7 * 16 + 3);
         builder.push_run(101, 1, a, 5);
         let mut hasher = ContentHasher::keeping(1 << 30, 2);
-        let hash = hasher.leaf(&[1; LEAF_BYTES]);
-        hasher.push(0, hash);
-        hasher.push(6, hash);
+        hasher.update(0, &[1; LEAF_BYTES]);
+        hasher.update(6, &[1; LEAF_BYTES]);
         builder.finish(1 << 30, 2, hasher)
     }
 
@@ -343,7 +342,7 @@ mod tests {
         assert_eq!(manifest.run_count(), 3);
         assert_eq!(id.to_string().parse::<ManifestId>().unwrap(), id);
         // Golden: a change of these bytes is a change of the format and needs a new version.
-        assert_eq!(&bytes[..8], b"VTMF\x02\0\0\0");
+        assert_eq!(&bytes[..8], b"VTMF\x03\0\0\0");
         assert_eq!(bytes[56], 2, "two origins");
         let runs = [3, 0, 20, 0, 0, 80, 1, 1, 190, 1, 0, 1, 0, 221, 1];
         assert_eq!(bytes[89..104], runs);
@@ -355,16 +354,24 @@ mod tests {
         assert_eq!(bytes[139], 0, "the second is 1");
         assert_eq!(
             id.to_string(),
-            "fbbc8d1dbafab2a74cab4697e0a9a4a4798a153420759a2c2aa5cbf4f1793c05"
+            "4347de8c6e4efcc8e8ce5deeaed96fe3fb87ac832648ada533f0fcd75d40d548"
         );
     }
 
     #[test]
-    fn a_newer_version_is_refused_by_name() {
-        let mut bytes = sample().encode();
-        bytes[4] += 1;
-        let error = Manifest::decode(id_of(&bytes), &bytes).unwrap_err();
-        assert!(error.to_string().contains("version"), "{error}");
+    fn older_and_newer_versions_are_refused_with_what_to_do() {
+        for (version, what) in [
+            (
+                2,
+                "an older Vitrine wrote it; export its images with that one",
+            ),
+            (4, "a newer Vitrine wrote it; use that one"),
+        ] {
+            let mut bytes = sample().encode();
+            bytes[4] = version;
+            let error = Manifest::decode(id_of(&bytes), &bytes).unwrap_err();
+            assert!(error.to_string().contains(what), "{error}");
+        }
     }
 
     #[test]

@@ -18,7 +18,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use uuid::Uuid;
 
-use crate::error::{BlocksError, Result};
+use crate::error::{BlocksError, Result, other_version};
 use crate::frame::{BlockId, FrameId, StoredFrame};
 use crate::objects::{Bytes, Objects, Room, Sink, pack_name};
 use crate::segment::{BLOCK_ID_BYTES, Fields, ROW_BYTES, Row, SEGMENT_FRAMES, Segment};
@@ -26,7 +26,7 @@ use crate::{BLOCK_BYTES, FRAME_BLOCKS};
 
 const MAGIC: &[u8; 4] = b"VTPK";
 const END_MAGIC: &[u8; 4] = b"VTPE";
-const VERSION: u32 = 2;
+const VERSION: u32 = 3;
 const HEADER_BYTES: usize = 24;
 const FOOTER_BYTES: usize = 60;
 /// Bytes of the footer that its digest covers.
@@ -267,10 +267,9 @@ pub(crate) fn open(id: Uuid, bytes: &Bytes, size: u64) -> Result<Pack> {
     if found[..4] != *MAGIC || found[8..] != *id.as_bytes() {
         return Err(damaged("its header is not the one of this pack"));
     }
-    if found[4..8] != VERSION.to_le_bytes() {
-        return Err(damaged(
-            "its version is not known: another Vitrine wrote it",
-        ));
+    let version = u32::from_le_bytes([found[4], found[5], found[6], found[7]]);
+    if version != VERSION {
+        return Err(damaged(other_version(version, VERSION)));
     }
     let mut tail = vec![0_u8; usize::try_from(size.min(TAIL_BYTES)).unwrap_or(0)];
     let tail_at = size - tail.len() as u64;

@@ -13,8 +13,9 @@ use std::sync::{Condvar, Mutex, MutexGuard};
 
 use disk::Source;
 
+use crate::BLOCK_BYTES;
 use crate::assembly::{Assembly, Job};
-use crate::block_ids::block_ids;
+use crate::block_hash::Hashed;
 use crate::error::{BlocksError, Result};
 use crate::frame::{self, BlockId, FrameId, StoredFrame};
 use crate::ingest::Span;
@@ -22,8 +23,6 @@ use crate::inner::{Inner, lock};
 use crate::manifest::Manifest;
 use crate::pack;
 use crate::progress::Progress;
-use crate::tree_hash::{ContentHasher, LEAF_BYTES};
-use crate::{BLOCK_BYTES, FRAME_BLOCKS};
 
 /// Chunks that may be read ahead of the one that is next.
 const CHUNKS_AHEAD_MAX: usize = 16;
@@ -215,7 +214,6 @@ pub(crate) fn run(
 }
 
 fn work(store: &Inner, source: &dyn Source, chunks: &[Span], queue: &Queue) -> Result<()> {
-    let hasher = ContentHasher::new(0);
     let mut compressor = frame::compressor(store.level)?;
     loop {
         let Ok(task) = queue.take_task(chunks.len()) else {
@@ -226,7 +224,7 @@ fn work(store: &Inner, source: &dyn Source, chunks: &[Span], queue: &Queue) -> R
             Some(Task::Read(number)) => {
                 let (from, to) = chunks[number];
                 let buffer = queue.lock().spare.pop().unwrap_or_default();
-                let contents = read_chunk(&store.key, source, &hasher, (from, to), buffer)?;
+                let contents = read_chunk(&store.key, source, (from, to), buffer)?;
                 queue.change(|state| state.read.insert(number, contents));
             }
             Some(Task::Compress(number, job)) => {
@@ -248,7 +246,6 @@ fn work(store: &Inner, source: &dyn Source, chunks: &[Span], queue: &Queue) -> R
 fn read_chunk(
     key: &[u8; 32],
     source: &dyn Source,
-    hasher: &ContentHasher,
     (from, to): Span,
     mut bytes: Vec<u8>,
 ) -> Result<Contents> {
@@ -257,30 +254,11 @@ fn read_chunk(
     bytes.resize(length.next_multiple_of(BLOCK_BYTES), 0);
     bytes[length..].fill(0);
     source.read_at(from, &mut bytes[..length])?;
-    let whole = bytes.as_chunks::<BLOCK_BYTES>().0;
-    let mut blocks: Vec<Option<BlockId>> = vec![None; whole.len()];
-    let (mut places, data): (Vec<_>, Vec<_>) = blocks
-        .iter_mut()
-        .zip(whole)
-        .filter(|(_, block)| !frame::is_zero(*block))
-        .unzip();
-    for (place, id) in places.iter_mut().zip(block_ids(key, &data)) {
-        **place = Some(id);
-    }
-    let leaves = bytes
-        .chunks(LEAF_BYTES)
-        .zip(blocks.chunks(FRAME_BLOCKS))
-        .map(|(leaf, blocks)| {
-            blocks
-                .iter()
-                .any(Option::is_some)
-                .then(|| hasher.leaf(leaf))
-        })
-        .collect();
+    let hashed = Hashed::of(&bytes);
     Ok(Contents {
+        blocks: hashed.ids(key),
+        leaves: hashed.leaves(),
         bytes,
-        blocks,
-        leaves,
     })
 }
 

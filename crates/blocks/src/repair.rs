@@ -7,7 +7,7 @@ use std::collections::BTreeSet;
 
 use uuid::Uuid;
 
-use crate::block_ids::ids_in;
+use crate::block_hash::ids_in;
 use crate::copy::{bring, check_same_installation, put_same, stored};
 use crate::error::{BlocksError, Result};
 use crate::frame::FrameId;

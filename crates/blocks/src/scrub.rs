@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use crate::block_ids::ids_in;
+use crate::block_hash::ids_in;
 use crate::error::{BlocksError, Result};
 use crate::files;
 use crate::frame::FrameId;

@@ -1,22 +1,23 @@
 //! The digest of a disk's content: a Merkle tree in which holes are free.
 //!
-//! Leaves are 64 KiB of content (the last one may be shorter) hashed with BLAKE3; a node is BLAKE3
-//! of its two children under a key of its own; the digest binds the size. BLAKE3's own tree cannot
-//! be used: it hashes the position into every chunk, so an empty TiB would have to be hashed.
+//! A leaf is BLAKE3 of the hashes of sixteen blocks, 64 KiB of content (`block_hash`; the last one is
+//! filled up with zeroes); a node is BLAKE3 of its two children, each under a key of its own; the
+//! digest binds the size. BLAKE3's own tree cannot be used: it hashes the position into every chunk,
+//! so an empty TiB would have to be hashed.
 //!
 //! A manifest keeps the nodes of one level, so that a freeze hashes only what was written: nodes
 //! over what was not are taken over as they are.
 
 use std::fmt;
 
+use crate::BLOCK_BYTES;
+use crate::block_hash::{Hash, Hashed, LEAF_BLOCKS, zero_leaf};
+
 /// Bytes of one leaf.
-pub const LEAF_BYTES: usize = 64 << 10;
+pub const LEAF_BYTES: usize = LEAF_BLOCKS * BLOCK_BYTES;
 
-const NODE_CONTEXT: &str = "vitrine 2026-11 content node v1";
-const ROOT_CONTEXT: &str = "vitrine 2026-11 content root v1";
-const LEAF_CONTEXT: &str = "vitrine 2026-11 content leaf v1";
-
-type Hash = [u8; 32];
+const NODE_CONTEXT: &str = "vitrine 2026-11 content node v2";
+const ROOT_CONTEXT: &str = "vitrine 2026-11 content root v2";
 
 /// The digest of raw content.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -38,7 +39,7 @@ impl fmt::Debug for Digest {
 pub struct ContentHasher {
     size_bytes: u64,
     leaves: u64,
-    keys: Keys,
+    node: Hash,
     zero: Vec<Hash>,
     stack: Vec<(u32, Hash)>,
     next: u64,
@@ -69,28 +70,19 @@ pub(crate) const fn node_bytes(level: u32) -> u64 {
     (LEAF_BYTES as u64) << level
 }
 
-#[derive(Clone, Copy)]
-struct Keys {
-    leaf: Hash,
-    node: Hash,
-}
-
 impl ContentHasher {
     /// Returns the hasher of a disk of this size.
     pub fn new(size_bytes: u64) -> Self {
-        let keys = Keys {
-            leaf: context_key(LEAF_CONTEXT),
-            node: context_key(NODE_CONTEXT),
-        };
-        let mut zero = vec![leaf_hash(&keys, &[0; LEAF_BYTES])];
+        let node = blake3::derive_key(NODE_CONTEXT, &[]);
+        let mut zero = vec![zero_leaf()];
         for level in 0..63 {
             let below: Hash = zero[level];
-            zero.push(node_hash(&keys, &below, &below));
+            zero.push(node_hash(&node, &below, &below));
         }
         Self {
             size_bytes,
             leaves: size_bytes.div_ceil(LEAF_BYTES as u64),
-            keys,
+            node,
             zero,
             stack: Vec::new(),
             next: 0,
@@ -107,24 +99,24 @@ impl ContentHasher {
         }
     }
 
-    /// Returns the hash of one leaf; a short last leaf is filled with zeroes.
-    pub fn leaf(&self, bytes: &[u8]) -> [u8; 32] {
-        if bytes.len() == LEAF_BYTES {
-            return leaf_hash(&self.keys, bytes);
-        }
-        let mut padded = vec![0_u8; LEAF_BYTES];
-        padded[..bytes.len()].copy_from_slice(bytes);
-        leaf_hash(&self.keys, &padded)
+    /// Adds content from the beginning of a leaf on, of many leaves at best; content between the last
+    /// one and this is zero, and so is what the last leaf lacks.
+    pub fn update(&mut self, first_leaf: u64, bytes: &[u8]) {
+        self.push(first_leaf, &Hashed::of(bytes).leaves());
     }
 
-    /// Adds a leaf; leaves between the last one and this are zero.
-    pub fn push(&mut self, number: u64, hash: [u8; 32]) {
-        self.fill_to(number);
-        self.add(0, hash);
+    /// Adds leaves, of which some may be zero.
+    pub(crate) fn push(&mut self, first: u64, leaves: &[Option<Hash>]) {
+        for (number, hash) in (first..).zip(leaves) {
+            if let Some(hash) = hash {
+                self.fill_to(number);
+                self.add(0, *hash);
+            }
+        }
     }
 
     /// Adds a node with all the leaves below it.
-    pub(crate) fn push_node(&mut self, level: u32, number: u64, hash: [u8; 32]) {
+    pub(crate) fn push_node(&mut self, level: u32, number: u64, hash: Hash) {
         self.fill_to(number << level);
         self.add(level, hash);
     }
@@ -135,7 +127,7 @@ impl ContentHasher {
     }
 
     /// Returns the digest and the kept nodes that are not zero.
-    pub(crate) fn finish_with_nodes(mut self) -> (Digest, Vec<(u64, [u8; 32])>) {
+    pub(crate) fn finish_with_nodes(mut self) -> (Digest, Vec<(u64, Hash)>) {
         // The tree is filled up with zeroes to a power of two; the size keeps disks apart.
         let width = self.leaves.max(1).next_power_of_two();
         self.fill_to(width);
@@ -144,7 +136,7 @@ impl ContentHasher {
             // The whole disk is smaller than what a kept node stands for.
             let levels = width.trailing_zeros()..kept;
             let hash = levels.fold(root, |hash, level| {
-                node_hash(&self.keys, &hash, &self.zero[level as usize])
+                node_hash(&self.node, &hash, &self.zero[level as usize])
             });
             if hash != self.zero[kept as usize] {
                 self.nodes.push((0, hash));
@@ -178,7 +170,7 @@ impl ContentHasher {
                 break;
             }
             self.stack.pop();
-            hash = node_hash(&self.keys, &left, &hash);
+            hash = node_hash(&self.node, &left, &hash);
             level += 1;
             self.keep(level, hash);
         }
@@ -192,19 +184,11 @@ impl ContentHasher {
     }
 }
 
-fn context_key(context: &str) -> Hash {
-    blake3::derive_key(context, &[])
-}
-
-fn leaf_hash(keys: &Keys, bytes: &[u8]) -> Hash {
-    *blake3::keyed_hash(&keys.leaf, bytes).as_bytes()
-}
-
-fn node_hash(keys: &Keys, left: &Hash, right: &Hash) -> Hash {
+fn node_hash(key: &Hash, left: &Hash, right: &Hash) -> Hash {
     let mut both = [0_u8; 64];
     both[..32].copy_from_slice(left);
     both[32..].copy_from_slice(right);
-    *blake3::keyed_hash(&keys.node, &both).as_bytes()
+    *blake3::keyed_hash(key, &both).as_bytes()
 }
 
 #[cfg(test)]
@@ -214,8 +198,7 @@ mod tests {
     fn digest(size: u64, leaves: &[(u64, u8)]) -> Digest {
         let mut hasher = ContentHasher::new(size);
         for (number, byte) in leaves {
-            let hash = hasher.leaf(&[*byte; LEAF_BYTES]);
-            hasher.push(*number, hash);
+            hasher.update(*number, &[*byte; LEAF_BYTES]);
         }
         hasher.finish()
     }
@@ -231,13 +214,57 @@ mod tests {
         assert_ne!(digest(size, &[]), digest(size + 512, &[]));
     }
 
+    /// As the format page says it, by the plain hash and without a thought of zeroes.
+    fn plain(content: &[u8]) -> String {
+        let key =
+            |what: &str| blake3::derive_key(&format!("vitrine 2026-11 content {what} v2"), &[]);
+        let hash = |what: &str, bytes: &[u8]| *blake3::keyed_hash(&key(what), bytes).as_bytes();
+        let leaves = content.len().div_ceil(LEAF_BYTES).max(1);
+        let mut padded = content.to_vec();
+        padded.resize(leaves.next_power_of_two() * LEAF_BYTES, 0);
+        let leaf = |leaf: &[u8]| {
+            let blocks = leaf.chunks(BLOCK_BYTES).map(|block| hash("block", block));
+            hash("leaf", &blocks.collect::<Vec<_>>().concat())
+        };
+        let mut level: Vec<Hash> = padded.chunks(LEAF_BYTES).map(leaf).collect();
+        while level.len() > 1 {
+            let pairs = level.chunks(2);
+            level = pairs.map(|pair| hash("node", &pair.concat())).collect();
+        }
+        let sized = [&(content.len() as u64).to_le_bytes()[..], &level[0]].concat();
+        let mut root = blake3::Hasher::new_derive_key("vitrine 2026-11 content root v2");
+        root.update(&sized).finalize().to_string()
+    }
+
+    #[test]
+    fn the_digest_is_the_one_of_the_format_page() {
+        let mut content = vec![0_u8; 11 * LEAF_BYTES + 1536];
+        blake3::Hasher::new().finalize_xof().fill(&mut content);
+        content[LEAF_BYTES + 5 * BLOCK_BYTES..7 * LEAF_BYTES].fill(0);
+        for size in [
+            0,
+            512,
+            BLOCK_BYTES,
+            LEAF_BYTES,
+            3 * LEAF_BYTES + 512,
+            content.len(),
+        ] {
+            let content = &content[..size];
+            let mut hasher = ContentHasher::new(size as u64);
+            hasher.update(0, content);
+            assert_eq!(hasher.finish().to_string(), plain(content), "{size} bytes");
+        }
+        // Golden: another digest is another format, and needs a new version of manifests.
+        let golden = "7980267c30d6eeee8317bbd31c70915d91a5e1d966e7d8f6c72ff5006eea853e";
+        assert_eq!(plain(&content), golden);
+    }
+
     #[test]
     fn kept_nodes_stand_for_their_leaves() {
         let size = 21 * LEAF_BYTES as u64;
         let mut whole = ContentHasher::keeping(size, 2);
         for number in [0, 1, 2, 3, 5, 9, 20] {
-            let hash = whole.leaf(&[7; LEAF_BYTES]);
-            whole.push(number, hash);
+            whole.update(number, &[7; LEAF_BYTES]);
         }
         let (digest, nodes) = whole.finish_with_nodes();
         assert_eq!(
@@ -254,8 +281,7 @@ mod tests {
     #[test]
     fn a_disk_smaller_than_a_kept_node_has_one_all_the_same() {
         let mut small = ContentHasher::keeping(2 * LEAF_BYTES as u64, 2);
-        let hash = small.leaf(&[7; LEAF_BYTES]);
-        small.push(1, hash);
+        small.update(1, &[7; LEAF_BYTES]);
         let (_, nodes) = small.finish_with_nodes();
         let size = 8 * LEAF_BYTES as u64;
         let mut grown = ContentHasher::new(size);

@@ -35,7 +35,7 @@ fn golden() -> (CrashDisk, PathBuf) {
 fn the_bytes_of_a_pack_are_golden() {
     let (disk, path) = golden();
     disk.change(&path, |bytes| {
-        assert_eq!(&bytes[..8], b"VTPK\x02\0\0\0");
+        assert_eq!(&bytes[..8], b"VTPK\x03\0\0\0");
         assert_eq!(bytes[8..24], *PACK.as_bytes());
         // Three frames, then two segments: origin 9 sorts first.
         let frames = 24 + 3 * 4096;
@@ -67,20 +67,22 @@ fn the_bytes_of_a_pack_are_golden() {
         let digest = blake3::hash(bytes).to_string();
         assert_eq!(
             digest,
-            "8d0216e227e41a2570771120edf3fd9b2e8b8e7a888b0c85b78f4e55f3eb46c9"
+            "f1a4b12ff5358e2b50f11ffe90e04a9bd2ea7421d771c43c782672dcf3e2b397"
         );
     });
 }
 
 #[tokio::test]
-async fn a_pack_of_a_newer_version_is_left_alone_and_named() {
-    let (disk, path) = golden();
-    disk.change(&path, |bytes| bytes[4] += 1);
-    let store = open(&disk, "a").unwrap();
-    let faults = store.fsck().await.unwrap();
-    assert_eq!(faults.len(), 1);
-    assert!(faults[0].reason.contains("version"), "{faults:?}");
-    assert!(disk.names().contains(&path));
+async fn a_pack_of_another_version_is_left_alone_and_named() {
+    for (version, what) in [(2, "an older Vitrine"), (4, "a newer Vitrine")] {
+        let (disk, path) = golden();
+        disk.change(&path, |bytes| bytes[4] = version);
+        let store = open(&disk, "a").unwrap();
+        let faults = store.fsck().await.unwrap();
+        assert_eq!(faults.len(), 1);
+        assert!(faults[0].reason.contains(what), "{faults:?}");
+        assert!(disk.names().contains(&path));
+    }
 }
 
 #[tokio::test]
@@ -107,5 +109,5 @@ async fn a_layer_of_a_newer_version_is_left_alone_and_named() {
         .err()
         .unwrap();
     assert_eq!(error.kind(), Kind::Damaged);
-    assert!(error.to_string().contains("version"), "{error}");
+    assert!(error.to_string().contains("a newer Vitrine"), "{error}");
 }

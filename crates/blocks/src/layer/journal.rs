@@ -16,7 +16,7 @@ use std::io;
 use std::path::Path;
 use std::sync::Arc;
 
-use crate::error::{BlocksError, Result};
+use crate::error::{BlocksError, Result, other_version};
 use crate::files::{self, OpenFile, Temporary};
 use crate::inner::Local;
 use crate::layer::LayerId;
@@ -79,8 +79,9 @@ impl Header {
         if fields.array::<4>().ok_or(short)? != *MAGIC {
             return Err("it is no map of a layer");
         }
-        if u32::from_le_bytes(fields.array().ok_or(short)?) != VERSION {
-            return Err("its version is not known: another Vitrine wrote it");
+        let version = u32::from_le_bytes(fields.array().ok_or(short)?);
+        if version != VERSION {
+            return Err(other_version(version, VERSION));
         }
         let generation = u64::from_le_bytes(fields.array().ok_or(short)?);
         let base = ManifestId(fields.array().ok_or(short)?);

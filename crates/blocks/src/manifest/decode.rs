@@ -3,6 +3,7 @@
 use uuid::Uuid;
 
 use super::{LEVEL_MAX, MAGIC, Manifest, Run, VERSION};
+use crate::error::other_version;
 use crate::tree_hash::Digest;
 use crate::{BLOCK_BYTES, DISK_BYTES_MAX};
 
@@ -27,8 +28,9 @@ impl Decoder<'_> {
         if self.array::<4>()? != *MAGIC {
             return Err("it is no manifest");
         }
-        if u32::from_le_bytes(self.array()?) != VERSION {
-            return Err("its version is not known: another Vitrine wrote it");
+        let version = u32::from_le_bytes(self.array()?);
+        if version != VERSION {
+            return Err(other_version(version, VERSION));
         }
         let size_bytes = u64::from_le_bytes(self.array()?);
         let content_bytes = u64::from_le_bytes(self.array()?);

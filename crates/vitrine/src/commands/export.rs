@@ -18,6 +18,8 @@ const ACCESS_SECONDS: u64 = 24 * 60 * 60;
 
 /// Bytes of a leaf of the content's hash tree.
 const LEAF: u64 = LEAF_BYTES as u64;
+/// Bytes that are read and hashed at once.
+const HASHED_BYTES: usize = 4 * LEAF_BYTES;
 
 /// What is exported how.
 #[derive(clap::Args)]
@@ -183,7 +185,7 @@ fn publish_file(written: &Path, file: &Path, partial: &Path) -> anyhow::Result<(
 fn digest(raw: &RawFile) -> anyhow::Result<String> {
     let size = raw.size_bytes();
     let mut hasher = ContentHasher::new(size);
-    let mut leaf = vec![0_u8; LEAF_BYTES];
+    let mut bytes = vec![0_u8; HASHED_BYTES];
     let mut at = 0;
     while at < size {
         let extent = raw.extent_at(at)?;
@@ -193,13 +195,47 @@ fn digest(raw: &RawFile) -> anyhow::Result<String> {
             at = if end == size { size } else { end / LEAF * LEAF };
             continue;
         }
-        let length = usize::try_from(LEAF.min(size - at))?;
-        raw.read_at(at, &mut leaf[..length])?;
-        if leaf[..length].iter().any(|byte| *byte != 0) {
-            let hash = hasher.leaf(&leaf[..length]);
-            hasher.push(at / LEAF, hash);
-        }
-        at += LEAF;
+        // What is data is hashed with the leaf that it ends in.
+        let length = end.next_multiple_of(LEAF).min(size) - at;
+        let length = usize::try_from(length)
+            .unwrap_or(HASHED_BYTES)
+            .min(HASHED_BYTES);
+        raw.read_at(at, &mut bytes[..length])?;
+        hasher.update(at / LEAF, &bytes[..length]);
+        at += length as u64;
     }
     Ok(hasher.finish().to_string())
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::fs::FileExt as _;
+
+    use super::*;
+
+    #[test]
+    fn the_digest_of_a_file_is_that_of_its_bytes_wherever_it_has_holes() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("raw");
+        let size = 40 * LEAF_BYTES + 512;
+        let mut whole = vec![0_u8; size];
+        let file = std::fs::File::create(&path).unwrap();
+        file.set_len(size as u64).unwrap();
+        // Inside a leaf, over the ends of leaves and of what is read at once, and the last sector.
+        for (at, length) in [
+            (4096, 4096),
+            (3 * LEAF_BYTES - 4096, 6 * LEAF_BYTES),
+            (20 * LEAF_BYTES, LEAF_BYTES),
+            (30 * LEAF_BYTES + 8192, HASHED_BYTES),
+            (size - 512, 512),
+        ] {
+            whole[at..at + length].fill(7);
+            file.write_all_at(&whole[at..at + length], at as u64)
+                .unwrap();
+        }
+        let mut hasher = ContentHasher::new(size as u64);
+        hasher.update(0, &whole);
+        let raw = RawFile::open(&path).unwrap();
+        assert_eq!(digest(&raw).unwrap(), hasher.finish().to_string());
+    }
 }
