@@ -1,7 +1,8 @@
 //! Polling operations, and the loop of workers that makes them true.
 //!
 //! Work advances whether or not anyone polls. A worker claims by lease, renews it while it works
-//! and writes only while it holds it; a worker that died is overtaken when its lease is over.
+//! and writes only while it holds it; a worker that died is overtaken when its lease is over, or when
+//! its node starts again.
 
 use std::time::Duration;
 
@@ -105,15 +106,15 @@ impl Engine {
 
     /// Runs `count` workers until `stop` is cancelled; each finishes its step before it leaves.
     pub async fn run_workers(&self, count: usize, stop: CancellationToken) {
-        let node = Uuid::new_v4();
         let mut workers = JoinSet::new();
         for number in 0..count {
             let (engine, stop) = (self.clone(), stop.clone());
-            workers
-                .spawn(async move { engine.worker_loop(&format!("{node}/{number}"), stop).await });
+            let name = self.worker_name(number);
+            workers.spawn(async move { engine.worker_loop(&name, stop).await });
         }
         let (engine, stop) = (self.clone(), stop.clone());
-        workers.spawn(async move { engine.conduct(&format!("{node}/deployments"), stop).await });
+        let name = self.worker_name("deployments");
+        workers.spawn(async move { engine.conduct(&name, stop).await });
         while workers.join_next().await.is_some() {}
     }
 
