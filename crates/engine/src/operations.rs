@@ -14,7 +14,6 @@ use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
 use crate::error::catalog as db;
-use crate::machine::reimage::is_own_reimage;
 use crate::resources::action;
 use crate::{Ctx, Engine};
 
@@ -226,9 +225,6 @@ impl Engine {
             (Kind::Snapshot, Work::Put) => self.make_snapshot(operation).await,
             (Kind::ManagedImage, Work::Put) => self.make_managed_image(operation).await,
             (Kind::ScaleSet, _) => Box::pin(self.run_scale_set(operation)).await,
-            (Kind::VirtualMachine, Work::Reimage) if is_own_reimage(operation) => {
-                self.reimage_machine(operation).await
-            }
             (
                 Kind::VirtualMachine | Kind::ScaleSetMachine,
                 Work::Put | Work::Reapply | Work::Reimage,
