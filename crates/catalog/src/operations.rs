@@ -213,6 +213,21 @@ impl Tx {
         Ok(done.rows_affected() == 1)
     }
 
+    /// Gives back what the workers of a node hold, named `node/…`; returns how many operations that are.
+    ///
+    /// To be called when they are dead. Their generation ends, so that nothing they may have left in a session
+    /// of the database counts any more; the run that was cut is no failed try.
+    pub async fn give_back_leases(&mut self, node: &str) -> Result<u64> {
+        let done = sqlx::query(
+            "UPDATE operations SET lease_owner = NULL, lease_until_ms = 0, lease_generation = lease_generation + 1, \
+             attempts = attempts - 1 WHERE state = 'InProgress' AND SUBSTR(lease_owner, 1, LENGTH($1)) = $1",
+        )
+        .bind(format!("{node}/"))
+        .execute(self.connection())
+        .await?;
+        Ok(done.rows_affected())
+    }
+
     /// Ends every open operation of a resource as overtaken; their workers lose the lease.
     pub async fn cancel_operations_of(
         &mut self,

@@ -34,7 +34,7 @@ pub use os_profile::{forget_secrets, secret, secrets, set_secrets};
 pub use power::{
     Power, after, check as check_action, generalize, is_generalized, is_specialized, verb,
 };
-pub use reimage::{Reimage, reimage};
+pub use reimage::reimage;
 pub use size::{Cap, Family, SIZES, Size, check_cap};
 pub use view::{Observed, etag, instance_view, shown, user_data};
 

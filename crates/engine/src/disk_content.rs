@@ -1,5 +1,7 @@
 //! What disks and snapshots hold: a writable layer, or an immutable manifest.
 
+use std::collections::HashMap;
+
 use ::disk::Extent;
 use blocks::{Digest, Ingested, Layer, LayerId, ManifestId, Reader};
 use catalog::{Content, Replica, ReplicaState};
@@ -52,6 +54,7 @@ impl DiskContent {
 }
 
 /// Content at one moment.
+#[derive(Clone)]
 pub(crate) struct Frozen {
     /// Its name in every region.
     pub manifest: ManifestId,
@@ -106,26 +109,32 @@ impl Engine {
 
     /// Returns the content of a disk or snapshot as it is now; it never changes again.
     pub(crate) async fn freeze_content(&self, row: &Resource) -> Result<Frozen> {
-        match self.content_of(row).await? {
-            Some(Content::Manifest(id)) => self.frozen(&row.location, &id).await,
-            _ => {
-                let layer = self.disk_layer(row).await?;
-                let frozen = layer.freeze(None).await.map_err(store_error)?;
-                Ok(frozen.into())
-            }
-        }
+        let mut frozen = self.freeze_contents(&[row]).await?;
+        frozen.pop().ok_or_else(Error::internal)
     }
 
-    /// Returns the contents of disks as they all are at one moment: of a machine that runs, what it finds
-    /// after a power cut.
-    pub(crate) async fn freeze_disks(&self, rows: &[&Resource]) -> Result<Vec<Frozen>> {
-        let mut layers = Vec::with_capacity(rows.len());
+    /// Returns the contents of disks and snapshots as they all are at one moment: of a machine that runs,
+    /// what it finds after a power cut. One may come twice.
+    pub(crate) async fn freeze_contents(&self, rows: &[&Resource]) -> Result<Vec<Frozen>> {
+        let mut frozen = HashMap::new();
+        let mut layers: Vec<(String, Layer)> = Vec::new();
         for row in rows {
-            layers.push(self.disk_layer(row).await?);
+            let key = row.id.key();
+            match self.content_of(row).await? {
+                Some(Content::Manifest(id)) => {
+                    frozen.insert(key, self.frozen(&row.location, &id).await?);
+                }
+                _ if layers.iter().any(|(known, _)| *known == key) => {}
+                _ => layers.push((key, self.disk_layer(row).await?)),
+            }
         }
-        let frozen = Layer::freeze_together(&layers).await;
-        let frozen = frozen.map_err(store_error)?;
-        Ok(frozen.into_iter().map(Frozen::from).collect())
+        let (keys, layers): (Vec<String>, Vec<Layer>) = layers.into_iter().unzip();
+        let made = Layer::freeze_together(&layers).await.map_err(store_error)?;
+        frozen.extend(keys.into_iter().zip(made.into_iter().map(Frozen::from)));
+        let of = |row: &&Resource| frozen.get(&row.id.key()).cloned();
+        rows.iter()
+            .map(|row| of(row).ok_or_else(Error::internal))
+            .collect()
     }
 
     /// Returns what a manifest of a region holds.

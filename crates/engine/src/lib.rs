@@ -32,6 +32,7 @@ pub mod metering;
 pub mod metrics;
 mod moving;
 mod network;
+mod node;
 mod operations;
 mod platform_image;
 pub mod publish;

@@ -25,15 +25,7 @@ impl Engine {
         if managed_image::has_content(&row) {
             return self.succeed(operation, None, |_| {}).await;
         }
-        let mut captured = Vec::new();
-        let mut os = None;
-        for disk in managed_image::disks(&row) {
-            let (frozen, source) = self.capture_image_disk(&row, &disk).await?;
-            if disk.slot == "os" {
-                os = source;
-            }
-            captured.push((disk.slot, frozen));
-        }
+        let (captured, os) = self.capture_image(&row).await?;
         let mut tx = self.catalog().write().await.map_err(db)?;
         if !tx.checkpoint(operation).await.map_err(db)? {
             return Ok(Outcome::Lost);
@@ -56,29 +48,53 @@ impl Engine {
         .await
     }
 
-    /// Returns the content of one disk and, where it was one, the resource that it was taken from.
-    async fn capture_image_disk(
+    /// Returns the content of each disk, taken at one moment, and what the system disk was taken from if that was a
+    /// resource.
+    async fn capture_image(
         &self,
         row: &Resource,
-        from: &ImageDisk,
-    ) -> Result<(Frozen, Option<Resource>)> {
-        let (frozen, source) = match &from.source {
-            DiskSource::Resource(id) => {
+    ) -> Result<(Vec<(String, Frozen)>, Option<Resource>)> {
+        let disks = managed_image::disks(row);
+        let mut sources = Vec::new();
+        for disk in &disks {
+            if let DiskSource::Resource(id) = &disk.source {
                 let source = self.load_row(id).await?;
                 let source = source.ok_or_else(|| source_not_found(id))?;
                 check_source(row, &source)?;
-                (self.freeze_content(&source).await?, Some(source))
+                sources.push(source);
             }
-            DiskSource::Blob(uri) => {
-                let vhd = self.freeze_vhd(uri, None, "blobUri").await?;
-                if vhd.region != row.location {
-                    return Err(Error::bad_request(format!(
-                        "The source blob {uri} does not belong to the same region as the image."
-                    )));
-                }
-                (vhd.frozen, None)
-            }
-        };
+        }
+        let rows: Vec<&Resource> = sources.iter().collect();
+        let mut frozen = self.freeze_contents(&rows).await?.into_iter();
+        let mut captured = Vec::new();
+        for disk in &disks {
+            let content = match &disk.source {
+                DiskSource::Resource(_) => frozen.next().ok_or_else(Error::internal)?,
+                DiskSource::Blob(uri) => self.freeze_image_blob(row, uri).await?,
+            };
+            let content = self.sized(row, disk, content).await?;
+            captured.push((disk.slot.clone(), content));
+        }
+        let os = disks.iter().find(|disk| disk.slot == "os");
+        let os = os.and_then(|os| match &os.source {
+            DiskSource::Resource(id) => sources.into_iter().find(|row| row.id.key() == id.key()),
+            DiskSource::Blob(_) => None,
+        });
+        Ok((captured, os))
+    }
+
+    async fn freeze_image_blob(&self, row: &Resource, uri: &str) -> Result<Frozen> {
+        let vhd = self.freeze_vhd(uri, None, "blobUri").await?;
+        if vhd.region != row.location {
+            return Err(Error::bad_request(format!(
+                "The source blob {uri} does not belong to the same region as the image."
+            )));
+        }
+        Ok(vhd.frozen)
+    }
+
+    /// Returns content in the size that is asked for.
+    async fn sized(&self, row: &Resource, from: &ImageDisk, frozen: Frozen) -> Result<Frozen> {
         let wanted = from.wanted_bytes.unwrap_or(frozen.size_bytes);
         if wanted.div_ceil(GIB) < frozen.size_bytes.div_ceil(GIB) {
             return Err(Error::invalid_parameter(
@@ -90,8 +106,7 @@ impl Engine {
                 ),
             ));
         }
-        let frozen = self.larger(row, frozen, wanted).await?;
-        Ok((frozen, source))
+        self.larger(row, frozen, wanted).await
     }
 
     /// Returns the same content in a size that is asked for in whole GiB.

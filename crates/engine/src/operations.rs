@@ -1,7 +1,8 @@
 //! Polling operations, and the loop of workers that makes them true.
 //!
 //! Work advances whether or not anyone polls. A worker claims by lease, renews it while it works
-//! and writes only while it holds it; a worker that died is overtaken when its lease is over.
+//! and writes only while it holds it; a worker that died is overtaken when its lease is over, or when
+//! its node starts again.
 
 use std::time::Duration;
 
@@ -13,7 +14,6 @@ use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
 use crate::error::catalog as db;
-use crate::machine::reimage::is_own_reimage;
 use crate::resources::action;
 use crate::{Ctx, Engine};
 
@@ -105,15 +105,15 @@ impl Engine {
 
     /// Runs `count` workers until `stop` is cancelled; each finishes its step before it leaves.
     pub async fn run_workers(&self, count: usize, stop: CancellationToken) {
-        let node = Uuid::new_v4();
         let mut workers = JoinSet::new();
         for number in 0..count {
             let (engine, stop) = (self.clone(), stop.clone());
-            workers
-                .spawn(async move { engine.worker_loop(&format!("{node}/{number}"), stop).await });
+            let name = self.worker_name(number);
+            workers.spawn(async move { engine.worker_loop(&name, stop).await });
         }
         let (engine, stop) = (self.clone(), stop.clone());
-        workers.spawn(async move { engine.conduct(&format!("{node}/deployments"), stop).await });
+        let name = self.worker_name("deployments");
+        workers.spawn(async move { engine.conduct(&name, stop).await });
         while workers.join_next().await.is_some() {}
     }
 
@@ -225,9 +225,6 @@ impl Engine {
             (Kind::Snapshot, Work::Put) => self.make_snapshot(operation).await,
             (Kind::ManagedImage, Work::Put) => self.make_managed_image(operation).await,
             (Kind::ScaleSet, _) => Box::pin(self.run_scale_set(operation)).await,
-            (Kind::VirtualMachine, Work::Reimage) if is_own_reimage(operation) => {
-                self.reimage_machine(operation).await
-            }
             (
                 Kind::VirtualMachine | Kind::ScaleSetMachine,
                 Work::Put | Work::Reapply | Work::Reimage,

@@ -10,7 +10,6 @@ use std::time::Instant;
 use blocks::{Location, Progress, Store, StoreOptions};
 use domain::{Error, ErrorKind, Result};
 use tokio::sync::OnceCell;
-use uuid::Uuid;
 
 use crate::Engine;
 use crate::care::nodes::present_name;
@@ -193,26 +192,6 @@ impl Engine {
             ),
         ))
     }
-}
-
-/// Returns the name of a data directory among those that work on shared stores; made once.
-///
-/// It lies with the layers, which are of this directory alone and in no backup. A directory that
-/// cannot keep it is another one at each start.
-pub(crate) fn home_of(data: &std::path::Path) -> String {
-    let path = data.join("local").join("node");
-    if let Ok(kept) = std::fs::read_to_string(&path)
-        && let Ok(kept) = Uuid::parse_str(kept.trim())
-    {
-        return kept.to_string();
-    }
-    let fresh = Uuid::new_v4().to_string();
-    let written =
-        std::fs::create_dir_all(data.join("local")).and_then(|()| std::fs::write(&path, &fresh));
-    if let Err(error) = written {
-        tracing::warn!(%error, "the name of this node was not kept");
-    }
-    fresh
 }
 
 fn place_setting(region: &str) -> String {

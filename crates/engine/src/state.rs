@@ -1,8 +1,9 @@
 //! The engine: what every use case and worker shares.
 
 use std::collections::{BTreeMap, HashMap};
+use std::fs::File;
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, PoisonError};
 
 use blocks::{FrameCache, LayerId, Store, StoreOptions};
 use catalog::Catalog;
@@ -17,8 +18,9 @@ use crate::machine::driver::Driver;
 use crate::machine::settings::{self as machine_settings, MachineSettings};
 use crate::metering::Egress;
 use crate::metrics::Metrics;
+use crate::node::{home_file, home_of};
 use crate::refusals::Refusals;
-use crate::region_store::{RegionStore, home_of};
+use crate::region_store::RegionStore;
 use crate::settings::RegionSettings;
 use crate::{Clock, Settings};
 
@@ -50,8 +52,11 @@ struct Inner {
     writers: Writers,
     /// The name of this process among the nodes of the catalog.
     node: String,
-    /// The name of its data directory among those that work on shared stores.
+    /// The name of its data directory among those that work on the catalog, and the file that it lies in.
     home: String,
+    home_file: PathBuf,
+    /// The lock of that file, while this process works in the directory.
+    home_lock: Mutex<Option<File>>,
     access_key: [u8; 32],
     seal_key: [u8; 32],
     metrics: Metrics,
@@ -100,6 +105,8 @@ impl Engine {
             writers: Writers::default(),
             node: Uuid::new_v4().to_string(),
             home: home_of(&settings.data),
+            home_file: home_file(&settings.data),
+            home_lock: Mutex::default(),
             access_key,
             seal_key,
             metrics: Metrics::default(),
@@ -153,9 +160,23 @@ impl Engine {
         &self.0.node
     }
 
-    /// Returns the name of this node's data directory among those that work on shared stores.
+    /// Returns the name of this node's data directory among those that work on the catalog.
     pub(crate) fn home(&self) -> &str {
         &self.0.home
+    }
+
+    /// Returns the file that this name lies in.
+    pub(crate) fn home_file(&self) -> &Path {
+        &self.0.home_file
+    }
+
+    /// Keeps the lock of the data directory for as long as this gallery is open.
+    pub(crate) fn hold_home(&self, lock: Option<File>) {
+        *self
+            .0
+            .home_lock
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner) = lock;
     }
 
     /// Returns the key that secrets of disk URLs are made with.

@@ -162,6 +162,10 @@ async fn a_second_server_on_the_same_directory_is_told_so_and_nothing_is_hurt() 
         "{}",
         said(&sweep)
     );
+    let second = server.vitrine(&["serve", "--listen", "127.0.0.1:0"]);
+    assert_eq!(second.status.code(), Some(1));
+    let told = "Another server works in this data directory";
+    assert!(said(&second).contains(told), "{}", said(&second));
     assert!(server.stop());
     json(&server.vitrine(&["fsck"]));
     json(&server.vitrine(&["scrub"]));

@@ -62,6 +62,7 @@ laws! {
         a_failed_try_comes_again_at_its_time,
         cancelling_takes_the_lease_away,
         what_waits_for_others_is_put_aside_with_its_step,
+        a_node_that_starts_again_gets_back_what_it_held_and_nothing_else,
         ended_operations_are_forgotten_oldest_first;
     writers:
         eight_workers_claim_each_operation_once_and_in_order,

@@ -2,7 +2,7 @@
 
 use catalog::{Catalog, Kind as Failure};
 use domain::Error;
-use domain::operation::{Operation, OperationState};
+use domain::operation::{Operation, OperationState, Work};
 use serde_json::json;
 
 use crate::database::Database;
@@ -197,4 +197,52 @@ pub async fn what_waits_for_others_is_put_aside_with_its_step(database: &Databas
     // Waiting is no failed try.
     assert_eq!((again.step, again.attempts), (held.step.clone(), 1));
     assert!(!tx.put_aside(&held, 0).await.unwrap(), "the lease is lost");
+}
+
+pub async fn a_node_that_starts_again_gets_back_what_it_held_and_nothing_else(database: &Database) {
+    let catalog = database.open().await;
+    let all: Vec<Operation> = (0..3)
+        .map(|n| operation(&gallery(&format!("g{n}"))))
+        .collect();
+    let mut deploying = operation(&gallery("d"));
+    deploying.work = Work::Deploy;
+    accept(
+        &catalog,
+        &all.iter().chain([&deploying]).collect::<Vec<_>>(),
+    )
+    .await;
+    let mut tx = catalog.write().await.unwrap();
+    let mut held = Vec::new();
+    // The name of one node is how the other one's begins.
+    for owner in ["node/0", "node/1", "node2/0"] {
+        let claimed = tx.claim_operation(owner, 0, LEASE_MS).await.unwrap();
+        held.push(claimed.unwrap());
+    }
+    let conducted = tx.claim_deployment("node/deployments", 0, LEASE_MS).await;
+    let conducted = conducted.unwrap().unwrap();
+    tx.commit().await.unwrap();
+
+    let mut tx = catalog.write().await.unwrap();
+    assert_eq!(tx.give_back_leases("node").await.unwrap(), 3);
+    assert_eq!(tx.give_back_leases("node").await.unwrap(), 0);
+    tx.commit().await.unwrap();
+
+    let mut tx = catalog.write().await.unwrap();
+    let done = OperationState::Succeeded;
+    for dead in [&held[0], &held[1], &conducted] {
+        assert!(!tx.checkpoint(dead).await.unwrap());
+        assert!(!tx.renew_lease(dead, 9000).await.unwrap());
+        assert!(!tx.finish(dead, done, None, None, 1).await.unwrap());
+    }
+    assert!(tx.renew_lease(&held[2], LEASE_MS).await.unwrap());
+    for wanted in [&held[0], &held[1]] {
+        let next = tx.claim_operation("node/0", 0, LEASE_MS).await.unwrap();
+        let next = next.unwrap();
+        assert_eq!((next.id, next.attempts), (wanted.id, 1));
+        assert!(next.lease_generation > wanted.lease_generation);
+    }
+    let none = tx.claim_operation("node/0", 0, LEASE_MS).await.unwrap();
+    assert!(none.is_none(), "the other node works on it");
+    let next = tx.claim_deployment("node/deployments", 0, LEASE_MS).await;
+    assert_eq!(next.unwrap().map(|o| o.id), Some(deploying.id));
 }

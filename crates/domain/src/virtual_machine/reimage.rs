@@ -3,7 +3,6 @@
 use serde_json::{Value, json};
 use uuid::Uuid;
 
-use super::disks::disks;
 use super::os_profile::take_secrets;
 use super::power::{check, is_specialized};
 use super::storage::PROFILE;
@@ -13,19 +12,9 @@ use crate::platform_image::PlatformImage;
 use crate::shared_image::SharedImageId;
 use crate::{Error, Kind, Resource, ResourceId, Result};
 
-/// What a reimage takes and gives up.
-#[derive(Clone, Debug, PartialEq)]
-pub struct Reimage {
-    /// The image, with the version that is meant: to be looked up as that of a new machine is.
-    pub reference: Value,
-    /// The system disk that the machine has had.
-    pub old_disk: ResourceId,
-    /// Whether that is deleted, as `osDisk.deleteOption` says; else it stays without the machine.
-    pub is_deleted: bool,
-}
-
-/// Plans a reimage: the row names a new system disk; which image it comes from is decided where the catalog is.
-pub fn reimage(row: &mut Resource, request: &Value, fresh: Uuid) -> Result<Reimage> {
+/// Plans a reimage: the row names a new system disk. Returns the image with the version that is meant, to be looked
+/// up as that of a new machine is.
+pub fn reimage(row: &mut Resource, request: &Value, fresh: Uuid) -> Result<Value> {
     check(row, Work::Reimage)?;
     let sent = request.as_object().cloned().unwrap_or_default();
     if sent.get("tempDisk") == Some(&Value::Bool(true)) {
@@ -44,8 +33,6 @@ pub fn reimage(row: &mut Resource, request: &Value, fresh: Uuid) -> Result<Reima
         }
         take_secrets(row, profile.as_object().cloned().unwrap_or_default())?;
     }
-    let old = disks(row).into_iter().find(|disk| disk.lun.is_none());
-    let old = old.ok_or_else(Error::internal)?;
     let name = format!("{}_OsDisk_1_{}", row.id.name(), fresh.simple());
     let id = row.id.group_id().child(Kind::Disk, &name);
     let profile = row.properties.get_mut(PROFILE);
@@ -59,11 +46,7 @@ pub fn reimage(row: &mut Resource, request: &Value, fresh: Uuid) -> Result<Reima
     os["name"] = json!(name);
     os["createOption"] = json!("FromImage");
     os["managedDisk"]["id"] = json!(id.to_string());
-    Ok(Reimage {
-        reference,
-        old_disk: old.id,
-        is_deleted: old.is_deleted_with_machine,
-    })
+    Ok(reference)
 }
 
 /// Whether a reference names one version.

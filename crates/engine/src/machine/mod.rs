@@ -20,7 +20,7 @@ pub mod simulated;
 mod sizes;
 pub mod spec;
 mod specify;
-mod work;
+pub(crate) mod work;
 
 use domain::{Error, Resource, Result};
 use serde_json::Value;

@@ -11,22 +11,34 @@ use serde_json::{Value, json};
 
 use super::driver::Stop;
 use super::hold::{claim_scope, held_disks};
+use super::spec::DiskSlot;
 use crate::Engine;
 use crate::deletion::check_lease;
 use crate::disk_content::grow;
 use crate::error::catalog as db;
 use crate::operations::Outcome;
 
+/// The member of an operation's step that says that a machine which stands still is not started.
+pub(crate) const KEEPS_POWER: &str = "keepsPower";
+
 impl Engine {
     /// Makes a machine what its row says.
+    ///
+    /// A reimage, asked of the machine or of its scale set, gives it a new system disk and starts it.
     pub(crate) async fn make_machine(&self, operation: &Operation) -> Result<Outcome> {
         let Some(row) = self.load_row(&operation.resource).await? else {
             return Ok(Outcome::Lost);
         };
         let driver = self.driver()?;
         let id = super::machine_id(&row)?;
-        let power = Power::of(&row);
         let is_anew = operation.work == Work::Reimage;
+        let before = Power::of(&row);
+        let power = match before {
+            Power::Created => Power::Running,
+            // A new model leaves alone what stands still; a reimage that was asked for ends with a start.
+            before if operation.step.get(KEEPS_POWER) == Some(&Value::Bool(true)) => before,
+            before => rules::after(operation.work, before),
+        };
         if is_anew {
             // Nothing of the system that was is kept, firmware variables included.
             driver.remove(id).await?;
@@ -35,19 +47,21 @@ impl Engine {
             if let Some(slot) = super::slot_of(&gone).filter(|_| !is_anew) {
                 driver.detach(id, slot).await?;
             }
-            // Disks of a scale set's machine are the set's: nobody else names them.
-            if is_anew || row.kind == Kind::ScaleSetMachine {
+            if self.goes(&row, &gone, is_anew).await? {
                 Box::pin(self.remove(&gone, Some(operation))).await?;
             } else {
                 self.let_go(operation, &gone).await?;
             }
         }
-        let held = self.fill_disks(operation, &row).await?;
-        if matches!(power, Power::Created | Power::Running) {
+        let mut held = self.fill_disks(operation, &row).await?;
+        if power == Power::Running {
+            if !before.is_allocated() {
+                held = self.reserve_disks(operation, &row, true).await?;
+            }
             let spec = self.machine_spec(&row, &held).await?;
             let now = row.properties.get("hardwareProfile");
             let was = row.internal.get("startedAs");
-            if power == Power::Created || is_anew {
+            if before != power || is_anew {
                 driver.start(&spec).await?;
             } else if now != was {
                 driver.stop(id, Stop::Shutdown).await?;
@@ -63,12 +77,26 @@ impl Engine {
             for disk in &held {
                 show_disk(row, disk);
             }
-            if power == Power::Created {
-                Power::Running.set(row);
-            }
+            power.set(row);
             note_start(row);
         })
         .await
+    }
+
+    /// Whether a disk that a machine does not name any more goes; else it stays without the machine.
+    ///
+    /// The old system disk of a reimage goes where the machine's disk would go with it (`deleteOption`). What
+    /// was held and never made is nothing to keep.
+    async fn goes(&self, row: &Resource, disk: &Resource, is_anew: bool) -> Result<bool> {
+        // Disks of a scale set's machine are the set's: nobody else names them.
+        if row.kind == Kind::ScaleSetMachine || self.content_of(disk).await?.is_none() {
+            return Ok(true);
+        }
+        let is_system = super::slot_of(disk) == Some(DiskSlot::Os);
+        let mut named = disks(row).into_iter();
+        Ok(is_anew
+            && is_system
+            && named.any(|named| named.lun.is_none() && named.is_deleted_with_machine))
     }
 
     /// Does what was asked of a machine's power.

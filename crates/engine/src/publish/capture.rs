@@ -1,7 +1,7 @@
 //! Capturing: from a source to manifests.
 //!
-//! A VHD's blob is frozen without its footer; another image version is referred to; a disk is
-//! frozen. After the transaction that records the manifests the source is not needed any more.
+//! A VHD's blob is frozen without its footer; another image version is referred to; disks are
+//! frozen, all of a version at one moment. After the transaction that records the manifests the source is not needed any more.
 
 use catalog::{Content, Replica, ReplicaState};
 use domain::image_version::{SourceFacts, check_source, check_source_matches, source_not_found};
@@ -146,7 +146,7 @@ impl Engine {
             domain::disk::check_readable(disk)?;
         }
         let rows: Vec<&Resource> = held.iter().map(|(_, disk)| disk).collect();
-        let frozen = self.freeze_disks(&rows).await?;
+        let frozen = self.freeze_contents(&rows).await?;
         let mut disks = Vec::new();
         for ((lun, disk), frozen) in held.iter().zip(&frozen) {
             let slot = domain::virtual_machine::slot(*lun);
@@ -183,38 +183,35 @@ impl Engine {
         definition: &Resource,
         profile: &Value,
     ) -> Result<Vec<CapturedDisk>> {
-        let mut disks = Vec::new();
-        for source in disk_sources(profile) {
-            disks.push(self.capture_one(version, definition, &source).await?);
+        let sources = disk_sources(profile);
+        let (mut disks, mut named) = (Vec::new(), Vec::new());
+        for DiskSource { slot, source } in &sources {
+            let text = |name: &str| source.get(name).and_then(Value::as_str);
+            if let Some(uri) = text("uri") {
+                let account = text("storageAccountId").or(text("id"));
+                let account = account.map(ResourceId::parse).transpose()?;
+                let blob = self.capture_blob(version, definition, slot, uri, account.as_ref());
+                disks.push(blob.await?);
+                continue;
+            }
+            let id = ResourceId::parse(text("id").ok_or_else(Error::internal)?)?;
+            let row = self.load_row(&id).await?;
+            let row = row.ok_or_else(|| source_not_found(&id))?;
+            check_source(version, &row)?;
+            let facts = SourceFacts::of_disk(&row, slot);
+            check_source_matches(definition, version, &facts)?;
+            named.push((slot, row));
+        }
+        let rows: Vec<&Resource> = named.iter().map(|(_, row)| row).collect();
+        let frozen = self.freeze_contents(&rows).await?;
+        for ((slot, row), frozen) in named.iter().zip(&frozen) {
+            disks.push(describe(slot, &row.location, frozen));
         }
         if disks.is_empty() {
             return Err(Error::internal());
         }
+        disks.sort_by_key(|disk| sources.iter().position(|source| source.slot == disk.slot));
         Ok(disks)
-    }
-
-    async fn capture_one(
-        &self,
-        version: &Resource,
-        definition: &Resource,
-        from: &DiskSource<'_>,
-    ) -> Result<CapturedDisk> {
-        let text = |name: &str| from.source.get(name).and_then(Value::as_str);
-        if let Some(uri) = text("uri") {
-            let account = text("storageAccountId").or(text("id"));
-            let account = account.map(ResourceId::parse).transpose()?;
-            return self
-                .capture_blob(version, definition, &from.slot, uri, account.as_ref())
-                .await;
-        }
-        let id = ResourceId::parse(text("id").ok_or_else(Error::internal)?)?;
-        let row = self.load_row(&id).await?;
-        let row = row.ok_or_else(|| source_not_found(&id))?;
-        check_source(version, &row)?;
-        let facts = SourceFacts::of_disk(&row, &from.slot);
-        check_source_matches(definition, version, &facts)?;
-        let frozen = self.freeze_content(&row).await?;
-        Ok(describe(&from.slot, &row.location, &frozen))
     }
 
     async fn capture_blob(

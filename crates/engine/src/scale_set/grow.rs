@@ -5,7 +5,7 @@ use domain::operation::{Operation, Work};
 use domain::scale_set::{self as rules, Member};
 use domain::virtual_machine::check_cap;
 use domain::{ProvisioningState, Resource, ResourceId, Result};
-use serde_json::json;
+use serde_json::{Value, json};
 use uuid::Uuid;
 
 use super::members;
@@ -94,6 +94,17 @@ impl Engine {
         work: Work,
     ) -> Result<Operation> {
         let step = json!({ "bypassSoftDelete": true });
+        self.begin_with(tx, machine, work, step).await
+    }
+
+    /// The same with a step of its own.
+    pub(super) async fn begin_with(
+        &self,
+        tx: &mut Tx,
+        machine: &Resource,
+        work: Work,
+        step: Value,
+    ) -> Result<Operation> {
         let operation = new_operation(machine.kind, work, machine, self.now_ms(), step);
         tx.insert_operation(&operation).await.map_err(db)?;
         Ok(operation)

@@ -6,7 +6,7 @@ use domain::resource::Document;
 use domain::scale_set::{self as rules, Member, Progress, RollingCode};
 use domain::virtual_machine::{Power, secrets, set_secrets};
 use domain::{Error, ProvisioningState, Resource, ResourceId, Result};
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use super::members;
 use super::model::plan_machine;
@@ -14,6 +14,7 @@ use super::work::{AT_ONCE, Found, Look};
 use crate::error::catalog as db;
 use crate::machine::boot;
 use crate::machine::driver::Seen;
+use crate::machine::work::KEEPS_POWER;
 use crate::resources::action;
 use crate::{Ctx, Engine};
 
@@ -52,7 +53,8 @@ impl Engine {
         } else {
             Work::Reimage
         };
-        self.begin(tx, &machine, work).await
+        let step = json!({ KEEPS_POWER: !is_anew });
+        self.begin_with(tx, &machine, work, step).await
     }
 
     /// Whether a machine is as it should be: not failed, and its guest runs unless it was stopped.

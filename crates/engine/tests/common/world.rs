@@ -114,6 +114,28 @@ impl World {
         open_over(self.dir.path(), &self.database, &self.clock).await
     }
 
+    /// The same directory after a kill, as the next process opens it.
+    pub async fn restart(self) -> Self {
+        let Self {
+            dir,
+            clock,
+            engine,
+            ctx,
+            subscription,
+            database,
+        } = self;
+        drop(engine);
+        let engine = open_over(dir.path(), &database, &clock).await;
+        Self {
+            dir,
+            clock,
+            engine,
+            ctx,
+            subscription,
+            database,
+        }
+    }
+
     /// Closes the gallery, to be copied.
     pub fn into_template(self) -> Template {
         Template {

@@ -39,7 +39,7 @@ async fn publish(world: &World) -> ResourceId {
     version
 }
 
-async fn make(world: &World) -> Resource {
+pub async fn make(world: &World) -> Resource {
     let version = publish(world).await;
     world
         .make(&one(world), &machine_body(&version))
@@ -174,6 +174,9 @@ fn a_reimage_leaves_one_system_disk_after_a_crash_at_any_point() {
             let row = world.make(&one(world), &body).await.unwrap();
             let os = disks(&row)[0].id.clone();
             world.write_disk(&os, &noise(BYTES, 9)).await;
+            if option == "Detach" {
+                act(world, Work::Deallocate).await;
+            }
             let (one, nothing) = (one(world), json!({}));
             let asked = world.engine.reimage(&world.ctx, &one, &nothing);
             asked.await.unwrap();

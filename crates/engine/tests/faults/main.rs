@@ -24,6 +24,7 @@ mod blob_bytes;
 mod crash;
 mod deletion;
 mod machines;
+mod moment;
 mod network;
 mod operations;
 mod overtaken;

@@ -4,6 +4,9 @@ use domain::ProvisioningState;
 use domain::operation::{Operation, OperationState};
 use engine::Accepted;
 use serde_json::json;
+use std::time::Duration;
+use testkit::until;
+use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
@@ -183,6 +186,95 @@ async fn a_server_that_stops_gives_its_work_back_at_once_and_the_next_one_goes_o
     assert_eq!(polled(&world, put).await.state, OperationState::Succeeded);
     let content = world.content(&version, "westus2", BYTES).await.unwrap();
     assert_eq!(content, noise(BYTES, 1));
+}
+
+on_both!(what_a_killed_node_was_doing_goes_on_at_once_when_it_starts_again);
+
+async fn what_a_killed_node_was_doing_goes_on_at_once_when_it_starts_again(world: World) {
+    world.gallery(json!({})).await;
+    let source = world.disk("source", "eastus", &noise(BYTES, 1)).await;
+    let version = world.version("1.0.0");
+    let body = version_body(&source, &["eastus", "westus2"]);
+    let put = operation(&world.put(&version, &body).await.unwrap());
+    let mine = world.engine.worker_name(0);
+    let stop = CancellationToken::new();
+    let mut work = Box::pin(world.engine.work_once(&mine, &stop));
+    while world.replicas(&version).await.is_empty() {
+        assert!(
+            poll_times(work.as_mut(), 1).await.is_none(),
+            "it is killed midway"
+        );
+    }
+    drop(work);
+    // Another node works on something else meanwhile.
+    let here = json!({ "location": "eastus" });
+    let other = world.put(&world.id("galleries/other"), &here).await;
+    let other = operation(&other.unwrap());
+    let mut tx = world.engine.catalog().write().await.unwrap();
+    let now_ms = world.clock.now_ms();
+    let theirs = tx.claim_operation("another/0", now_ms, 30_000).await;
+    let theirs = theirs.unwrap().unwrap();
+    assert_eq!(theirs.id, other);
+    tx.commit().await.unwrap();
+
+    // Nobody turns the clock.
+    let world = world.restart().await;
+    assert!(!world.engine.work_once("looks", &stop).await.unwrap());
+    world.engine.take_over().await.unwrap();
+    world.work(&mine).await;
+    let done = polled(&world, put).await;
+    assert_eq!((done.state, done.attempts), (OperationState::Succeeded, 1));
+    assert_eq!(
+        polled(&world, other).await.state,
+        OperationState::InProgress
+    );
+    let mut tx = world.engine.catalog().write().await.unwrap();
+    assert!(tx.renew_lease(&theirs, now_ms + 30_000).await.unwrap());
+    drop(tx);
+    let content = world.content(&version, "westus2", BYTES).await.unwrap();
+    assert!(content == noise(BYTES, 1));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn workers_that_die_with_their_process_are_not_waited_for() {
+    let world = World::new().await;
+    let id = world.id("galleries/sig");
+    let here = json!({ "location": "eastus" });
+    let put = operation(&world.put(&id, &here).await.unwrap());
+    world.engine.take_over().await.unwrap();
+    let mut process = JoinSet::new();
+    let (engine, stop) = (world.engine.clone(), CancellationToken::new());
+    // Whoever writes next has to wait: the worker has claimed its work and cannot end it.
+    let tx = loop {
+        let tx = world.engine.catalog().write().await.unwrap();
+        if process.is_empty() {
+            let (engine, stop) = (engine.clone(), stop.clone());
+            process.spawn(async move { engine.run_workers(1, stop).await });
+        }
+        let found = polled(&world, put).await;
+        assert_eq!(found.state, OperationState::InProgress);
+        if found.attempts == 1 {
+            break tx;
+        }
+        drop(tx);
+        tokio::task::yield_now().await;
+    };
+    process.abort_all();
+    while process.join_next().await.is_some() {}
+    drop((engine, tx));
+
+    let world = world.restart().await;
+    world.engine.take_over().await.unwrap();
+    let (engine, stop) = (world.engine.clone(), CancellationToken::new());
+    let until_then = stop.clone();
+    process.spawn(async move { engine.run_workers(1, until_then).await });
+    until("the work is over", Duration::from_secs(20), || async {
+        let found = polled(&world, put).await;
+        (found.state == OperationState::Succeeded).then_some(())
+    })
+    .await;
+    stop.cancel();
+    while process.join_next().await.is_some() {}
 }
 
 #[tokio::test]

@@ -2,6 +2,7 @@
 
 #![expect(clippy::unwrap_used, reason = "a test may panic")]
 
+use domain::operation::Work;
 use domain::scale_set as rules;
 use domain::virtual_machine::{Power, disks};
 use domain::{Kind, ProvisioningState, Resource, ResourceId};
@@ -16,11 +17,11 @@ fn network(world: &World, rest: &str) -> ResourceId {
     ResourceId::parse(&format!("{group}/providers/Microsoft.Network/{rest}")).unwrap()
 }
 
-fn ss(world: &World) -> ResourceId {
+pub fn ss(world: &World) -> ResourceId {
     world.id("virtualMachineScaleSets/ss")
 }
 
-fn set_body(world: &World, image: &ResourceId, mode: &str, capacity: usize) -> Value {
+pub fn set_body(world: &World, image: &ResourceId, mode: &str, capacity: usize) -> Value {
     let subnet = network(world, "virtualNetworks/net/subnets/default");
     json!({
         "location": "eastus",
@@ -43,7 +44,7 @@ fn set_body(world: &World, image: &ResourceId, mode: &str, capacity: usize) -> V
     })
 }
 
-async fn publish(world: &World, number: &str) -> ResourceId {
+pub async fn publish(world: &World, number: &str) -> ResourceId {
     let source = world
         .disk(&format!("source-{number}"), "eastus", &noise(BYTES, 1))
         .await;
@@ -53,7 +54,7 @@ async fn publish(world: &World, number: &str) -> ResourceId {
     version
 }
 
-async fn prepare(world: &World) -> ResourceId {
+pub async fn prepare(world: &World) -> ResourceId {
     let body = json!({ "location": "eastus", "properties": {
         "addressSpace": { "addressPrefixes": ["10.0.0.0/16"] },
         "subnets": [{ "name": "default", "properties": { "addressPrefix": "10.0.0.0/24" } }],
@@ -63,13 +64,13 @@ async fn prepare(world: &World) -> ResourceId {
     publish(world, "1.0.0").await
 }
 
-async fn make(world: &World, mode: &str, capacity: usize) -> Resource {
+pub async fn make(world: &World, mode: &str, capacity: usize) -> Resource {
     let version = prepare(world).await;
     let body = set_body(world, &version, mode, capacity);
     world.make(&ss(world), &body).await.unwrap()
 }
 
-async fn rows(world: &World, kind: Kind) -> Vec<Resource> {
+pub async fn rows(world: &World, kind: Kind) -> Vec<Resource> {
     let filter = ListFilter {
         subscription: world.subscription.clone(),
         kind: Some(kind),
@@ -80,7 +81,7 @@ async fn rows(world: &World, kind: Kind) -> Vec<Resource> {
 }
 
 /// The set is well and has exactly these machines, each with one disk and one interface, and nothing is left over.
-async fn has(world: &World, mode: &str, count: usize, sources: usize) -> Vec<Resource> {
+pub async fn has(world: &World, mode: &str, count: usize, sources: usize) -> Vec<Resource> {
     let set = world.engine.get(&world.ctx, &ss(world)).await.unwrap();
     assert_eq!(set.state, ProvisioningState::Succeeded);
     assert_eq!(rules::capacity(&set), count);
@@ -134,12 +135,7 @@ fn a_model_is_given_once_after_a_crash_at_any_point() {
     let template = template(async |world| {
         make(world, "Uniform", 1).await;
         let version = publish(world, "2.0.0").await;
-        let image =
-            json!({ "storageProfile": { "imageReference": { "id": version.to_string() } } });
-        let body = json!({ "properties": { "virtualMachineProfile": image } });
-        let patched = world.engine.patch(&world.ctx, &ss(world), &body).await;
-        patched.unwrap();
-        world.settle().await;
+        give_image(world, json!({ "id": version.to_string() })).await;
         let all = json!({ "instanceIds": ["*"] });
         let update = SetAction::Update;
         let id = ss(world);
@@ -212,4 +208,82 @@ async fn a_set_that_follows_its_image_is_upgraded_when_a_version_is_published() 
         2
     );
     assert_eq!(world.engine.upgrade_followers().await.unwrap(), 0);
+}
+
+pub async fn act(world: &World, asked: SetAction) {
+    let all = json!({ "instanceIds": ["*"] });
+    let id = ss(world);
+    let asked = world
+        .engine
+        .scale_set_action(&world.ctx, &id, asked, (&all, false));
+    let operation = asked.await.unwrap().operation.unwrap();
+    world.settle().await;
+    assert_eq!(world.operation(&operation).await.error, None);
+}
+
+pub async fn begin_image(world: &World, image: Value) {
+    let image = json!({ "storageProfile": { "imageReference": image } });
+    let body = json!({ "properties": { "virtualMachineProfile": image } });
+    let patched = world.engine.patch(&world.ctx, &ss(world), &body).await;
+    patched.unwrap();
+}
+
+pub async fn give_image(world: &World, image: Value) {
+    begin_image(world, image).await;
+    world.settle().await;
+}
+
+#[tokio::test]
+async fn a_reimage_starts_what_stands_still_and_a_new_image_does_not() {
+    for (mode, kind) in [
+        ("Uniform", Kind::ScaleSetMachine),
+        ("Flexible", Kind::VirtualMachine),
+    ] {
+        let world = World::new().await;
+        world.gallery(json!({})).await;
+        make(&world, mode, 1).await;
+        act(&world, SetAction::Power(Work::Deallocate)).await;
+        let version = publish(&world, "2.0.0").await;
+        give_image(&world, json!({ "id": version.to_string() })).await;
+        act(&world, SetAction::Update).await;
+        let machine = rows(&world, kind).await.remove(0);
+        assert_eq!(machine.internal["imageVersion"], json!(version.to_string()));
+        assert_eq!(Power::of(&machine), Power::Deallocated, "{mode}");
+        let second = disks(&machine).remove(0).id;
+        act(&world, SetAction::Reimage).await;
+        let machine = has(&world, mode, 1, 2).await.remove(0);
+        let third = disks(&machine).remove(0).id;
+        assert_ne!(second, third, "{mode}");
+        let disk = world.engine.get(&world.ctx, &third).await.unwrap();
+        assert_eq!(disk.properties["diskState"], "Attached", "{mode}");
+        world.nothing_is_orphaned().await;
+    }
+}
+
+#[tokio::test]
+async fn the_old_system_disk_of_a_flexible_sets_machine_stays_where_its_option_says_so() {
+    let world = World::new().await;
+    world.gallery(json!({})).await;
+    make(&world, "Flexible", 1).await;
+    let machine = rows(&world, Kind::VirtualMachine).await.remove(0);
+    let first = disks(&machine).remove(0).id;
+    let own = world.disk("own", "eastus", &noise(BYTES, 4)).await;
+    let body = json!({ "properties": { "storageProfile": {
+        "osDisk": { "deleteOption": "Detach" },
+        "dataDisks": [{ "lun": 0, "createOption": "Attach", "managedDisk": { "id": own.to_string() } }],
+    } } });
+    let patched = world.engine.patch(&world.ctx, &machine.id, &body).await;
+    patched.unwrap();
+    world.settle().await;
+    let nothing = json!({});
+    let asked = world.engine.reimage(&world.ctx, &machine.id, &nothing);
+    asked.await.unwrap();
+    world.settle().await;
+    assert!(world.read_disk(&first, BYTES).await == noise(BYTES, 1));
+    // A reimage by the set brings the set's model, which knows nothing of the disk that was attached by hand.
+    act(&world, SetAction::Reimage).await;
+    assert!(world.read_disk(&own, BYTES).await == noise(BYTES, 4));
+    let disk = world.engine.get(&world.ctx, &own).await.unwrap();
+    assert_eq!(disk.properties["diskState"], "Unattached");
+    world.nothing_is_orphaned().await;
 }

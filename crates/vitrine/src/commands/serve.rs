@@ -85,6 +85,7 @@ pub async fn prepare(args: &Args) -> anyhow::Result<Prepared> {
     let engine = data
         .open_engine_with(&regions, args.database.as_deref(), machines, &config)
         .await?;
+    engine.take_over().await?;
     config.trust_providers(&engine)?;
     if let Some(range) = &args.public_addresses {
         engine.set_public_addresses(range).await?;
