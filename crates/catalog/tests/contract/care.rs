@@ -133,6 +133,14 @@ pub async fn usage_is_kept_by_day_and_subscription(database: &Database) {
         [storage("2026-11-01", 1 << 50), storage("2026-11-02", 7)],
         "the last of a day counts"
     );
+    let last = read.last_storage_usage("s", "o", "east").await.unwrap();
+    assert_eq!(last, Some(storage("2026-11-02", 7)));
+    for (subscription, owner, region) in
+        [("u", "o", "east"), ("s", "p", "east"), ("s", "o", "west")]
+    {
+        let none = read.last_storage_usage(subscription, owner, region).await;
+        assert_eq!(none.unwrap(), None);
+    }
     let moved = read.egress_usage("s", days.0, days.1, 9).await.unwrap();
     assert_eq!(moved, [egress("2026-11-01", "download", 7)], "it adds up");
 }
