@@ -356,3 +356,40 @@ async fn a_version_holds_its_disks_once_for_every_region() {
     world.remove(&version).await;
     assert_eq!(held().await, 1);
 }
+
+#[tokio::test]
+async fn a_version_of_an_application_holds_its_package_once_for_every_region() {
+    let world = World::new().await;
+    world.gallery(json!({})).await;
+    let account = world.account().await;
+    let link = world.blob(&account, "app.zip", &noise(BYTES, 7)).await;
+    let application = world.id("galleries/sig/applications/app");
+    let body = json!({ "location": "eastus", "properties": { "supportedOSType": "Linux" } });
+    world.make(&application, &body).await.unwrap();
+    let body = |regions: &[&str]| {
+        let regions: Vec<Value> = regions.iter().map(|name| json!({ "name": name })).collect();
+        json!({ "location": "eastus", "properties": { "publishingProfile": {
+            "source": { "mediaLink": link }, "targetRegions": regions,
+            "manageActions": { "install": "i", "remove": "r" },
+        } } })
+    };
+    let (one, held) = (BYTES as i64, async || {
+        let quota = world.engine.byte_quota(&world.subscription).await;
+        quota.unwrap().held_bytes
+    });
+    let limit = Some(3 * one + one / 2);
+    let set = world.engine.set_byte_quota(&world.subscription, limit);
+    set.await.unwrap();
+    let version = world.id("galleries/sig/applications/app/versions/1.0.0");
+    let three = body(&["eastus", "westus2", "westeurope"]);
+    let refused = world.make(&version, &three).await.unwrap_err();
+    assert_eq!(refused.code, "QuotaExceeded");
+    assert_eq!(held().await, one, "the blob alone");
+    world
+        .make(&version, &body(&["eastus", "westus2"]))
+        .await
+        .unwrap();
+    assert_eq!(held().await, 3 * one);
+    world.remove(&version).await;
+    assert_eq!(held().await, one);
+}

@@ -33,3 +33,4 @@ mod scale_sets;
 mod snapshots;
 mod soft_delete;
 mod sources;
+mod uploads;
