@@ -2,20 +2,26 @@
 //!
 //! On the ARM face a bucket is a principal's. On the blob face a caller (a principal, the keys of an account, one
 //! shared access signature, one disk's URL) has a bucket and so has an account, and both have a number of requests
-//! that are answered at once; a download counts until its last byte is sent.
+//! that are answered at once; a download counts until its last byte is sent. Where bytes have a pace, bodies wait
+//! for it on both ways, and who has far too much waiting is refused.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
 
 use arm::error::body;
+use axum::body::Body;
 use axum::http::{Method, StatusCode};
-use domain::rate::{Bucket, Level, Pace, Taken};
+use domain::rate::{Bucket, Flow, Level, Pace, Taken};
 use domain::{Error, ErrorKind};
+use futures::StreamExt as _;
 
 use crate::reply::Reply;
 
 /// Those whose buckets are remembered; buckets that are full again are forgotten first.
 const LEVELS_MAX: usize = 30_000;
+/// Who has to wait longer than this for the bytes under way brings no more.
+const WAIT_MS_MAX: u64 = 10_000;
 
 /// The paces of all buckets.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -37,6 +43,10 @@ pub struct BlobLimits {
     pub caller: Pace,
     /// Requests to one account, or one disk, whoever sends them.
     pub account: Pace,
+    /// MiB of one caller, both ways together.
+    pub caller_mib: Pace,
+    /// MiB of one account, or one disk, whoever moves them.
+    pub account_mib: Pace,
     /// Requests of one caller that are answered at once.
     pub caller_at_once_max: u32,
     /// Requests to one account, or one disk, that are answered at once.
@@ -55,6 +65,9 @@ impl Default for Limits {
                 caller: pace(40_000, 20_000),
                 // The service's own target for an account is 20,000 requests a second.
                 account: pace(80_000, 40_000),
+                // As fast as disks and network are.
+                caller_mib: pace(0, 0),
+                account_mib: pace(0, 0),
                 caller_at_once_max: 1024,
                 account_at_once_max: 4096,
             },
@@ -91,6 +104,38 @@ impl Levels {
             .entry(who.to_owned())
             .or_insert_with(|| Level::full(pace, now_ms));
         Some(level.take(pace, now_ms))
+    }
+}
+
+/// What everybody may still move, of callers or of accounts.
+#[derive(Clone)]
+struct Flows {
+    pace: Pace,
+    flows: Arc<Mutex<HashMap<String, Flow>>>,
+}
+
+impl Flows {
+    fn new(pace: Pace) -> Self {
+        Self {
+            pace,
+            flows: Arc::default(),
+        }
+    }
+
+    /// Takes bytes; returns after how many milliseconds the next ones may move.
+    fn take(&self, who: &str, bytes: u64, now_ms: i64) -> u64 {
+        let pace = self.pace;
+        if pace.per_second == 0 {
+            return 0;
+        }
+        let mut flows = self.flows.lock().unwrap_or_else(PoisonError::into_inner);
+        if flows.len() >= LEVELS_MAX {
+            flows.retain(|_, flow| !flow.is_full(pace, now_ms));
+        }
+        flows
+            .entry(who.to_owned())
+            .or_insert_with(|| Flow::full(pace, now_ms))
+            .take(pace, bytes, now_ms)
     }
 }
 
@@ -148,14 +193,56 @@ pub(crate) struct BlobLimiter {
     limits: BlobLimits,
     callers: Levels,
     accounts: Levels,
+    flow: Arc<FlowLimits>,
     /// Requests that are answered now, by caller and by account.
     served: Arc<Mutex<HashMap<String, u32>>>,
+}
+
+/// The paces of bytes; a clock that jumps does not matter to them.
+struct FlowLimits {
+    callers: Flows,
+    accounts: Flows,
+    since: Instant,
+}
+
+impl FlowLimits {
+    /// Takes bytes of both; returns after how many milliseconds the next ones may move.
+    fn take(&self, [caller, account]: [&str; 2], bytes: u64) -> u64 {
+        let now_ms = i64::try_from(self.since.elapsed().as_millis()).unwrap_or(i64::MAX);
+        let wait_ms = self.callers.take(caller, bytes, now_ms);
+        wait_ms.max(self.accounts.take(account, bytes, now_ms))
+    }
 }
 
 /// A request that counts as being answered until it is dropped.
 pub(crate) struct Served {
     served: Arc<Mutex<HashMap<String, u32>>>,
+    flow: Arc<FlowLimits>,
     keys: [String; 2],
+}
+
+impl Served {
+    /// Lets a body move no faster than the paces of its caller and account allow.
+    pub fn paced(&self, body: Body) -> Body {
+        let flow = self.flow.clone();
+        if flow.callers.pace.per_second == 0 && flow.accounts.pace.per_second == 0 {
+            return body;
+        }
+        let keys = Arc::new(self.keys.clone());
+        let pieces = body.into_data_stream().then(move |piece| {
+            let (flow, keys) = (flow.clone(), keys.clone());
+            async move {
+                if let Ok(bytes) = &piece {
+                    let wait_ms = flow.take([&keys[0], &keys[1]], bytes.len() as u64);
+                    if wait_ms > 0 {
+                        tokio::time::sleep(Duration::from_millis(wait_ms)).await;
+                    }
+                }
+                piece
+            }
+        });
+        Body::from_stream(pieces)
+    }
 }
 
 /// Why a request of the blob face has to wait.
@@ -172,6 +259,11 @@ impl BlobLimiter {
             limits,
             callers: Levels::new(limits.caller),
             accounts: Levels::new(limits.account),
+            flow: Arc::new(FlowLimits {
+                callers: Flows::new(limits.caller_mib),
+                accounts: Flows::new(limits.account_mib),
+                since: Instant::now(),
+            }),
             served: Arc::default(),
         }
     }
@@ -186,8 +278,13 @@ impl BlobLimiter {
                 return Err(busy("Operations per second", whose, seconds));
             }
         }
-        let mut served = self.served.lock().unwrap_or_else(PoisonError::into_inner);
         let keys = [format!("caller {caller}"), format!("account {account}")];
+        let wait_ms = self.flow.take([&keys[0], &keys[1]], 0);
+        if wait_ms > WAIT_MS_MAX {
+            let seconds = wait_ms.div_ceil(1000);
+            return Err(busy("Ingress and egress", "account or caller", seconds));
+        }
+        let mut served = self.served.lock().unwrap_or_else(PoisonError::into_inner);
         let most = [
             (self.limits.caller_at_once_max, "caller"),
             (self.limits.account_at_once_max, "account"),
@@ -203,6 +300,7 @@ impl BlobLimiter {
         drop(served);
         Ok(Served {
             served: self.served.clone(),
+            flow: self.flow.clone(),
             keys,
         })
     }
@@ -350,6 +448,8 @@ mod tests {
         let limits = BlobLimits {
             caller: pace(2),
             account: pace(3),
+            caller_mib: none,
+            account_mib: none,
             caller_at_once_max: 9,
             account_at_once_max: 9,
         };
@@ -392,6 +492,8 @@ mod tests {
         let limiter = BlobLimiter::new(BlobLimits {
             caller: none,
             account: none,
+            caller_mib: none,
+            account_mib: none,
             caller_at_once_max: 1,
             account_at_once_max: 2,
         });
@@ -412,5 +514,42 @@ mod tests {
             2,
             "who left is forgotten"
         );
+    }
+
+    #[test]
+    fn who_has_far_too_much_under_way_brings_no_more() {
+        let none = Pace {
+            burst: 0,
+            per_second: 0,
+        };
+        let pace = |per_second| Pace {
+            burst: 1,
+            per_second,
+        };
+        let limiter = BlobLimiter::new(BlobLimits {
+            caller: none,
+            account: none,
+            caller_mib: pace(1),
+            account_mib: pace(2),
+            caller_at_once_max: 9,
+            account_at_once_max: 9,
+        });
+        let admit = |caller: &str, account: &str| {
+            let admitted = limiter.admit(caller, account, 0);
+            admitted.err().map_or(0, |busy| busy.seconds)
+        };
+        let move_mib = |caller: &str, account: &str, mib: u64| {
+            let keys = [format!("caller {caller}"), format!("account {account}")];
+            limiter.flow.take([&keys[0], &keys[1]], mib << 20)
+        };
+        move_mib("a", "x", 8);
+        assert_eq!(admit("a", "x"), 0, "it waits for seven seconds");
+        move_mib("a", "x", 8);
+        assert!((14..=15).contains(&admit("a", "x")));
+        assert!((14..=15).contains(&admit("a", "y")), "wherever it goes");
+        assert_eq!(admit("b", "x"), 0, "the account is not far behind");
+        move_mib("b", "x", 9);
+        assert!((11..=12).contains(&admit("c", "x")));
+        assert_eq!(admit("c", "y"), 0);
     }
 }

@@ -25,6 +25,7 @@ mod sign_in;
 mod storage;
 mod store;
 mod trust;
+mod uploads;
 mod usage;
 
 pub use audit::AuditFilter;
@@ -42,4 +43,5 @@ pub use sign_in::{DeviceCode, PrincipalKey, RefreshToken};
 pub use storage::{Blob, BlobKind, Container, Grant, StagedBlock};
 pub use store::{Catalog, Read, Tx};
 pub use trust::{ExternalSubject, ShareAnswer, VerifiedPublisher};
+pub use uploads::HeldUpload;
 pub use usage::{EgressUsage, StorageUsage};

@@ -68,6 +68,25 @@ impl Read {
         rows.iter().map(storage).collect()
     }
 
+    /// Returns the last measurement of a resource in a region.
+    pub async fn last_storage_usage(
+        &mut self,
+        subscription: &str,
+        owner: &str,
+        region: &str,
+    ) -> Result<Option<StorageUsage>> {
+        let row = sqlx::query(
+            "SELECT * FROM storage_usage WHERE subscription = $1 AND owner = $2 AND region = $3 \
+             ORDER BY day DESC LIMIT 1",
+        )
+        .bind(subscription)
+        .bind(owner)
+        .bind(region)
+        .fetch_optional(self.connection())
+        .await?;
+        row.as_ref().map(storage).transpose()
+    }
+
     /// Returns what a subscription moved on the days from `from` to `to`, both included.
     pub async fn egress_usage(
         &mut self,

@@ -93,6 +93,55 @@ impl Level {
     }
 }
 
+/// Bytes that somebody may move: a bucket of MiB that may be overdrawn, because bytes are counted when they are at hand.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Flow {
+    /// Below zero: what was moved too early.
+    left_bytes: i64,
+    at_ms: i64,
+}
+
+const MIB: i64 = 1 << 20;
+
+impl Flow {
+    /// Returns a full bucket; `pace` is in MiB.
+    pub fn full(pace: Pace, now_ms: i64) -> Self {
+        Self {
+            left_bytes: i64::from(pace.burst) * MIB,
+            at_ms: now_ms,
+        }
+    }
+
+    /// Whether the bucket has filled up since it was last used, so that it need not be remembered.
+    pub fn is_full(self, pace: Pace, now_ms: i64) -> bool {
+        self.filled(pace, now_ms) >= i64::from(pace.burst) * MIB
+    }
+
+    /// Takes bytes; returns after how many milliseconds the next ones may move.
+    pub fn take(&mut self, pace: Pace, bytes: u64, now_ms: i64) -> u64 {
+        let bytes = i64::try_from(bytes).unwrap_or(i64::MAX);
+        self.left_bytes = self.filled(pace, now_ms).saturating_sub(bytes);
+        self.at_ms = now_ms;
+        self.wait_ms(pace, now_ms)
+    }
+
+    /// Returns after how many milliseconds bytes may move again.
+    pub fn wait_ms(self, pace: Pace, now_ms: i64) -> u64 {
+        let missing = self.filled(pace, now_ms).saturating_neg();
+        let missing = u64::try_from(missing).unwrap_or(0);
+        let a_second = u64::from(pace.per_second.max(1)) * MIB.unsigned_abs();
+        missing.saturating_mul(1000).div_ceil(a_second)
+    }
+
+    fn filled(self, pace: Pace, now_ms: i64) -> i64 {
+        let passed_ms = now_ms.saturating_sub(self.at_ms).max(0);
+        let back = passed_ms.saturating_mul(i64::from(pace.per_second) * MIB) / 1000;
+        self.left_bytes
+            .saturating_add(back)
+            .min(i64::from(pace.burst) * MIB)
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -122,6 +171,36 @@ mod tests {
         ] {
             assert_eq!(level.take(PACE, now_ms), taken, "{now_ms}");
         }
+    }
+
+    #[test]
+    fn bytes_are_overdrawn_and_paid_back_at_the_pace() {
+        const MIB: u64 = 1 << 20;
+        let mut flow = Flow::full(PACE, 0);
+        for (now_ms, bytes, wait_ms) in [
+            (0, 2 * MIB, 0),
+            (0, MIB, 0),
+            (0, 1, 1),
+            (0, 4 * MIB, 2001),
+            (1000, 0, 1001),
+            (2001, MIB / 2, 250),
+            // Long after: full, and no fuller.
+            (1_000_000, 3 * MIB, 0),
+            (1_000_000, MIB, 500),
+            // The clock went back: nothing is lost, nothing comes back.
+            (0, 0, 500),
+        ] {
+            assert_eq!(flow.take(PACE, bytes, now_ms), wait_ms, "{now_ms} {bytes}");
+        }
+        assert!(!flow.is_full(PACE, 1999) && flow.is_full(PACE, 2000));
+        // Small pieces are not rounded up: a tenth of the pace takes ten times as long.
+        let fast = Pace {
+            burst: 0,
+            per_second: 1024,
+        };
+        let mut flow = Flow::full(fast, 0);
+        let waits = (0..16 * 1024).map(|_| flow.take(fast, 64 << 10, 0));
+        assert_eq!(waits.last(), Some(1000), "a GiB in pieces of 64 KiB");
     }
 
     #[test]

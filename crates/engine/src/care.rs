@@ -6,6 +6,7 @@ mod measure;
 pub(crate) mod nodes;
 mod schedule;
 mod settings;
+mod stored;
 mod tasks;
 
 use std::collections::{BTreeMap, BTreeSet};

@@ -96,7 +96,9 @@ impl Engine {
             .await
             .map_err(db)?;
         tx.prune_tokens(self.now_ms()).await.map_err(db)?;
+        tx.prune_uploads(self.now_ms()).await.map_err(db)?;
         tx.commit().await.map_err(db)?;
+        self.remove_abandoned().await?;
         self.forget_stale_blocks().await?;
         self.sweep_layers(SWEEP_GRACE_MS).await?;
         Ok(())

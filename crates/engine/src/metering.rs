@@ -11,7 +11,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use catalog::{EgressUsage, StorageUsage};
 use domain::scope::subscription_in;
-use domain::{Error, Resource, Result};
+use domain::{Error, Kind, Resource, ResourceId, Result};
 use serde::Serialize;
 
 use crate::error::catalog as db;
@@ -76,7 +76,7 @@ pub struct UsageRow {
     pub day: String,
     /// The subscription that pays.
     pub subscription: String,
-    /// `storage`, `replication` or `download`.
+    /// `storage`, `disks`, `snapshots`, `replication` or `download`.
     pub meter: &'static str,
     /// The resource's id.
     pub resource: String,
@@ -264,9 +264,18 @@ fn gib(bytes: i64) -> f64 {
     (exact * 1e6).round() / 1e6
 }
 
+/// Returns the meter of what a resource stores: people keep disks and snapshots apart from images.
+fn meter_of(owner: &str) -> &'static str {
+    match ResourceId::parse(owner).ok().and_then(|id| id.kind()) {
+        Some(Kind::Disk) => "disks",
+        Some(Kind::Snapshot) => "snapshots",
+        _ => "storage",
+    }
+}
+
 fn of_storage(usage: StorageUsage) -> UsageRow {
     UsageRow {
-        meter: "storage",
+        meter: meter_of(&usage.owner),
         resource: usage.owner,
         target: String::new(),
         copies: usage.copies,

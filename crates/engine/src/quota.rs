@@ -1,9 +1,10 @@
 //! Quotas: how many resources and how many bytes a subscription holds, and may hold.
 //!
-//! Bytes are those of the disks as they are seen, once for every region, and those of the blobs and
+//! Bytes are those of the disks and files as they are seen, once for every region, and those of the blobs and
 //! staged blocks of accounts: what others share with it does not make a subscription's content
 //! smaller, or its size would tell what others have. They are reserved in the transaction that writes
-//! the resource or blob, so two writers never share the last byte.
+//! the resource or blob, so two writers never share the last byte; those of an upload before it
+//! begins ([`crate::blob`]).
 
 use catalog::{Read, Tx};
 use domain::image_version::target_regions;
@@ -93,7 +94,7 @@ impl Engine {
                 limit: domain::quota::limit(kind).unwrap_or(i64::MAX),
             });
         }
-        let bytes = quota_of(&mut read, subscription).await?;
+        let bytes = self.quota_of(&mut read, subscription).await?;
         usages.push(Usage {
             name: "storageBytes",
             shown: "Storage Bytes of the Subscription",
@@ -107,7 +108,7 @@ impl Engine {
     /// Returns what a subscription holds of its bytes, to whoever owns the gallery's directory.
     pub async fn byte_quota(&self, subscription: &str) -> Result<ByteQuota> {
         let mut read = self.catalog().read().await.map_err(db)?;
-        quota_of(&mut read, subscription).await
+        self.quota_of(&mut read, subscription).await
     }
 
     /// Sets how many bytes a subscription may hold; what it holds already stays. `None` is no limit.
@@ -126,7 +127,7 @@ impl Engine {
         tx.put_setting(&setting(&known.id), &value)
             .await
             .map_err(db)?;
-        let quota = quota_of(&mut tx, &known.id).await?;
+        let quota = self.quota_of(&mut tx, &known.id).await?;
         tx.commit().await.map_err(db)?;
         Ok(quota)
     }
@@ -139,7 +140,7 @@ impl Engine {
         let (key, subscription) = (row.id.key(), row.id.subscription().to_ascii_lowercase());
         let own = tx.bytes_of(&key).await.map_err(db)?;
         if wanted > own {
-            let quota = quota_of(tx, &subscription).await?;
+            let quota = self.quota_of(tx, &subscription).await?;
             domain::quota::check_bytes(
                 &row.location,
                 quota.held_bytes,
@@ -170,7 +171,7 @@ impl Engine {
         if after == before {
             return Ok(());
         }
-        check_room(tx, account, after - before).await?;
+        self.check_more_bytes(tx, account, after - before).await?;
         tx.add_held_bytes(account, &subscription, after - before)
             .await
             .map_err(db)
@@ -179,7 +180,47 @@ impl Engine {
     /// Refuses bytes for which an account's subscription has no room, before they are taken in.
     pub(crate) async fn check_blob_bytes(&self, account: &str, more: i64) -> Result<()> {
         let mut read = self.catalog().read().await.map_err(db)?;
-        check_room(&mut read, account, more).await
+        self.check_more_bytes(&mut read, account, more).await
+    }
+
+    /// Whether a subscription has a limit.
+    pub(crate) async fn has_byte_limit(&self, subscription: &str) -> Result<bool> {
+        let mut read = self.catalog().read().await.map_err(db)?;
+        let limit = read.setting(&setting(subscription)).await.map_err(db)?;
+        Ok(limit.is_some_and(|text| !text.is_empty()))
+    }
+
+    /// Refuses `more` bytes in an account; sums up what is held only where there is a limit.
+    pub(crate) async fn check_more_bytes(
+        &self,
+        read: &mut Read,
+        account: &str,
+        more: i64,
+    ) -> Result<()> {
+        let subscription = subscription_in(account).unwrap_or_default();
+        let limit = read.setting(&setting(subscription)).await.map_err(db)?;
+        if more <= 0 || limit.is_none_or(|text| text.is_empty()) {
+            return Ok(());
+        }
+        let quota = self.quota_of(read, subscription).await?;
+        let row = match ResourceId::parse(account) {
+            Ok(id) => read.load(&id).await.map_err(db)?,
+            Err(_) => None,
+        };
+        let location = row.map(|row| row.location).unwrap_or_default();
+        domain::quota::check_bytes(&location, quota.held_bytes, more, quota.limit_bytes)
+    }
+
+    /// Returns what a subscription's rows and uploads hold, and its limit.
+    async fn quota_of(&self, read: &mut Read, subscription: &str) -> Result<ByteQuota> {
+        let subscription = subscription.to_ascii_lowercase();
+        let limit = read.setting(&setting(&subscription)).await.map_err(db)?;
+        let rows = read.held_bytes(&subscription).await.map_err(db)?;
+        let uploads = read.uploading_bytes(&subscription, self.now_ms()).await;
+        Ok(ByteQuota {
+            held_bytes: rows.saturating_add(uploads.map_err(db)?),
+            limit_bytes: limit.and_then(|text| text.parse().ok()),
+        })
     }
 
     /// Returns the bytes that a row asks for; `None` for what holds no content. What is not known yet counts nothing.
@@ -189,11 +230,12 @@ impl Engine {
                 Some(size) => signed(size),
                 None => bytes_of_start(tx, row).await?,
             },
-            Kind::ImageVersion => {
+            Kind::ImageVersion | Kind::GalleryApplicationVersion | Kind::GalleryScriptVersion => {
                 let disks = captured(row)?;
-                let one = match disks.is_empty() {
-                    false => disks.iter().map(|disk| signed(disk.size_bytes)).sum(),
-                    true => bytes_of_sources(tx, &row.properties).await?,
+                let one = match (disks.is_empty(), row.kind) {
+                    (false, _) => disks.iter().map(|disk| signed(disk.size_bytes)).sum(),
+                    (true, Kind::ImageVersion) => bytes_of_sources(tx, &row.properties).await?,
+                    (true, _) => bytes_of_files(tx, row).await?,
                 };
                 let regions = target_regions(row, self.regions()).len();
                 one.saturating_mul(i64::try_from(regions).unwrap_or(1))
@@ -203,31 +245,6 @@ impl Engine {
         };
         Ok(Some(bytes))
     }
-}
-
-async fn quota_of(read: &mut Read, subscription: &str) -> Result<ByteQuota> {
-    let subscription = subscription.to_ascii_lowercase();
-    let limit = read.setting(&setting(&subscription)).await.map_err(db)?;
-    Ok(ByteQuota {
-        held_bytes: read.held_bytes(&subscription).await.map_err(db)?,
-        limit_bytes: limit.and_then(|text| text.parse().ok()),
-    })
-}
-
-/// Refuses `more` bytes in an account; sums up what is held only where there is a limit.
-async fn check_room(read: &mut Read, account: &str, more: i64) -> Result<()> {
-    let subscription = subscription_in(account).unwrap_or_default();
-    let limit = read.setting(&setting(subscription)).await.map_err(db)?;
-    if more <= 0 || limit.is_none_or(|text| text.is_empty()) {
-        return Ok(());
-    }
-    let quota = quota_of(read, subscription).await?;
-    let row = match ResourceId::parse(account) {
-        Ok(id) => read.load(&id).await.map_err(db)?,
-        Err(_) => None,
-    };
-    let location = row.map(|row| row.location).unwrap_or_default();
-    domain::quota::check_bytes(&location, quota.held_bytes, more, quota.limit_bytes)
 }
 
 fn setting(subscription: &str) -> String {
@@ -261,6 +278,16 @@ async fn bytes_of_sources(tx: &mut Tx, properties: &domain::resource::Document) 
     let mut bytes = 0_i64;
     for source in sources {
         bytes = bytes.saturating_add(bytes_of_source(tx, &source).await?);
+    }
+    Ok(bytes)
+}
+
+/// Returns the bytes of the files that a version of an application or script is made of.
+async fn bytes_of_files(tx: &mut Tx, row: &Resource) -> Result<i64> {
+    let mut bytes = 0_i64;
+    for file in domain::artifact::files(row) {
+        let size = blob::size_by_uri(tx, &file.url).await?;
+        bytes = bytes.saturating_add(size.unwrap_or(0));
     }
     Ok(bytes)
 }

@@ -11,6 +11,7 @@ use domain::{Error, Regions, Result};
 use tokio::sync::Notify;
 use uuid::Uuid;
 
+use crate::blob::Abandoned;
 use crate::blob::audit::Writers;
 use crate::blob::locks::BlobLocks;
 use crate::error::catalog as db;
@@ -48,6 +49,7 @@ struct Inner {
     /// Layers that a sweep found without an owner, and when.
     ownerless: Mutex<HashMap<LayerId, i64>>,
     blob_locks: BlobLocks,
+    abandoned: Abandoned,
     refusals: Refusals,
     writers: Writers,
     /// The name of this process among the nodes of the catalog.
@@ -101,6 +103,7 @@ impl Engine {
             identity: crate::identity::State::default(),
             ownerless: Mutex::default(),
             blob_locks: BlobLocks::default(),
+            abandoned: Abandoned::default(),
             refusals: Refusals::default(),
             writers: Writers::default(),
             node: Uuid::new_v4().to_string(),
@@ -220,6 +223,11 @@ impl Engine {
     /// Returns who uses which blob now.
     pub(crate) fn blob_locks(&self) -> &BlobLocks {
         &self.0.blob_locks
+    }
+
+    /// Returns the uploads that ended without being recorded.
+    pub(crate) fn abandoned(&self) -> &Abandoned {
+        &self.0.abandoned
     }
 
     /// Returns the refusals that were counted and not recorded yet.

@@ -56,6 +56,8 @@ struct LimitsSection {
     deletes: Option<PaceSection>,
     blob_requests: Option<PaceSection>,
     blob_account_requests: Option<PaceSection>,
+    blob_mib: Option<PaceSection>,
+    blob_account_mib: Option<PaceSection>,
     blob_at_once_max: Option<u32>,
     blob_account_at_once_max: Option<u32>,
     connections_max: Option<usize>,
@@ -205,6 +207,8 @@ impl Config {
                 blobs: api::BlobLimits {
                     caller: pace(section.blob_requests, blobs.caller),
                     account: pace(section.blob_account_requests, blobs.account),
+                    caller_mib: pace(section.blob_mib, blobs.caller_mib),
+                    account_mib: pace(section.blob_account_mib, blobs.account_mib),
                     caller_at_once_max: section
                         .blob_at_once_max
                         .unwrap_or(blobs.caller_at_once_max),
@@ -324,7 +328,7 @@ mod tests {
     #[test]
     fn what_the_file_does_not_say_is_as_usual() {
         let config =
-            Config::parse("[limits]\nreads = { burst = 2, per_second = 1 }\nheader_seconds = 3\nblob_at_once_max = 7")
+            Config::parse("[limits]\nreads = { burst = 2, per_second = 1 }\nheader_seconds = 3\nblob_at_once_max = 7\nblob_mib = { burst = 0, per_second = 9 }")
                 .unwrap();
         let (limits, usual) = (config.limits(), ServerLimits::default());
         assert_eq!(
@@ -339,6 +343,8 @@ mod tests {
         assert_eq!(blobs.caller_at_once_max, 7);
         assert_eq!(blobs.account_at_once_max, usual_blobs.account_at_once_max);
         assert_eq!(blobs.caller, usual_blobs.caller);
+        assert_eq!(blobs.caller_mib.per_second, 9);
+        assert_eq!(blobs.account_mib, usual_blobs.account_mib);
         assert_eq!(limits.connections.header_limit, Duration::from_secs(3));
         assert_eq!(
             limits.connections.connections_max,

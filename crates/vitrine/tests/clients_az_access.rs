@@ -238,28 +238,106 @@ fn az_lists_what_is_shared_what_is_public_and_what_happened() {
         "--gallery-image-reference",
         &image,
     ]);
-    let community = az.json(&["sig", "list-community", "-l", "eastus"]);
-    assert_eq!(count(&community), 0, "{community}");
-    let log = az.json(&[
-        "monitor",
-        "activity-log",
-        "list",
+    public(&az, &source);
+    happened(&az, &server);
+}
+
+/// A public gallery is found by everybody, and only as long as it is one.
+fn public(az: &Az<'_>, source: &str) {
+    az.shell(&format!(
+        "az sig create -g rg -r open --permissions community --publisher-uri https://acme.example \
+         --publisher-email a@acme.example --eula none --public-name-prefix acmeinc -o none\n\
+         az sig image-definition create -g rg -r open -i d -p p -f o -s s --os-type linux --hyper-v-generation V1 -o none\n\
+         az sig image-version create -g rg -r open -i d -e 1.0.0 --os-snapshot {source} -o none"
+    ));
+    let list = ["sig", "list-community", "-l", "eastus"];
+    assert_eq!(count(&az.json(&list)), 0, "not yet public");
+    az.json(&["sig", "share", "enable-community", "-g", "rg", "-r", "open"]);
+    let community = az.json(&list);
+    assert_eq!(count(&community), 1, "{community}");
+    let name = member(&community, "/0/name");
+    assert!(name.starts_with("acmeinc-"), "{community}");
+    let west = ["sig", "list-community", "-l", "westus2"];
+    assert_eq!(count(&az.json(&west)), 0, "it has no version there");
+    let place = ["-l", "eastus", "--public-gallery-name", name];
+    let images = ["sig", "image-definition", "list-community"];
+    assert_eq!(count(&az.json(&[&images[..], &place].concat())), 1);
+    let version = [
+        "sig",
+        "image-version",
+        "show-community",
+        "-i",
+        "d",
+        "-e",
+        "1.0.0",
+    ];
+    let shown = az.json(&[&version[..], &place].concat());
+    assert_eq!(member(&shown, "/name"), "1.0.0");
+    let image = format!("/CommunityGalleries/{name}/Images/d/Versions/latest");
+    az.json(&[
+        "disk",
+        "create",
         "-g",
         "rg",
-        "--offset",
-        "1h",
+        "-n",
+        "ofpublic",
+        "--gallery-image-reference",
+        &image,
     ]);
-    assert!(count(&log) >= 6, "{log}");
-    let failed = az.json(&[
-        "monitor",
-        "activity-log",
-        "list",
-        "--status",
-        "Failed",
-        "--offset",
-        "1h",
-    ]);
-    assert_eq!(count(&failed), 0, "{failed}");
+    az.json(&["sig", "share", "reset", "-g", "rg", "-r", "open"]);
+    assert_eq!(count(&az.json(&list)), 0, "public no more");
+}
+
+/// The activity log shows what each of its filters asks for, and no more.
+fn happened(az: &Az<'_>, server: &Gallery) {
+    let list = ["monitor", "activity-log", "list", "--offset", "1h"];
+    let log = |words: &[&str]| az.json(&[&list[..], words].concat());
+    assert!(count(&log(&["-g", "rg"])) >= 6);
+    assert_eq!(count(&log(&["--status", "Failed"])), 0);
+    let made = verb(server, &["principal", "create-service-principal", "other"]);
+    let compute = format!(
+        "{}/resourceGroups/rg/providers/Microsoft.Compute",
+        server.subscription()
+    );
+    let (gallery, caller) = (
+        format!("{compute}/galleries/sig"),
+        member(&made, "/clientId"),
+    );
+    let elsewhere = format!("{compute}/disks/source");
+    let grant = ["--role", "Reader", "--scope", &elsewhere];
+    verb(
+        server,
+        &[&["principal", "grant", caller][..], &grant].concat(),
+    );
+    let other = signed_in(az, &made);
+    let said = other.fails(&["sig", "show", "-g", "rg", "-r", "sig"]);
+    assert!(said.contains("AuthorizationFailed"), "{said}");
+    let failed = log(&["--status", "Failed"]);
+    assert_eq!(count(&failed), 1, "{failed}");
+    assert_eq!(member(&failed, "/0/caller"), caller);
+    assert_eq!(count(&log(&["--caller", caller])), 1);
+    let correlation = member(&failed, "/0/correlationId").to_owned();
+    assert_eq!(count(&log(&["--correlation-id", &correlation])), 1);
+    let all = log(&["--resource-id", &gallery]);
+    let of_gallery = all.as_array().into_iter().flatten();
+    let others: Vec<&Value> = of_gallery
+        .filter(|event| {
+            let id = member(event, "/resourceId").to_lowercase();
+            !id.starts_with(&gallery.to_lowercase())
+        })
+        .collect();
+    assert!(count(&all) >= 3 && others.is_empty(), "{all}");
+    assert!(count(&log(&["--namespace", "Microsoft.Compute"])) >= count(&all));
+    assert_eq!(count(&log(&["--namespace", "Microsoft.Storage"])), 0);
+    assert_eq!(count(&log(&["--max-events", "2"])), 2);
+    let long_ago = [
+        "--start-time",
+        "2020-01-01T00:00:00Z",
+        "--end-time",
+        "2020-01-02T00:00:00Z",
+    ];
+    let ended = [&["monitor", "activity-log", "list"][..], &long_ago].concat();
+    assert_eq!(count(&az.json(&ended)), 0);
 }
 
 /// Signs in as a program that the operator has just made.

@@ -28,7 +28,10 @@ pub(super) async fn serve(call: Call, body: Body) -> Result<BlobReply> {
         .seen_from(&call.client);
     let caller = call.secret_name().unwrap_or_default();
     match call.admit(&caller, &access.resource().id.key()) {
-        Ok(served) => Ok(answer(call, body, access).await?.until_sent(served)),
+        Ok(served) => {
+            let body = served.paced(body);
+            Ok(answer(call, body, access).await?.until_sent(served))
+        }
         Err(refusal) => Ok(refusal),
     }
 }

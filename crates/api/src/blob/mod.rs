@@ -110,7 +110,10 @@ async fn dispatch(call: Call, body: Body) -> Result<BlobReply> {
     let session = auth::authenticate(&call).await?;
     let caller = call.secret_name().unwrap_or_else(|| session.caller_name());
     match call.admit(&caller, session.account_name()) {
-        Ok(served) => Ok(answer(call, body, session).await?.until_sent(served)),
+        Ok(served) => {
+            let body = served.paced(body);
+            Ok(answer(call, body, session).await?.until_sent(served))
+        }
         Err(refusal) => Ok(refusal),
     }
 }

@@ -79,7 +79,7 @@ impl BlobReply {
             .iter()
             .any(|(name, _)| name == "content-length")
         {
-            let body = self.body.map_frame(move |frame| {
+            let body = served.paced(self.body).map_frame(move |frame| {
                 let _until_then = &served;
                 frame
             });

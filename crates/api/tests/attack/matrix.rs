@@ -174,6 +174,10 @@ impl Market {
             } else {
                 one
             };
+            if ["deploy", "copy"].contains(&deed) {
+                let shown = world.send(who, "GET", &path, version, None).await.body;
+                self.hides_owner(who, &line, &shown);
+            }
             match deed {
                 // What was made is the version, byte for byte.
                 "deploy" => {
@@ -196,10 +200,24 @@ impl Market {
         is_done
     }
 
+    /// Asserts that nothing that a consumer sees of his own names the owner's subscription.
+    fn hides_owner(&self, who: &Who, line: &str, shown: &Value) {
+        if who.own.is_empty() || who.tenant == self.world.owner.tenant {
+            return;
+        }
+        let owners = self
+            .world
+            .subscription
+            .trim_start_matches("/subscriptions/");
+        assert!(!shown.to_string().contains(owners), "{line}: {shown}");
+    }
+
     /// Returns what the disk of a machine begins with, which is removed for it.
     async fn started_from(&self, who: &Who, machine: &str) -> Vec<u8> {
         let world = &self.world;
-        let shown = world.send(who, "GET", machine, MACHINE, None).await.body;
+        let whole = format!("{machine}?$expand=instanceView");
+        let shown = world.send(who, "GET", &whole, MACHINE, None).await.body;
+        self.hides_owner(who, machine, &shown);
         let disk = &shown["properties"]["storageProfile"]["osDisk"]["managedDisk"]["id"];
         let disk = disk.as_str().unwrap_or_else(|| panic!("{shown}"));
         world.done(who, "DELETE", machine, MACHINE, None).await;

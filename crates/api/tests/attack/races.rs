@@ -10,13 +10,28 @@ on_both! {
     threat_23_many_at_once_never_get_more_than_the_limit,
 }
 
+/// Rounds of uploads and deletions, and how many run at once: a thousand in all.
+const ROUNDS: u32 = 42;
+const AT_ONCE: u32 = 24;
+/// Room for about half of what they bring at once.
+const QUOTA_BYTES: i64 = 20 << 10;
+
 async fn threat_22_uploads_that_race_deletions_leave_nothing_behind(world: World) {
     let owner = world.owner.clone();
+    let subscription = owner.own.rsplit('/').next().unwrap().to_owned();
+    let set = world
+        .engine
+        .set_byte_quota(&subscription, Some(QUOTA_BYTES));
+    set.await.unwrap();
+    let held = async || {
+        let quota = world.engine.byte_quota(&subscription).await.unwrap();
+        quota.held_bytes
+    };
     let group = world.group(&owner, "rg").await;
     world.account(&owner, &group, "raceacct").await;
     let token = owner.blob_token.as_str();
-    for round in 0..6 {
-        let work = (0..24_u32).map(|number| {
+    for round in 0..ROUNDS {
+        let work = (0..AT_ONCE).map(|number| {
             let (world, name) = (
                 &world,
                 format!("https://{HOST}/blob/raceacct/images/b{}", number % 4),
@@ -55,6 +70,8 @@ async fn threat_22_uploads_that_race_deletions_leave_nothing_behind(world: World
             }
         });
         join_all(work).await;
+        let now = held().await;
+        assert!((0..=QUOTA_BYTES).contains(&now), "round {round}: {now}");
         if round % 2 == 1 {
             let container = format!("https://{HOST}/blob/raceacct/images?restype=container");
             let delete = world.blob(token, "DELETE", &container, &[], &[]);
@@ -77,6 +94,9 @@ async fn threat_22_uploads_that_race_deletions_leave_nothing_behind(world: World
     world.engine.sweep(0).await.unwrap();
     let findings = world.engine.fsck().await.unwrap();
     assert!(findings.is_empty(), "{findings:?}");
+    assert_eq!(held().await, 0);
+    let store = world.engine.store("eastus").await.unwrap();
+    assert!(store.layers().await.unwrap().is_empty());
 }
 
 async fn threat_23_many_at_once_never_get_more_than_the_limit(world: World) {

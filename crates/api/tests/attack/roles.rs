@@ -155,8 +155,7 @@ impl People {
     }
 }
 
-async fn table(world: &World) -> String {
-    let people = People::new(world).await;
+async fn table(world: &World, people: &People) -> String {
     let group = world.group(&world.owner, "rg").await;
     let gallery = format!("{group}/providers/Microsoft.Compute/galleries/sig");
     let here = json!({ "location": "eastus" });
@@ -207,7 +206,7 @@ async fn table(world: &World) -> String {
             route.method, route.pattern
         );
     }
-    blobs(world, &people, &group, &mut out).await;
+    blobs(world, people, &group, &mut out).await;
     out
 }
 
@@ -252,7 +251,9 @@ async fn blobs(world: &World, people: &People, group: &str, out: &mut String) {
 on_both! { every_route_answers_every_role_as_the_reviewed_table_says }
 
 async fn every_route_answers_every_role_as_the_reviewed_table_says(world: World) {
-    let found = table(&world).await;
+    let people = People::new(&world).await;
+    let found = table(&world, &people).await;
+    every_refusal_is_told_of(&world, &people, &found).await;
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join(FILE);
     if std::env::var_os("VITRINE_WRITE_ROLES").is_some() {
         std::fs::write(&path, &found).unwrap();
@@ -269,6 +270,32 @@ async fn every_route_answers_every_role_as_the_reviewed_table_says(world: World)
         gone.join("\n"),
         fresh.join("\n")
     );
+}
+
+/// What the table says that nobody was refused stands in the audit with his name, whichever route it was.
+async fn every_refusal_is_told_of(world: &World, people: &People, table: &str) {
+    world.engine.flush_refusals(true).await.unwrap();
+    let (_, nobody) = people.0.iter().find(|(letter, _)| *letter == 'n').unwrap();
+    let mut read = world.engine.catalog().read().await.unwrap();
+    let all = read.audit_after(0, 1_000_000).await.unwrap();
+    let told: std::collections::BTreeSet<String> = all
+        .into_iter()
+        .map(|(entry, _)| entry)
+        .filter(|entry| entry.principal == nobody.object_id && !entry.code.is_empty())
+        .map(|entry| entry.action)
+        .collect();
+    let refused = table.lines().filter_map(|line| {
+        let (row, action) = line.split_once(" | ")?;
+        let is_refused = row.chars().nth(COLUMNS.len()) == Some('-');
+        (is_refused && !action.starts_with('(')).then_some(action)
+    });
+    let refused: std::collections::BTreeSet<&str> = refused.collect();
+    assert!(refused.len() > 80, "only {} actions", refused.len());
+    let silent: Vec<&&str> = refused
+        .iter()
+        .filter(|action| !told.contains(**action))
+        .collect();
+    assert!(silent.is_empty(), "not in the audit: {silent:?}");
 }
 
 #[test]

@@ -1,5 +1,7 @@
 //! Who asks too much of the blob face waits; others do not.
 
+use std::time::{Duration, Instant};
+
 use api::BlobLimits;
 use axum::body::Body;
 use axum::http::Request;
@@ -17,6 +19,8 @@ const NO_LIMIT: Pace = Pace {
 const OPEN: BlobLimits = BlobLimits {
     caller: NO_LIMIT,
     account: NO_LIMIT,
+    caller_mib: NO_LIMIT,
+    account_mib: NO_LIMIT,
     caller_at_once_max: 100,
     account_at_once_max: 100,
 };
@@ -190,4 +194,67 @@ async fn a_download_holds_its_place_until_it_was_read_or_given_up() {
         get(&world, &urls[0]).await.expect(206);
         by_key(&world).await.expect(206);
     }
+}
+
+/// Reads a blob of one MiB whole.
+async fn read_mib(world: &World, url: &str) {
+    let request = Request::get(url).body(Body::empty()).unwrap();
+    let answer = world.router.clone().oneshot(request).await.unwrap();
+    assert_eq!(answer.status(), 200);
+    let whole = axum::body::to_bytes(answer.into_body(), 64 << 20).await;
+    assert_eq!(whole.unwrap().len(), 1 << 20);
+}
+
+#[tokio::test]
+async fn bytes_move_no_faster_than_the_paces_of_callers_and_accounts() {
+    let mut world = with_blob().await;
+    let urls = [
+        sas(&world, "2026-07-01T00:00:00Z"),
+        sas(&world, "2026-07-02T00:00:00Z"),
+    ];
+    let slow = Pace {
+        burst: 2,
+        per_second: 10,
+    };
+    // Two MiB are there at once, each of the others takes a tenth of a second.
+    let least = |mib: u64| Duration::from_millis((mib - 2) * 100 - 20);
+    world.limited(BlobLimits {
+        caller_mib: slow,
+        ..OPEN
+    });
+    let begun = Instant::now();
+    for _ in 0..5 {
+        read_mib(&world, &urls[0]).await;
+    }
+    // What comes takes as what goes does.
+    let block = [("x-ms-blob-type", "BlockBlob")];
+    for _ in 0..5 {
+        let body = vec![7; 1 << 20];
+        let put = world.signed("PUT", "/vhds/new", &block, &body).await;
+        put.expect(201);
+    }
+    let (reads, both) = (least(5), least(5) + least(5));
+    assert!(begun.elapsed() >= both, "{:?}", begun.elapsed());
+    // Each caller has a pace of its own: together they are as much faster.
+    let (begun, two) = (Instant::now(), &urls);
+    let one = async |url: &str| {
+        for _ in 0..5 {
+            read_mib(&world, url).await;
+        }
+    };
+    futures::join!(one(&two[0]), one(&two[1]));
+    let apart = begun.elapsed();
+    assert!(apart >= reads, "{apart:?}");
+    world.limited(BlobLimits {
+        account_mib: slow,
+        ..OPEN
+    });
+    let begun = Instant::now();
+    let one = async |url: &str| {
+        for _ in 0..5 {
+            read_mib(&world, url).await;
+        }
+    };
+    futures::join!(one(&two[0]), one(&two[1]));
+    assert!(begun.elapsed() >= least(10), "{:?}", begun.elapsed());
 }

@@ -131,6 +131,15 @@ impl Map {
         self.runs.insert(start, (end, state));
     }
 
+    /// Returns the bytes of all blocks that hold data.
+    pub fn data_bytes(&self) -> u64 {
+        let data = self
+            .runs
+            .iter()
+            .filter(|(_, (_, state))| *state == State::Data);
+        data.map(|(start, (end, _))| (end - start) * BLOCK).sum()
+    }
+
     /// Whether all blocks of a range hold data.
     pub fn is_data(&self, start: u64, end: u64) -> bool {
         let (state, until) = state_at(&self.runs, start);
@@ -185,6 +194,8 @@ mod tests {
             for (block, state) in (0..).zip(plain) {
                 prop_assert_eq!(map.at(block).0, state);
             }
+            let data = plain.iter().filter(|state| **state == State::Data).count();
+            prop_assert_eq!(map.data_bytes(), u64::try_from(data).unwrap() * BLOCK);
             let mut again = Map::new(map.size);
             map.changes().into_iter().for_each(|change| again.apply(change));
             prop_assert_eq!(again, map);

@@ -168,6 +168,11 @@ impl Layer {
         self.shared.map_read().map.size
     }
 
+    /// Returns the bytes that were written here, in whole blocks, without what is seen of the base.
+    pub fn own_bytes(&self) -> u64 {
+        self.shared.map_read().map.data_bytes()
+    }
+
     /// Fills `buffer` with the bytes at `offset`.
     pub async fn read_at(&self, offset: u64, buffer: &mut [u8]) -> Result<()> {
         let bytes = self.read(offset, buffer.len()).await?;

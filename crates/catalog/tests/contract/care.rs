@@ -1,6 +1,6 @@
 //! Leases, periodic work, digests, metering, bytes of quotas.
 
-use catalog::{CareRun, ContentDigest, EgressUsage, StorageUsage};
+use catalog::{CareRun, ContentDigest, EgressUsage, HeldUpload, StorageUsage};
 use serde_json::json;
 
 use crate::database::Database;
@@ -133,6 +133,14 @@ pub async fn usage_is_kept_by_day_and_subscription(database: &Database) {
         [storage("2026-11-01", 1 << 50), storage("2026-11-02", 7)],
         "the last of a day counts"
     );
+    let last = read.last_storage_usage("s", "o", "east").await.unwrap();
+    assert_eq!(last, Some(storage("2026-11-02", 7)));
+    for (subscription, owner, region) in
+        [("u", "o", "east"), ("s", "p", "east"), ("s", "o", "west")]
+    {
+        let none = read.last_storage_usage(subscription, owner, region).await;
+        assert_eq!(none.unwrap(), None);
+    }
     let moved = read.egress_usage("s", days.0, days.1, 9).await.unwrap();
     assert_eq!(moved, [egress("2026-11-01", "download", 7)], "it adds up");
 }
@@ -156,6 +164,39 @@ pub async fn bytes_are_held_until_they_are_freed(database: &Database) {
     tx.free_bytes("a").await.unwrap();
     assert_eq!(tx.bytes_of("a").await.unwrap(), 0);
     assert_eq!(tx.held_bytes("s").await.unwrap(), 1 << 50);
+    tx.commit().await.unwrap();
+}
+
+pub async fn uploads_hold_bytes_until_they_end_or_are_not_renewed(database: &Database) {
+    let catalog = database.open().await;
+    let upload = |id: u128, subscription: &str, bytes: i64, until_ms: i64| HeldUpload {
+        id: uuid::Uuid::from_u128(id),
+        subscription: subscription.to_owned(),
+        blob: "b".to_owned(),
+        bytes,
+        lent_bytes: bytes / 2,
+        until_ms,
+    };
+    let mut tx = catalog.write().await.unwrap();
+    let all = [
+        upload(1, "s", 1 << 50, 10),
+        upload(2, "s", 6, 20),
+        upload(3, "t", 8, 20),
+    ];
+    for one in &all {
+        tx.begin_upload(one).await.unwrap();
+    }
+    assert_eq!(tx.uploading_bytes("s", 9).await.unwrap(), (1 << 50) + 6);
+    assert_eq!(tx.uploading_bytes("s", 10).await.unwrap(), 6);
+    assert_eq!(tx.lent_bytes("b", 10).await.unwrap(), 3 + 4);
+    assert_eq!(tx.lent_bytes("c", 10).await.unwrap(), 0);
+    assert!(tx.renew_upload(all[1].id, 30).await.unwrap());
+    assert_eq!(tx.prune_uploads(20).await.unwrap(), 2);
+    assert!(!tx.renew_upload(all[0].id, 30).await.unwrap());
+    assert_eq!(tx.uploading_bytes("s", 20).await.unwrap(), 6);
+    assert!(tx.end_upload(all[1].id).await.unwrap());
+    assert!(!tx.end_upload(all[1].id).await.unwrap());
+    assert_eq!(tx.uploading_bytes("s", 0).await.unwrap(), 0);
     tx.commit().await.unwrap();
 }
 

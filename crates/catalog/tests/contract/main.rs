@@ -110,6 +110,7 @@ laws! {
         a_digest_is_asked_for_once_and_kept,
         usage_is_kept_by_day_and_subscription,
         bytes_are_held_until_they_are_freed,
+        uploads_hold_bytes_until_they_end_or_are_not_renewed,
         a_copy_holds_what_was_committed_and_nothing_else;
     migrations:
         a_database_with_data_is_brought_up_to_date;

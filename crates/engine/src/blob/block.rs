@@ -9,6 +9,7 @@ use uuid::Uuid;
 
 use super::failure::{blob_not_found, invalid_block_list, invalid_query, too_large, wrong_kind};
 use super::object::MadeFrom;
+use super::reserve::Reservation;
 use super::session::{BLOB_READ, BLOB_WRITE};
 use super::{BlobPath, Conditions, PutBlob, Session, Upload, View, bytes, signed};
 use crate::Engine;
@@ -77,10 +78,27 @@ impl Engine {
         {
             return Err(wrong_kind());
         }
-        self.check_staged(session, path, block_id, body.length)
+        let (length, layer) = (body.length, LayerId::from(Uuid::new_v4()));
+        let freed = self.check_staged(session, path, block_id, length).await?;
+        let held = self
+            .reserve_upload(session, path, layer, length, freed)
             .await?;
+        let staged = self
+            .stage(session, path, block_id, (layer, body), held.as_ref())
+            .await;
+        self.end_reservation(held, staged).await
+    }
+
+    async fn stage(
+        &self,
+        session: &Session,
+        path: &BlobPath,
+        block_id: &str,
+        (layer, body): (LayerId, Upload),
+        held: Option<&Reservation>,
+    ) -> Result<()> {
         let length = body.length;
-        let (layer, _filled) = self.store_upload(session, body).await?;
+        let _filled = self.store_upload(session, layer, body, held).await?;
         let block = StagedBlock {
             account: session.key(),
             container: path.container().to_owned(),
@@ -103,13 +121,14 @@ impl Engine {
         recorded.map(|_| ())
     }
 
+    /// Refuses a block that is one too many; returns the bytes of the one that it replaces.
     async fn check_staged(
         &self,
         session: &Session,
         path: &BlobPath,
         block_id: &str,
         length: u64,
-    ) -> Result<()> {
+    ) -> Result<i64> {
         let (account, container, name) = (session.key(), path.container(), path.name());
         let mut read = self.catalog().read().await.map_err(db)?;
         let totals = read.staged_totals(&account, container, name).await;
@@ -122,9 +141,7 @@ impl Engine {
                 "The uncommitted blocks of the blob exceed the limit; commit a block list or delete the blob.",
             ));
         }
-        drop(read);
-        self.check_blob_bytes(&account, signed(length)? - replaced)
-            .await
+        Ok(replaced)
     }
 
     /// Records a staged block; returns the layer of the one it replaced.
@@ -147,6 +164,7 @@ impl Engine {
         self.audit_content(&mut tx, session, container, blob)
             .await?;
         let before = replaced.as_ref().map_or(0, |block| block.length);
+        tx.end_upload(block.layer).await.map_err(db)?;
         self.change_blob_bytes(&mut tx, account, before, block.length)
             .await?;
         tx.commit().await.map_err(db)?;
@@ -172,28 +190,37 @@ impl Engine {
         let held = self.enter_blob(session, path);
         let pieces = self.find_blocks(session, path, list).await?;
         let size = pieces.iter().map(|piece| piece.length).sum();
-        self.check_room(session, path, stored.as_ref(), size)
-            .await?;
-        // One whole staged block is the blob already.
-        let staged = match pieces.as_slice() {
-            [only] if self.is_staged(session, path, only).await? => Some(LayerId::from(only.layer)),
-            _ => None,
-        };
-        let layer = match staged {
-            Some(layer) => layer,
-            None => self.join_blocks(session, &pieces, size).await?,
-        };
-        let blob = self.fresh_blob(session, path, put, BlobKind::Block, size, layer)?;
         let blocks = pieces
-            .into_iter()
-            .map(|piece| Ok((piece.id, signed(piece.length)?)))
+            .iter()
+            .map(|piece| Ok((piece.id.clone(), signed(piece.length)?)))
             .collect::<Result<Vec<CommittedBlock>>>()?;
-        let from = match staged {
-            Some(_) => MadeFrom::Staged(blocks),
-            None => MadeFrom::Joined(blocks),
+        // One whole staged block is the blob already.
+        if let [only] = pieces.as_slice()
+            && self.is_staged(session, path, only).await?
+        {
+            self.check_room(session, path, stored.as_ref(), size)
+                .await?;
+            let (kind, layer) = (BlobKind::Block, LayerId::from(only.layer));
+            let blob = self.fresh_blob(session, path, put, kind, size, layer)?;
+            drop(held);
+            let from = MadeFrom::Staged(blocks);
+            return self.record_new(session, path, put, blob, from).await;
+        }
+        let layer = LayerId::from(Uuid::new_v4());
+        let freed = self.freed_by(session, path, stored.as_ref()).await?;
+        let reserved = self
+            .reserve_upload(session, path, layer, size, freed)
+            .await?;
+        let made = async {
+            self.join_blocks(session, &pieces, (layer, size), reserved.as_ref())
+                .await?;
+            drop(held);
+            let blob = self.fresh_blob(session, path, put, BlobKind::Block, size, layer)?;
+            let from = MadeFrom::Joined(blocks);
+            self.record_new(session, path, put, blob, from).await
         };
-        drop(held);
-        self.record_new(session, path, put, blob, from).await
+        let made = made.await;
+        self.end_reservation(reserved, made).await
     }
 
     async fn is_staged(&self, session: &Session, path: &BlobPath, piece: &Piece) -> Result<bool> {
@@ -267,8 +294,13 @@ impl Engine {
     }
 
     /// Copies blocks into one new layer, hole by hole and piece by piece.
-    async fn join_blocks(&self, session: &Session, pieces: &[Piece], size: u64) -> Result<LayerId> {
-        let id = LayerId::from(Uuid::new_v4());
+    async fn join_blocks(
+        &self,
+        session: &Session,
+        pieces: &[Piece],
+        (id, size): (LayerId, u64),
+        reserved: Option<&Reservation>,
+    ) -> Result<()> {
         let store = self.store(session.region()).await?;
         let target = store
             .create_layer(id, None, size)
@@ -281,7 +313,7 @@ impl Engine {
                 .await
                 .map_err(store_error)
             {
-                Ok(source) => copy(source, piece, &target, at).await,
+                Ok(source) => copy(source, piece, &target, at, reserved).await,
                 Err(error) => Err(error),
             };
             if let Err(error) = copied {
@@ -290,8 +322,7 @@ impl Engine {
             }
             at += piece.length;
         }
-        target.flush().await.map_err(store_error)?;
-        Ok(id)
+        target.flush().await.map_err(store_error)
     }
 
     /// Returns a blob's blocks.
@@ -332,11 +363,20 @@ impl Engine {
     }
 }
 
-async fn copy(source: Layer, piece: &Piece, target: &Layer, at: u64) -> Result<()> {
+async fn copy(
+    source: Layer,
+    piece: &Piece,
+    target: &Layer,
+    at: u64,
+    reserved: Option<&Reservation>,
+) -> Result<()> {
     let end = piece.offset + piece.length;
     let view = View::of_layer(source, end);
     let mut from = piece.offset;
     while from < end {
+        if let Some(reserved) = reserved {
+            reserved.renew().await?;
+        }
         let (is_zero, run_end) = view.run_at(from)?;
         if is_zero {
             from = run_end;

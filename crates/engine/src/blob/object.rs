@@ -8,6 +8,7 @@ use uuid::Uuid;
 
 use super::failure::{blob_exists, blob_not_found, container_not_found, too_large, unsupported};
 use super::locks::BlobUse;
+use super::reserve::Reservation;
 use super::session::{BLOB_CREATE, BLOB_DELETE, BLOB_READ, BLOB_WRITE};
 use super::{BlobPath, Conditions, Session, Upload, View, blob_key, bytes, fresh_etag, signed};
 use crate::Engine;
@@ -158,13 +159,21 @@ impl Engine {
         if body.length > PUT_BYTES_MAX {
             return Err(too_large(PUT_BYTES_MAX));
         }
-        let size = body.length;
-        self.check_room(session, path, stored.as_ref(), size)
+        let (size, layer) = (body.length, LayerId::from(Uuid::new_v4()));
+        let freed = self.freed_by(session, path, stored.as_ref()).await?;
+        let held = self
+            .reserve_upload(session, path, layer, size, freed)
             .await?;
-        let (layer, _filled) = self.store_upload(session, body).await?;
-        let blob = self.fresh_blob(session, path, put, BlobKind::Block, size, layer)?;
-        self.record_new(session, path, put, blob, MadeFrom::Body)
-            .await
+        let made = async {
+            let _filled = self
+                .store_upload(session, layer, body, held.as_ref())
+                .await?;
+            let blob = self.fresh_blob(session, path, put, BlobKind::Block, size, layer)?;
+            self.record_new(session, path, put, blob, MadeFrom::Body)
+                .await
+        };
+        let made = made.await;
+        self.end_reservation(held, made).await
     }
 
     /// Writes a body into a layer of its own; durable when it returns.
@@ -173,20 +182,21 @@ impl Engine {
     pub(super) async fn store_upload(
         &self,
         session: &Session,
+        id: LayerId,
         body: Upload,
-    ) -> Result<(LayerId, BlobUse)> {
-        let id = LayerId::from(Uuid::new_v4());
+        held: Option<&Reservation>,
+    ) -> Result<BlobUse> {
         let filled = self.blob_locks().fill(id);
         let store = self.store(session.region()).await?;
         let layer = store
             .create_layer(id, None, body.length)
             .await
             .map_err(store_error)?;
-        if let Err(error) = body.store(&layer).await {
+        if let Err(error) = body.store(&layer, held).await {
             self.drop_layers(session.region(), &[id.into()]).await;
             return Err(error);
         }
-        Ok((id, filled))
+        Ok(filled)
     }
 
     /// Decides a put before its bytes are taken in; returns what it would replace.
@@ -211,15 +221,23 @@ impl Engine {
         stored: Option<&Blob>,
         size: u64,
     ) -> Result<()> {
-        let (account, container) = (session.key(), path.container());
-        let mut read = self.catalog().read().await.map_err(db)?;
-        let (_, staged) = read
-            .staged_totals(&account, container, path.name())
+        let freed = self.freed_by(session, path, stored).await?;
+        self.check_blob_bytes(&session.key(), signed(size)? - freed)
             .await
-            .map_err(db)?;
-        drop(read);
-        let freed = staged + stored.map_or(0, |blob| blob.size_bytes);
-        self.check_blob_bytes(&account, signed(size)? - freed).await
+    }
+
+    /// Returns the bytes that go when a blob is written anew: the blob's, and those of its staged blocks.
+    pub(super) async fn freed_by(
+        &self,
+        session: &Session,
+        path: &BlobPath,
+        stored: Option<&Blob>,
+    ) -> Result<i64> {
+        let mut read = self.catalog().read().await.map_err(db)?;
+        let account = session.key();
+        let totals = read.staged_totals(&account, path.container(), path.name());
+        let (_, staged) = totals.await.map_err(db)?;
+        Ok(staged + stored.map_or(0, |blob| blob.size_bytes))
     }
 
     fn decide_put(&self, session: &Session, put: &PutBlob, stored: Option<&Blob>) -> Result<()> {
@@ -331,6 +349,8 @@ impl Engine {
             if matches!(from, MadeFrom::Staged(_)) && !replaced.contains(&blob.layer) {
                 return Err(busy());
             }
+            // What was reserved for it is its own from here on.
+            tx.end_upload(blob.layer).await.map_err(db)?;
             self.change_blob_bytes(&mut tx, account, freed, blob.size_bytes)
                 .await?;
             tx.commit().await.map_err(db)?;

@@ -11,6 +11,7 @@ use md5::{Digest as _, Md5};
 
 use super::crc64::Crc64;
 use super::failure::{digest_mismatch, too_large};
+use super::reserve::Reservation;
 use crate::error::blocks as store_error;
 
 /// Bytes that are gathered before they are written.
@@ -70,12 +71,19 @@ impl Upload {
     }
 
     /// Writes the body to the start of a layer and checks its sums; durable when it returns.
-    pub(super) async fn store(mut self, layer: &Layer) -> Result<()> {
+    pub(super) async fn store(
+        mut self,
+        layer: &Layer,
+        reservation: Option<&Reservation>,
+    ) -> Result<()> {
         let mut sums = self.sums();
         let mut written = 0_u64;
         let mut piece = Vec::new();
         loop {
             let next = self.next(written + piece.len() as u64).await?;
+            if let Some(reservation) = reservation {
+                reservation.renew().await?;
+            }
             let is_last = next.is_none();
             piece.extend_from_slice(&next.unwrap_or_default());
             if piece.len() >= PIECE_BYTES || (is_last && !piece.is_empty()) {

@@ -5,6 +5,12 @@
 
 /// The longest URL, in bytes.
 const URL_BYTES_MAX: usize = 4096;
+/// Where the blobs of sovereign clouds are: an account here that has the name of one there is another account.
+const OTHER_CLOUDS: [&str; 3] = [
+    ".blob.core.chinacloudapi.cn",
+    ".blob.core.usgovcloudapi.net",
+    ".blob.core.cloudapi.de",
+];
 
 /// What a URL names.
 #[derive(Debug, PartialEq, Eq)]
@@ -30,6 +36,11 @@ pub(super) fn parse(uri: &str) -> Option<BlobUri> {
     let rest = rest.split(['?', '#']).next().unwrap_or_default();
     let (authority, path) = rest.split_once('/')?;
     if authority.is_empty() || authority.contains('@') {
+        return None;
+    }
+    let host = authority.split(':').next().unwrap_or_default();
+    let host = host.trim_end_matches('.').to_ascii_lowercase();
+    if OTHER_CLOUDS.iter().any(|suffix| host.ends_with(suffix)) {
         return None;
     }
     let mut labels = authority.split('.');
@@ -121,6 +132,9 @@ mod tests {
             "https://169.254.169.254/c/b",
             "https:///blob/acct1/c/b",
             "https://localhost/blob/acct1/c/a\\b",
+            "https://acct1.blob.core.chinacloudapi.cn/c/b",
+            "https://ACCT1.Blob.Core.UsGovCloudApi.net./c/b",
+            "https://acct1.blob.core.cloudapi.de:443/c/b",
             "",
         ] {
             assert_eq!(parse(uri), None, "{uri}");

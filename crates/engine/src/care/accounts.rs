@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use blocks::Store;
+use blocks::{Layer, Store};
 use catalog::{Blob, BlobKind, StorageUsage};
 use disk::ExtentKind;
 use domain::scope::subscription_in;
@@ -17,17 +17,31 @@ const BLOBS_PAGE_ROWS: usize = 500;
 /// Extents of one layer that are walked before others get the processor.
 const EXTENTS_AT_ONCE: usize = 1000;
 
-/// Bytes of one account: as its blobs are long, and those that count.
+/// Bytes of one resource: as its disks or blobs are long, and those that count.
 #[derive(Default)]
-struct Kept {
+pub(super) struct Kept {
     logical: u64,
     content: u64,
 }
 
 impl Kept {
-    fn add(&mut self, logical: u64, content: u64) {
+    pub(super) fn add(&mut self, logical: u64, content: u64) {
         self.logical = self.logical.saturating_add(logical);
         self.content = self.content.saturating_add(content);
+    }
+
+    /// Returns the measurement of a resource in a region; none of what belongs to no subscription.
+    pub(super) fn measured(self, owner: String, region: &str, now_ms: i64) -> Option<StorageUsage> {
+        Some(StorageUsage {
+            day: day(now_ms),
+            subscription: subscription_in(&owner)?.to_owned(),
+            owner,
+            region: region.to_owned(),
+            logical_bytes: i64::try_from(self.logical).unwrap_or(i64::MAX),
+            content_bytes: i64::try_from(self.content).unwrap_or(i64::MAX),
+            copies: 1,
+            measured_ms: now_ms,
+        })
     }
 }
 
@@ -61,19 +75,10 @@ impl Engine {
         }
         self.add_staged(region, &mut kept).await?;
         let now_ms = self.now_ms();
-        let usage = kept.into_iter().filter_map(|(owner, kept)| {
-            Some(StorageUsage {
-                day: day(now_ms),
-                subscription: subscription_in(&owner)?.to_owned(),
-                owner,
-                region: region.to_owned(),
-                logical_bytes: i64::try_from(kept.logical).unwrap_or(i64::MAX),
-                content_bytes: i64::try_from(kept.content).unwrap_or(i64::MAX),
-                copies: 1,
-                measured_ms: now_ms,
-            })
-        });
-        Ok(usage.collect())
+        let usage = kept.into_iter();
+        Ok(usage
+            .filter_map(|(owner, kept)| kept.measured(owner, region, now_ms))
+            .collect())
     }
 
     /// Adds the staged blocks of the accounts that are in this region.
@@ -99,10 +104,13 @@ async fn written_bytes(store: &Store, blob: &Blob) -> Result<u64> {
     let Ok(layer) = store.open_layer(blob.layer.into()).await else {
         return Ok(0);
     };
+    seen_bytes(&layer, u64::try_from(blob.size_bytes).unwrap_or(0)).await
+}
+
+/// Returns the bytes among the first `size` of a layer that are not in holes, its base's among them.
+pub(super) async fn seen_bytes(layer: &Layer, size: u64) -> Result<u64> {
     let (mut at, mut written) = (0, 0_u64);
-    let size = layer
-        .size_bytes()
-        .min(u64::try_from(blob.size_bytes).unwrap_or(0));
+    let size = layer.size_bytes().min(size);
     let mut walked = 0_usize;
     while at < size {
         let extent = layer.extent_at(at).map_err(store_error)?;

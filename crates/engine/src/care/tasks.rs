@@ -1,18 +1,14 @@
 //! What each task of the schedule does in one region.
 
-use std::collections::BTreeMap;
-
 use blocks::{CondenseLimits, ScrubLimits, Store};
-use catalog::{CareRun, Content, ReplicaState, StorageUsage};
-use domain::scope::subscription_in;
-use domain::{Error, Result};
+use catalog::CareRun;
+use domain::Result;
 use serde_json::{Value, json};
 
 use super::schedule::{Done, MINUTE_MS};
 use super::{CareSettings, Finding, finding, found};
 use crate::Engine;
 use crate::error::{blocks as store_error, catalog as db};
-use crate::metering::day;
 
 const HOUR_MS: i64 = 60 * MINUTE_MS;
 const DAY_MS: i64 = 24 * HOUR_MS;
@@ -289,60 +285,6 @@ impl Engine {
             );
         }
         Ok(healed)
-    }
-
-    /// Returns what every resource stores in a region now.
-    async fn measure_region(&self, region: &str, store: &Store) -> Result<Vec<StorageUsage>> {
-        let now_ms = self.now_ms();
-        let mut owned: BTreeMap<String, Vec<(Content, i64)>> = BTreeMap::new();
-        self.each_replica(region, |replica| {
-            if replica.state == ReplicaState::Completed {
-                let size = replica.bytes_total;
-                owned
-                    .entry(replica.owner.clone())
-                    .or_default()
-                    .push((replica.content.clone(), size));
-            }
-        })
-        .await?;
-        let mut measured = Vec::new();
-        for (owner, contents) in owned {
-            let Some(subscription) = subscription_in(&owner).map(str::to_owned) else {
-                continue;
-            };
-            let (mut logical, mut content) = (0_u64, 0_u64);
-            for (held, size) in contents {
-                let size = u64::try_from(size).unwrap_or(0);
-                match held {
-                    Content::Manifest(id) => {
-                        let id = id.parse().map_err(|_| Error::internal())?;
-                        // One that is missing is a finding of the check; nobody pays for it.
-                        if let Ok(manifest) = store.manifest(id).await {
-                            logical += manifest.size_bytes();
-                            content += manifest.content_bytes();
-                        }
-                    }
-                    Content::Layer(id) => {
-                        let size = match store.open_layer(id.into()).await {
-                            Ok(layer) => layer.size_bytes(),
-                            Err(_) => size,
-                        };
-                        logical += size;
-                    }
-                }
-            }
-            measured.push(StorageUsage {
-                day: day(now_ms),
-                subscription,
-                owner,
-                region: region.to_owned(),
-                logical_bytes: i64::try_from(logical).unwrap_or(i64::MAX),
-                content_bytes: i64::try_from(content).unwrap_or(i64::MAX),
-                copies: 1,
-                measured_ms: now_ms,
-            });
-        }
-        Ok(measured)
     }
 
     /// Returns what a region's store holds that no row refers to: it goes after its grace.

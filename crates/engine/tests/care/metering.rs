@@ -78,6 +78,101 @@ async fn storage_is_charged_by_region_and_day_and_replication_by_what_moved() {
 }
 
 #[tokio::test]
+async fn disks_and_snapshots_are_charged_for_what_is_theirs() {
+    const WRITTEN: usize = BYTES / 4;
+    let world = World::new().await;
+    world.gallery(json!({})).await;
+    let source = world.disk("source", "eastus", &noise(BYTES, 6)).await;
+    let version = world.version("1.0.0");
+    let body = version_body(&source, &["eastus"]);
+    world.make(&version, &body).await.unwrap();
+    let made = world.disk_from("made", &version, "eastus").await.unwrap();
+    let (snapshot, foreign) = (
+        world.id("snapshots/s"),
+        in_another_subscription(&world, &version).await,
+    );
+    let creation = json!({ "createOption": "Copy", "sourceResourceId": made.to_string() });
+    let body = json!({ "location": "eastus", "properties": { "creationData": creation } });
+    world.make(&snapshot, &body).await.unwrap();
+    world.write_disk(&made, &noise(WRITTEN, 7)).await;
+    let stop = CancellationToken::new();
+    world.engine.open_stores().await;
+    world.engine.care_round(&stop).await.unwrap();
+    let (all, written) = (BYTES as i64, WRITTEN as i64);
+    let charged = async |subscription: &str| {
+        let days = Days::parse(Some("2027-01-01"), Some("2027-12-31"), 0).unwrap();
+        let rows = world.engine.usage(&world.ctx, subscription, &days);
+        let rows = rows.await.unwrap();
+        let today = rows.last().map(|row| row.day.clone());
+        let stored = rows.iter().filter(|row| row.copies > 0);
+        stored
+            .filter(|row| Some(&row.day) == today.as_ref())
+            .map(|row| {
+                let name = row.resource.rsplit('/').next().unwrap().to_owned();
+                assert_eq!(row.logical_bytes, GIB, "{name}");
+                (row.meter, name, row.bytes)
+            })
+            .collect::<Vec<_>>()
+    };
+    let line = |meter, name: &str, bytes| (meter, name.to_owned(), bytes);
+    let own = &world.subscription;
+    // What the disk shows of the version is on the bill once: as the version's.
+    assert_eq!(
+        charged(own).await,
+        [
+            line("disks", "made", written),
+            line("disks", "source", all),
+            line("snapshots", "s", all),
+            line("storage", "1.0.0", all),
+        ]
+    );
+    // On the bill of others it is not: there it is the disk's.
+    let theirs = foreign.subscription();
+    assert_eq!(charged(theirs).await, [line("disks", "foreign", all)]);
+    // What is nobody else's any more is the disk's: what was written, and what is still seen of the version.
+    world.remove(&version).await;
+    world.remove(&snapshot).await;
+    world.clock.advance_ms(DAY_MS);
+    world.engine.care_round(&stop).await.unwrap();
+    assert_eq!(
+        charged(own).await,
+        [line("disks", "made", all), line("disks", "source", all)]
+    );
+    // Where a disk's layer is not, as on another node, what was measured where it is stays.
+    let held = world.replicas(&made).await.remove(0).content;
+    let catalog::Content::Layer(layer) = held else {
+        panic!("{held:?}")
+    };
+    let store = world.engine.store("eastus").await.unwrap();
+    store.delete_layer(layer.into()).await.unwrap();
+    world.clock.advance_ms(DAY_MS);
+    world.engine.care_round(&stop).await.unwrap();
+    assert_eq!(
+        charged(own).await,
+        [line("disks", "made", all), line("disks", "source", all)]
+    );
+}
+
+/// A disk of the version in a group of another subscription.
+async fn in_another_subscription(world: &World, version: &ResourceId) -> ResourceId {
+    let new = engine::identity::NewSubscription {
+        name: "Other".to_owned(),
+        tenant: None,
+        owner: Some(world.ctx.caller.object_id.clone()),
+        id: None,
+    };
+    let own = world.engine.create_subscription(&new).await.unwrap().id;
+    let group = ResourceId::group(&own, "rg");
+    let here = json!({ "location": "eastus" });
+    world.put(&group, &here).await.unwrap();
+    let disk = group.child(domain::Kind::Disk, "foreign");
+    let creation = json!({ "createOption": "FromImage", "galleryImageReference": { "id": version.to_string() } });
+    let body = json!({ "location": "eastus", "properties": { "creationData": creation } });
+    world.make(&disk, &body).await.unwrap();
+    disk
+}
+
+#[tokio::test]
 async fn a_download_is_charged_by_what_was_sent_whoever_counts() {
     let world = World::new().await;
     let disk = world.disk("d", "eastus", &noise(BYTES, 8)).await;
@@ -260,4 +355,41 @@ async fn a_version_holds_its_disks_once_for_every_region() {
     assert_eq!(held().await, 2, "fewer regions hold less");
     world.remove(&version).await;
     assert_eq!(held().await, 1);
+}
+
+#[tokio::test]
+async fn a_version_of_an_application_holds_its_package_once_for_every_region() {
+    let world = World::new().await;
+    world.gallery(json!({})).await;
+    let account = world.account().await;
+    let link = world.blob(&account, "app.zip", &noise(BYTES, 7)).await;
+    let application = world.id("galleries/sig/applications/app");
+    let body = json!({ "location": "eastus", "properties": { "supportedOSType": "Linux" } });
+    world.make(&application, &body).await.unwrap();
+    let body = |regions: &[&str]| {
+        let regions: Vec<Value> = regions.iter().map(|name| json!({ "name": name })).collect();
+        json!({ "location": "eastus", "properties": { "publishingProfile": {
+            "source": { "mediaLink": link }, "targetRegions": regions,
+            "manageActions": { "install": "i", "remove": "r" },
+        } } })
+    };
+    let (one, held) = (BYTES as i64, async || {
+        let quota = world.engine.byte_quota(&world.subscription).await;
+        quota.unwrap().held_bytes
+    });
+    let limit = Some(3 * one + one / 2);
+    let set = world.engine.set_byte_quota(&world.subscription, limit);
+    set.await.unwrap();
+    let version = world.id("galleries/sig/applications/app/versions/1.0.0");
+    let three = body(&["eastus", "westus2", "westeurope"]);
+    let refused = world.make(&version, &three).await.unwrap_err();
+    assert_eq!(refused.code, "QuotaExceeded");
+    assert_eq!(held().await, one, "the blob alone");
+    world
+        .make(&version, &body(&["eastus", "westus2"]))
+        .await
+        .unwrap();
+    assert_eq!(held().await, 3 * one);
+    world.remove(&version).await;
+    assert_eq!(held().await, one);
 }

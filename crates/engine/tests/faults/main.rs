@@ -34,3 +34,4 @@ mod scale_sets;
 mod snapshots;
 mod soft_delete;
 mod sources;
+mod uploads;

@@ -76,6 +76,100 @@ async fn a_role_allows_at_its_scope_and_below_and_a_refusal_says_what_is_missing
     assert!(engine.get(&ctx, &group).await.is_err());
 }
 
+/// Makes a group with a gallery and a definition; returns their ids.
+async fn estate(world: &World, admin: &Ctx, subscription: &str, group: &str) -> [ResourceId; 3] {
+    let parse = |text: String| ResourceId::parse(&text).unwrap();
+    let group = format!("/subscriptions/{subscription}/resourceGroups/{group}");
+    let gallery = format!("{group}/providers/Microsoft.Compute/galleries/sig");
+    let image = format!("{gallery}/images/debian");
+    let definition = json!({
+        "location": "eastus",
+        "properties": {
+            "osType": "Linux", "osState": "Generalized", "hyperVGeneration": "V2",
+            "identifier": { "publisher": "acme", "offer": "debian", "sku": "12" },
+        },
+    });
+    let here = json!({ "location": "eastus" });
+    let ids = [group, gallery, image].map(parse);
+    for (id, body) in ids.iter().zip([&here, &here, &definition]) {
+        world.engine.put(admin, id, body).await.unwrap();
+    }
+    ids
+}
+
+#[tokio::test]
+async fn a_role_counts_for_people_programs_and_groups_at_its_scope_and_below() {
+    let world = World::new().await;
+    let engine = &world.engine;
+    let admin = ctx(engine, &world.first.client_id).await;
+    let first = world.first.subscription_id.clone();
+    let second = NewSubscription {
+        name: "Second".to_owned(),
+        tenant: None,
+        owner: None,
+        id: None,
+    };
+    let second = engine.create_subscription(&second).await.unwrap().id;
+    let mut places = Vec::from(estate(&world, &admin, &first, "rg").await);
+    places.extend(estate(&world, &admin, &first, "other").await);
+    places.extend(estate(&world, &admin, &second, "rg").await);
+    let principal = |kind, name: &str| NewPrincipal {
+        kind,
+        ..program(name, None)
+    };
+    for (kind, name) in [
+        (PrincipalKind::User, "ada@vitrine.local"),
+        (PrincipalKind::ServicePrincipal, "robot"),
+        (PrincipalKind::ManagedIdentity, "identity"),
+        (PrincipalKind::User, "member@vitrine.local"),
+        (PrincipalKind::Group, "outer"),
+        (PrincipalKind::Group, "inner"),
+    ] {
+        engine
+            .create_principal(principal(kind, name))
+            .await
+            .unwrap();
+    }
+    engine.add_member("outer", "inner").await.unwrap();
+    engine
+        .add_member("inner", "member@vitrine.local")
+        .await
+        .unwrap();
+    let tree = places[..3].iter().map(ToString::to_string);
+    let mut scopes = vec!["/".to_owned(), format!("/subscriptions/{first}")];
+    scopes.extend(tree);
+    // Who reads, and who holds the role for him.
+    for (reader, holder) in [
+        ("ada@vitrine.local", "ada@vitrine.local"),
+        ("robot", "robot"),
+        ("identity", "identity"),
+        ("member@vitrine.local", "outer"),
+    ] {
+        let kept = ctx(engine, reader).await;
+        let reads = async || {
+            let mut all = String::new();
+            for place in &places {
+                let read = engine.get(&kept, place).await;
+                all.push(if read.is_ok() { '+' } else { '-' });
+            }
+            all
+        };
+        let expected = [
+            "+++++++++",
+            "++++++---",
+            "+++------",
+            "-++------",
+            "--+------",
+        ];
+        for (scope, expected) in scopes.iter().zip(expected) {
+            assert_eq!(reads().await, "---------", "{reader} before {scope}");
+            engine.grant_role(holder, "Reader", scope).await.unwrap();
+            assert_eq!(reads().await, expected, "{reader} by {holder} at {scope}");
+            engine.revoke_role(holder, "Reader", scope).await.unwrap();
+        }
+    }
+}
+
 #[tokio::test]
 async fn a_subscription_of_another_tenant_is_as_good_as_none() {
     let (world, _, subscription) = with_group().await;

@@ -84,8 +84,8 @@ fn total(rows: &Value) -> Value {
         .into_iter()
         .map(|([subscription, meter, region, target], quantity)| {
             let unit = match meter.as_str() {
-                "storage" => "GiB-days",
-                _ => "GiB",
+                "replication" | "download" => "GiB",
+                _ => "GiB-days",
             };
             let quantity = (quantity * 1e6).round() / 1e6;
             json!({ "subscription": subscription, "meter": meter, "region": region, "target": target, "quantity": quantity, "unit": unit })
@@ -103,6 +103,7 @@ mod tests {
         let rows = json!([
             row("2026-11-01", "storage", 1.5),
             row("2026-11-02", "storage", 0.25),
+            row("2026-11-02", "disks", 3.0),
             row("2026-11-02", "download", 2.0),
         ]);
         let lines = total(&rows);
@@ -117,7 +118,11 @@ mod tests {
             .collect();
         assert_eq!(
             shown,
-            [("download", 2.0, "GiB"), ("storage", 1.75, "GiB-days")]
+            [
+                ("disks", 3.0, "GiB-days"),
+                ("download", 2.0, "GiB"),
+                ("storage", 1.75, "GiB-days")
+            ]
         );
     }
 }

@@ -1,6 +1,7 @@
 //! Who may do what, over HTTP: roles, groups, locks, and what changes at once.
 
 mod audit;
+mod clouds;
 mod consumers;
 mod deployments;
 mod directory;

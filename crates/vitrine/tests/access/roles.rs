@@ -364,6 +364,22 @@ async fn a_custom_role_is_made_given_changed_and_goes_last() {
         200,
         "",
     );
+    // What is taken out again is not allowed, whatever stands beside it.
+    let mut all_but = role(&["Microsoft.Compute/galleries/*"]);
+    all_but["properties"]["permissions"][0]["notActions"] =
+        json!(["Microsoft.Compute/galleries/write"]);
+    check(
+        &world
+            .access(&world.owner, "PUT", &group, &local, Some(&all_but))
+            .await,
+        201,
+        "",
+    );
+    let here = json!({ "location": "eastus" });
+    for (method, body, status) in [("GET", None, 200), ("PUT", Some(&here), 403)] {
+        let answer = ada.arm.send(method, &gallery, GALLERY_VERSION, body).await;
+        assert_eq!(answer.status, status, "{method}: {}", answer.body);
+    }
     // Less is allowed from the next request on.
     let other = ["Microsoft.Compute/disks/read"];
     check(
