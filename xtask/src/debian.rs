@@ -32,6 +32,16 @@ const NEEDS: &[Need] = &[
         is_there: || has(&["nbdinfo", "nbdcopy"]),
     },
     Need {
+        packages: &["libnbd-dev"],
+        group: Group::Fuzzer,
+        is_there: || Path::new("/usr/include/libnbd.h").exists(),
+    },
+    Need {
+        packages: &["gcc", "libc6-dev"],
+        group: Group::Fuzzer,
+        is_there: || has(&["cc"]),
+    },
+    Need {
         packages: &["qemu-system-x86"],
         group: Group::Guest,
         is_there: || has(&["qemu-system-x86_64"]),

@@ -5,6 +5,8 @@
 pub enum Group {
     /// Comparison with the disk tools of others.
     DiskTools,
+    /// The fuzzing client of libnbd, which is built here.
+    Fuzzer,
     /// Booting the tiny guest.
     Guest,
     /// Booting a whole Debian.
@@ -21,8 +23,9 @@ pub enum Group {
 
 impl Group {
     /// Every group.
-    pub const ALL: [Self; 7] = [
+    pub const ALL: [Self; 8] = [
         Self::DiskTools,
+        Self::Fuzzer,
         Self::Guest,
         Self::Debian,
         Self::Python,
@@ -38,6 +41,7 @@ impl Group {
     pub const fn filter(self) -> &'static str {
         match self {
             Self::DiskTools => "test(/qemu|nbdinfo|nbdcopy/)",
+            Self::Fuzzer => "test(/(^|::)libnbd_fuzzer::/)",
             Self::Guest => "(binary(/^(guest|xtask$)/) - package(xtask))",
             Self::Debian => "(binary(/^(debian|xtask$)/) - package(xtask))",
             Self::Python => "(binary(/^(clients_(az|python)|xtask$)/) - package(xtask))",

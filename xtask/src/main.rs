@@ -8,6 +8,7 @@ mod arch;
 mod command;
 mod debian;
 mod debian_guest;
+mod fuzzer;
 mod group;
 mod node;
 mod objects;

@@ -10,7 +10,7 @@ use crate::command::{capture, cargo, find, run as run_command};
 use crate::group::{Gap, Group, without};
 use crate::postgres::Server;
 use crate::stage::stage;
-use crate::{arch, debian, debian_guest, node, objects, python, tiny};
+use crate::{arch, debian, debian_guest, fuzzer, node, objects, python, tiny};
 
 /// Where everything that the tests need is kept.
 const HOME: &str = "target/test-env";
@@ -140,6 +140,10 @@ fn environment(home: &Path) -> Environment {
     }
     if let Some(dir) = environment.have(Group::Node, "Azure SDK", || node::ensure(home)) {
         environment.set("VITRINE_TEST_NODE_MODULES", dir);
+    }
+    let built = || fuzzer::ensure(home);
+    if let Some(dir) = environment.have(Group::Fuzzer, "fuzzing client of libnbd", built) {
+        environment.set("VITRINE_TEST_LIBNBD_FUZZING", dir);
     }
     if let Some(dir) = environment.have(Group::Guest, "tiny guest", || tiny::ensure(home)) {
         environment.set("VITRINE_TEST_TINY", dir);

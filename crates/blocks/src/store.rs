@@ -9,7 +9,7 @@ use disk::Source;
 use crate::error::{BlocksError, Result};
 use crate::files::{Files, RealFiles};
 use crate::inner::{Inner, lock};
-use crate::layer::{Layer, LayerId, Registry};
+use crate::layer::{self, Layer, LayerId, Registry};
 use crate::location::{Location, StoreOptions};
 use crate::manifest::{Manifest, ManifestId};
 use crate::objects::{Directory, Objects};
@@ -163,6 +163,12 @@ impl Store {
     pub async fn layers(&self) -> Result<Vec<LayerId>> {
         let store = self.clone();
         blocking(move || store.0.local.layers()).await
+    }
+
+    /// Returns what a layer of this node stands on, without opening it.
+    pub async fn layer_base(&self, id: LayerId) -> Result<Option<ManifestId>> {
+        let store = self.clone();
+        blocking(move || layer::base_of(&store.0, id)).await
     }
 
     /// Returns what the store holds.

@@ -1,5 +1,5 @@
 //! Disks of a store over NBD: real clients (nbdinfo and nbdcopy of libnbd, qemu-img, qemu-io), a
-//! process that is killed, TLS, and clients that send what no client sends.
+//! process that is killed, TLS, the fuzzing client of libnbd, and clients that send what no client sends.
 #![allow(
     clippy::unwrap_used,
     clippy::disallowed_methods,
@@ -11,6 +11,8 @@
 mod hostile;
 #[path = "nbd/killed.rs"]
 mod killed;
+#[path = "nbd/libnbd_fuzzer.rs"]
+mod libnbd_fuzzer;
 #[path = "nbd/programs.rs"]
 mod programs;
 #[path = "nbd/server.rs"]

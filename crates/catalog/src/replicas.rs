@@ -147,7 +147,7 @@ impl Tx {
         Ok(())
     }
 
-    /// Forgets an owner's replicas, all or those of one region.
+    /// Forgets an owner's replicas, all or those of one region, and what its layers stood on.
     pub async fn delete_replicas(&mut self, owner: &str, region: Option<&str>) -> Result<u64> {
         let done =
             sqlx::query("DELETE FROM replicas WHERE owner = $1 AND ($2 = '' OR region = $2)")
@@ -155,6 +155,7 @@ impl Tx {
                 .bind(region.unwrap_or_default())
                 .execute(self.connection())
                 .await?;
+        self.drop_layer_bases(owner, region).await?;
         Ok(done.rows_affected())
     }
 }

@@ -1,6 +1,7 @@
 //! Care of what is stored: what it costs, and whether catalog and stores agree.
 
 mod accounts;
+mod bases;
 mod digest;
 mod measure;
 pub(crate) mod nodes;

@@ -25,7 +25,7 @@ impl Engine {
         } else {
             let start = self.start_of(&row).await?;
             let size = start.size_bytes;
-            let (id, _) = self.ensure_layer(&row, start.base, size).await?;
+            let (id, _) = self.ensure_layer(operation, &row, start.base, size).await?;
             let content = Content::Layer(id.into());
             if !self.record_content(operation, &row, content, size).await? {
                 return Ok(Outcome::Lost);

@@ -151,9 +151,11 @@ impl Engine {
 
     /// Opens the layer that belongs to a disk or snapshot, making it over `base` when it is not there.
     ///
-    /// The id is derived from the row's own: a crash before the row is written finds it again.
+    /// The id is derived from the row's own: a crash before the row is written finds it again. What it
+    /// stands on is in the catalog before it is made, so that no sweep of another node takes that.
     pub(crate) async fn ensure_layer(
         &self,
+        operation: &Operation,
         row: &Resource,
         base: Option<ManifestId>,
         size_bytes: u64,
@@ -162,10 +164,11 @@ impl Engine {
         let id = layer_id(row)?;
         let layer = match store.open_layer(id).await {
             Ok(layer) => layer,
-            Err(error) if error.kind() == blocks::Kind::NotFound => store
-                .create_layer(id, base, size_bytes)
-                .await
-                .map_err(store_error)?,
+            Err(error) if error.kind() == blocks::Kind::NotFound => {
+                self.keep_base(operation, row, id, base).await?;
+                let made = store.create_layer(id, base, size_bytes).await;
+                made.map_err(store_error)?
+            }
             Err(error) => return Err(store_error(error)),
         };
         grow(&layer, size_bytes).await?;

@@ -100,6 +100,7 @@ impl Engine {
         tx.commit().await.map_err(db)?;
         self.remove_abandoned().await?;
         self.forget_stale_blocks().await?;
+        self.tell_bases().await?;
         self.sweep_layers(SWEEP_GRACE_MS).await?;
         Ok(())
     }
@@ -167,7 +168,7 @@ impl Engine {
     pub async fn sweep_plan(&self, grace_ms: i64) -> Result<SweepSummary> {
         let mut summary = SweepSummary::default();
         for (region, store) in self.stores() {
-            let live = self.live_manifests(region).await?;
+            let live = self.needed_manifests(region).await?;
             let plan = store.sweep_plan(&live, self.now_ms(), grace_ms).await;
             summary.manifests += plan.map_err(store_error)?.manifests.len() as u64;
             let there = store.layers().await.map_err(store_error)?;
@@ -214,8 +215,8 @@ impl Engine {
         grace_ms: i64,
     ) -> Result<Swept> {
         let work = async {
-            self.check_layers_are_here(region, store).await?;
-            let live = self.live_manifests(region).await?;
+            self.check_bases_are_known(region, store).await?;
+            let live = self.needed_manifests(region).await?;
             self.check_nothing_is_lost(region, store).await?;
             let plan = store.sweep_plan(&live, self.now_ms(), grace_ms).await;
             let plan = plan.map_err(store_error)?;
@@ -274,32 +275,6 @@ impl Engine {
                 format!("Another node sweeps the region '{region}' now."),
             )
         })
-    }
-
-    /// Refuses to sweep an object store that layers of other nodes stand on: what they stand on is
-    /// known only where they are.
-    async fn check_layers_are_here(&self, region: &str, store: &Store) -> Result<()> {
-        if !self.is_shared(region) {
-            return Ok(());
-        }
-        let here = store.layers().await.map_err(store_error)?;
-        let mut elsewhere = 0_u64;
-        self.each_replica(region, |replica| {
-            if let Content::Layer(id) = &replica.content {
-                elsewhere += u64::from(!here.contains(&LayerId::from(*id)));
-            }
-        })
-        .await?;
-        if elsewhere == 0 {
-            return Ok(());
-        }
-        Err(domain::Error::conflict(
-            "StoreShared",
-            format!(
-                "{elsewhere} writable disks of the region '{region}' are on other nodes. A sweep could take what they stand on, so \
-                 it is put off until they are deleted, or their node sweeps."
-            ),
-        ))
     }
 
     /// Refuses to sweep a store that has lost a manifest: its blocks are there still, and nothing but it names them.

@@ -37,10 +37,10 @@ impl Engine {
         let is_upload = create_option(&row) == Some("Upload") && start.base.is_none();
         let (content, size) = if is_upload {
             let size = start.size_bytes;
-            let (id, _) = self.ensure_layer(&row, None, size).await?;
+            let (id, _) = self.ensure_layer(operation, &row, None, size).await?;
             (Content::Layer(id.into()), size)
         } else {
-            let frozen = self.manifest_of(&row, &start).await?;
+            let frozen = self.manifest_of(operation, &row, &start).await?;
             let manifest = frozen.manifest.to_string();
             (Content::Manifest(manifest), frozen.size_bytes)
         };
@@ -62,13 +62,19 @@ impl Engine {
     }
 
     /// Returns the start itself, or the same content in a larger size.
-    async fn manifest_of(&self, row: &Resource, start: &Start) -> Result<Frozen> {
+    async fn manifest_of(
+        &self,
+        operation: &Operation,
+        row: &Resource,
+        start: &Start,
+    ) -> Result<Frozen> {
         if let Some(base) = start.base
             && start.base_bytes == start.size_bytes
         {
             return self.frozen(&row.location, &base.to_string()).await;
         }
-        let (_, layer) = self.ensure_layer(row, start.base, start.size_bytes).await?;
+        let layer = self.ensure_layer(operation, row, start.base, start.size_bytes);
+        let (_, layer) = layer.await?;
         let frozen = layer.freeze(None).await.map_err(store_error)?;
         Ok(frozen.into())
     }
@@ -96,9 +102,10 @@ impl Engine {
         let id = crate::disk_content::layer_id(row)?;
         let store = self.store(&row.location).await?;
         match store.delete_layer(id).await {
-            Err(error) if error.kind() != blocks::Kind::NotFound => Err(store_error(error)),
-            _ => Ok(()),
+            Err(error) if error.kind() != blocks::Kind::NotFound => return Err(store_error(error)),
+            _ => {}
         }
+        self.forget_bases(row).await
     }
 }
 

@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::net::unix::{OwnedReadHalf, OwnedWriteHalf};
 use tokio::net::{UnixListener, UnixStream};
 use tokio::task::JoinSet;
 
@@ -11,55 +12,60 @@ use crate::server::connect;
 use crate::support::{Random, is_long};
 use crate::world::{MIB, World, run, sample, uri};
 
-/// Lets a client talk to the server and returns what it said, one stream a connection.
-async fn record(world: &World, program: &str, args: &[&str]) -> Vec<Vec<u8>> {
+/// What was said on one connection.
+pub struct Talk {
+    /// By the client.
+    pub said: Vec<u8>,
+    /// By the server.
+    pub heard: Vec<u8>,
+}
+
+/// Passes on between the server and who connects to `recorder`, while `client` runs.
+pub async fn record<T>(world: &World, client: impl Future<Output = T>) -> (Vec<Talk>, T) {
     let path = world.path("recorder");
     drop(std::fs::remove_file(&path));
-    let (listener, mut said, mut streams) = (
+    let (listener, mut talks, mut streams) = (
         UnixListener::bind(path).unwrap(),
         Vec::new(),
         JoinSet::new(),
     );
-    let client = run(program, args);
     tokio::pin!(client);
-    loop {
+    let done = loop {
         tokio::select! {
-            _ = &mut client => break,
+            done = &mut client => break done,
             accepted = listener.accept() => {
                 let server = UnixStream::connect(world.path("nbd")).await.unwrap();
                 streams.spawn(pass_on(accepted.unwrap().0, server));
             }
         }
+    };
+    while let Some(talk) = streams.join_next().await {
+        talks.push(talk.unwrap());
     }
-    while let Some(stream) = streams.join_next().await {
-        said.push(stream.unwrap());
-    }
-    said
+    (talks, done)
 }
 
-async fn pass_on(client: UnixStream, server: UnixStream) -> Vec<u8> {
-    let (mut from_client, mut to_client) = client.into_split();
-    let (mut from_server, mut to_server) = server.into_split();
-    let mut said = Vec::new();
-    let there = async {
-        let mut buffer = vec![0; 1 << 16];
-        while let Ok(read @ 1..) = from_client.read(&mut buffer).await {
-            said.extend_from_slice(&buffer[..read]);
-            if to_server.write_all(&buffer[..read]).await.is_err() {
-                break;
-            }
+async fn pass_on(client: UnixStream, server: UnixStream) -> Talk {
+    let (from_client, to_client) = client.into_split();
+    let (from_server, to_server) = server.into_split();
+    let (there, back) = (pass(from_client, to_server), pass(from_server, to_client));
+    let (said, heard) = tokio::join!(there, back);
+    Talk { said, heard }
+}
+
+/// Passes on until one side has left; returns what was said.
+async fn pass(mut from: OwnedReadHalf, mut to: OwnedWriteHalf) -> Vec<u8> {
+    let (mut said, mut buffer) = (Vec::new(), vec![0; 1 << 16]);
+    while let Ok(read @ 1..) = from.read(&mut buffer).await {
+        said.extend_from_slice(&buffer[..read]);
+        if to.write_all(&buffer[..read]).await.is_err() {
+            break;
         }
-        drop(to_server);
-    };
-    let back = async {
-        drop(tokio::io::copy(&mut from_server, &mut to_client).await);
-        drop(to_client);
-    };
-    tokio::join!(there, back);
+    }
     said
 }
 
-fn change(stream: &[u8], random: &mut Random) -> Vec<u8> {
+pub fn change(stream: &[u8], random: &mut Random) -> Vec<u8> {
     let mut bytes = stream.to_vec();
     for _ in 0..random.below(4) + 1 {
         // Near the beginning is the negotiation, and there is less of it.
@@ -83,8 +89,8 @@ fn change(stream: &[u8], random: &mut Random) -> Vec<u8> {
     bytes
 }
 
-/// Sends a stream and reads until the server closes it.
-async fn play(world: &World, bytes: Vec<u8>) {
+/// Sends a stream and returns what the server says until it closes it.
+pub async fn exchange(world: &World, bytes: Vec<u8>) -> Vec<u8> {
     let stream = UnixStream::connect(world.path("nbd")).await.unwrap();
     let (mut reader, mut writer) = stream.into_split();
     let send = async {
@@ -92,11 +98,12 @@ async fn play(world: &World, bytes: Vec<u8>) {
         drop(writer.write_all(&bytes).await);
         drop(writer);
     };
-    let mut sink = tokio::io::sink();
-    let receive = tokio::io::copy(&mut reader, &mut sink);
+    let mut heard = Vec::new();
+    let receive = reader.read_to_end(&mut heard);
     let both = async { tokio::join!(send, receive) };
     let ended = tokio::time::timeout(Duration::from_secs(60), both).await;
     assert!(ended.is_ok(), "the server neither answers nor hangs up");
+    heard
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -111,24 +118,28 @@ async fn changed_streams_of_nbdcopy_and_qemu_io_hurt_nobody_else() {
     world.server.add("disk", Arc::new(layer.clone())).unwrap();
     let via = |name| uri(&world.path("recorder"), name);
     let out = world.path("out.raw").display().to_string();
-    let mut streams = record(&world, "nbdcopy", &["--connections=1", &via("image"), &out]).await;
-    streams.extend(record(&world, "nbdcopy", &["--connections=1", &out, &via("disk")]).await);
+    let (image, disk) = (via("image"), via("disk"));
+    let there = ["--connections=1", &image, &out];
+    let (mut talks, _) = record(&world, run("nbdcopy", &there)).await;
+    let back = ["--connections=1", &out, &disk];
+    talks.extend(record(&world, run("nbdcopy", &back)).await.0);
     let commands = [
         "write -f -P 2 1k 512",
         "write -z 64k 64k",
         "discard 1M 64k",
         "read 0 64k",
     ];
-    let (mut args, to) = (vec!["-f", "raw"], via("disk"));
+    let mut args = vec!["-f", "raw"];
     commands.iter().for_each(|what| args.extend(["-c", *what]));
-    args.push(&to);
-    streams.extend(record(&world, "qemu-io", &args).await);
+    args.push(&disk);
+    talks.extend(record(&world, run("qemu-io", &args)).await.0);
+    let streams: Vec<Vec<u8>> = talks.into_iter().map(|talk| talk.said).collect();
     assert!(streams.iter().all(|stream| stream.len() > 100));
     let rounds = if is_long() { 20_000 } else { 1000 };
     let mut random = Random(1);
     for round in 0..rounds {
         let stream = &streams[random.below(streams.len())];
-        play(&world, change(stream, &mut random)).await;
+        exchange(&world, change(stream, &mut random)).await;
         if round % 100 == 0 {
             assert!(connect(&world, "image").await.is_some(), "round {round}");
         }

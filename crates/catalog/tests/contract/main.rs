@@ -54,7 +54,8 @@ laws! {
         galleries_with_a_sharing_profile_are_found_wherever_they_lie,
         a_name_is_held_until_its_owner_releases_it,
         settings_are_made_once_and_changed_on_purpose,
-        replicas_are_kept_by_owner_slot_and_region;
+        replicas_are_kept_by_owner_slot_and_region,
+        what_layers_stand_on_goes_with_their_owner;
     operations:
         an_operation_is_held_by_one_worker_until_its_lease_is_over,
         a_lease_is_kept_by_its_holder_alone,

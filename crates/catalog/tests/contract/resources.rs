@@ -1,6 +1,6 @@
 //! Rows, lists, names, settings, replicas.
 
-use catalog::{Content, Kind as Failure, ListFilter, Replica, ReplicaState};
+use catalog::{Content, Kind as Failure, LayerBase, ListFilter, Replica, ReplicaState};
 use domain::{Kind, ProvisioningState, Resource, ResourceId};
 use serde_json::json;
 use uuid::Uuid;
@@ -340,6 +340,51 @@ pub async fn replicas_are_kept_by_owner_slot_and_region(database: &Database) {
     tx.keep_replica_slots("/a", &["lun:0"]).await.unwrap();
     assert_eq!(tx.replicas("/a").await.unwrap(), [all[1].clone()]);
     assert_eq!(tx.replicas("/B").await.unwrap(), [all[3].clone()]);
+}
+
+pub async fn what_layers_stand_on_goes_with_their_owner(database: &Database) {
+    let known = |number, base: Option<&str>| LayerBase {
+        layer: Uuid::from_u128(number),
+        base: base.map(str::to_owned),
+    };
+    let catalog = database.open().await;
+    let mut tx = catalog.write().await.unwrap();
+    for (owner, region, known) in [
+        ("/a", "east", known(1, Some("aa"))),
+        ("/a", "east", known(1, Some("bb"))),
+        // Once more is the same.
+        ("/a", "east", known(1, Some("bb"))),
+        ("/a", "west", known(2, None)),
+        ("/b", "east", known(3, None)),
+    ] {
+        tx.put_layer_base(owner, region, &known).await.unwrap();
+    }
+    // A layer that is older than this is known once its node says so, while somebody owns it.
+    let old = Replica {
+        content: Content::Layer(Uuid::from_u128(4)),
+        ..replica("/c", "disk", "east")
+    };
+    tx.put_replica(&old).await.unwrap();
+    let adopted = known(4, Some("cc"));
+    let unknown = tx.layers_without_base("east").await.unwrap();
+    assert_eq!(unknown, [adopted.layer]);
+    assert!(tx.layers_without_base("west").await.unwrap().is_empty());
+    assert!(tx.adopt_layer_base("east", &adopted).await.unwrap());
+    assert!(!tx.adopt_layer_base("west", &adopted).await.unwrap());
+    assert!(tx.layers_without_base("east").await.unwrap().is_empty());
+    let nobodys = known(5, Some("dd"));
+    assert!(!tx.adopt_layer_base("east", &nobodys).await.unwrap());
+    let first = [known(1, Some("aa")), known(1, Some("bb"))];
+    let others = [known(3, None), adopted];
+    let expected = [first, others.clone()].concat();
+    assert_eq!(tx.layer_bases("east").await.unwrap(), expected);
+    tx.delete_replicas("/a", Some("east")).await.unwrap();
+    assert_eq!(tx.layer_bases("east").await.unwrap(), others);
+    assert_eq!(tx.layer_bases("west").await.unwrap(), [known(2, None)]);
+    tx.drop_layer_bases("/c", None).await.unwrap();
+    assert_eq!(tx.layer_bases("east").await.unwrap(), [known(3, None)]);
+    tx.delete_replicas("/a", None).await.unwrap();
+    assert_eq!(tx.layer_bases("west").await.unwrap(), []);
 }
 
 pub async fn galleries_with_a_sharing_profile_are_found_wherever_they_lie(database: &Database) {

@@ -293,7 +293,7 @@ impl Engine {
         region: &str,
         store: &Store,
     ) -> Result<Vec<Finding>> {
-        let live = self.live_manifests(region).await?;
+        let live = self.needed_manifests(region).await?;
         let there = store.manifests().await.map_err(store_error)?;
         let reason = "no resource refers to it; the first sweep after its grace removes it";
         Ok(there

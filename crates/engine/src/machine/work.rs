@@ -216,7 +216,9 @@ impl Engine {
         } else {
             let start = self.start_of(&disk).await?;
             let size = start.size_bytes;
-            let (id, _) = self.ensure_layer(&disk, start.base, size).await?;
+            let (id, _) = self
+                .ensure_layer(operation, &disk, start.base, size)
+                .await?;
             let content = Content::Layer(id.into());
             if !self.record_content(operation, &disk, content, size).await? {
                 return Err(crate::publish::interrupted());

@@ -5,6 +5,7 @@
 mod world;
 
 mod digests;
+mod layer_bases;
 mod measure;
 mod metering;
 mod schedule;

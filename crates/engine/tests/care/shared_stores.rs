@@ -12,7 +12,7 @@ use engine::{Clock, Engine, Location, RegionSettings, Settings};
 
 use super::world::START_MS;
 
-async fn node(dir: &Path, name: &str, clock: &Clock, store: &MemoryLocation) -> Engine {
+pub async fn node(dir: &Path, name: &str, clock: &Clock, store: &MemoryLocation) -> Engine {
     at(dir, name, clock, Location::Memory(store.clone())).await
 }
 

@@ -63,6 +63,16 @@ impl World {
     async fn over(dir: tempfile::TempDir, database: Database) -> Self {
         let clock = Clock::manual(START_MS);
         let engine = open_over(dir.path(), &database, &clock).await;
+        Self::begin(dir, database, clock, engine).await
+    }
+
+    /// A fresh gallery of which `engine` is the first node.
+    pub async fn begin(
+        dir: tempfile::TempDir,
+        database: Database,
+        clock: Clock,
+        engine: Engine,
+    ) -> Self {
         let options = BootstrapOptions::default();
         let first = engine.bootstrap(&options).await.unwrap().unwrap();
         let owner = engine.find_principal("vitrine-admin").await.unwrap();
@@ -345,6 +355,9 @@ impl World {
         for region in REGIONS {
             for replica in read.contents(region, None, 1000).await.unwrap().items {
                 out += &format!("{replica:?}\n");
+            }
+            for known in read.layer_bases(region).await.unwrap() {
+                out += &format!("in {region} {known:?}\n");
             }
             for layer in read.blob_layers(region).await.unwrap() {
                 out += &format!("blob in {region} {layer}\n");
