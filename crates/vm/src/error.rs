@@ -13,6 +13,8 @@ pub enum Kind {
     Conflict,
     /// The machine is not running.
     NotRunning,
+    /// Nobody in the guest answers.
+    NoAgent,
     /// Something took longer than it may.
     Slow,
     /// The emulator or the system refused.
@@ -62,10 +64,10 @@ pub enum VmError {
         /// The last lines that it said.
         said: String,
     },
-    /// The emulator refused a command.
-    #[error("the emulator refused {command}: {reason}")]
+    /// The emulator, or the agent in the guest, refused a command.
+    #[error("{command} was refused: {reason}")]
     Refused {
-        /// The QMP command.
+        /// The command.
         command: &'static str,
         /// QMP's class of the error.
         class: String,
@@ -89,6 +91,15 @@ pub enum VmError {
     /// The emulator broke the protocol.
     #[error("QMP: {0}")]
     Protocol(&'static str),
+    /// No agent in the guest answers.
+    #[error("no agent answers in the guest")]
+    NoAgent,
+    /// The agent in the guest broke the protocol.
+    #[error("the agent in the guest {0}")]
+    Agent(&'static str),
+    /// The agent did not say whether it started a command.
+    #[error("the agent in the guest did not say whether it started the command")]
+    Unclear,
     /// The system refused.
     #[error("{what}: {source}")]
     Io {
@@ -108,11 +119,14 @@ impl VmError {
             Self::Missing { .. } | Self::NoKvm { .. } => Kind::Missing,
             Self::Running { .. } | Self::LunInUse { .. } => Kind::Conflict,
             Self::NotRunning => Kind::NotRunning,
+            Self::NoAgent => Kind::NoAgent,
             Self::Slow { .. } => Kind::Slow,
             Self::Start { .. }
             | Self::Refused { .. }
             | Self::Stranger { .. }
             | Self::Protocol(_)
+            | Self::Agent(_)
+            | Self::Unclear
             | Self::Io { .. } => Kind::Failed,
         }
     }

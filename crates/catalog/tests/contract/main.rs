@@ -62,6 +62,7 @@ laws! {
         a_failed_try_comes_again_at_its_time,
         cancelling_takes_the_lease_away,
         what_waits_for_others_is_put_aside_with_its_step,
+        a_command_in_a_guest_waits_for_what_came_before_and_holds_up_nothing,
         ended_operations_are_forgotten_oldest_first;
     writers:
         eight_workers_claim_each_operation_once_and_in_order,
