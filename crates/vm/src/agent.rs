@@ -32,6 +32,8 @@ const SYNC: Duration = Duration::from_secs(10);
 const ANSWER: Duration = Duration::from_secs(30);
 /// Longest version that is shown.
 const VERSION_CHARS_MAX: usize = 64;
+/// Longest reason of a refusal that is shown.
+const REASON_CHARS_MAX: usize = 200;
 
 /// What the agent is to start.
 ///
@@ -110,7 +112,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Agent<S> {
         }
         match self.run("guest-exec", &arguments).await {
             Ok(started) => started["pid"].as_i64().ok_or(VmError::Unclear),
-            Err(refused @ VmError::Refused { .. }) => Err(refused),
+            Err(refused @ VmError::AgentRefused { .. }) => Err(refused),
             Err(_) => Err(VmError::Unclear),
         }
     }
@@ -146,14 +148,11 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Agent<S> {
                     seconds: ANSWER.as_secs(),
                 })??;
         if let Some(error) = answer.get("error") {
-            let text = |name: &str| {
-                let said = error[name].as_str().unwrap_or_default();
-                said.chars().take(200).collect::<String>()
-            };
-            return Err(VmError::Refused {
+            let said = error["desc"].as_str().unwrap_or_default();
+            let said: String = said.chars().take(REASON_CHARS_MAX).collect();
+            return Err(VmError::AgentRefused {
                 command,
-                class: printable(text("class").as_bytes()),
-                reason: printable(text("desc").as_bytes()),
+                reason: printable(said.as_bytes()),
             });
         }
         match answer.get_mut("return") {
@@ -175,7 +174,9 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Agent<S> {
         loop {
             self.skip_to_mark(&mut left).await?;
             let line = self.line(&mut left).await?;
-            let answer: Value = serde_json::from_slice(&line).unwrap_or_default();
+            // Whoever was cut off in the middle of a line left one that begins with it.
+            let json = line.rsplit(|byte| *byte == MARK).next().unwrap_or_default();
+            let answer: Value = serde_json::from_slice(json).unwrap_or_default();
             if answer["return"] == json!(number) {
                 return Ok(());
             }

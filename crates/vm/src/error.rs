@@ -64,10 +64,10 @@ pub enum VmError {
         /// The last lines that it said.
         said: String,
     },
-    /// The emulator, or the agent in the guest, refused a command.
-    #[error("{command} was refused: {reason}")]
+    /// The emulator refused a command.
+    #[error("the emulator refused {command}: {reason}")]
     Refused {
-        /// The command.
+        /// The QMP command.
         command: &'static str,
         /// QMP's class of the error.
         class: String,
@@ -94,6 +94,14 @@ pub enum VmError {
     /// No agent in the guest answers.
     #[error("no agent answers in the guest")]
     NoAgent,
+    /// The agent in the guest refused a command.
+    #[error("the agent in the guest refused {command}: {reason}")]
+    AgentRefused {
+        /// Its command.
+        command: &'static str,
+        /// Its words, safe to show.
+        reason: String,
+    },
     /// The agent in the guest broke the protocol.
     #[error("the agent in the guest {0}")]
     Agent(&'static str),
@@ -125,6 +133,7 @@ impl VmError {
             | Self::Refused { .. }
             | Self::Stranger { .. }
             | Self::Protocol(_)
+            | Self::AgentRefused { .. }
             | Self::Agent(_)
             | Self::Unclear
             | Self::Io { .. } => Kind::Failed,

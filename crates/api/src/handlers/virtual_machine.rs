@@ -119,10 +119,10 @@ pub(crate) async fn run_commands(request: Request) -> Result<Reply> {
     Ok(Reply::ok(json!({ "value": all.await? })))
 }
 
-/// GET …/locations/{location}/runCommands/{command}.
+/// GET …/locations/{location}/runCommands/{part}.
 pub(crate) async fn run_command_document(request: Request) -> Result<Reply> {
     known_location(&request)?;
-    let (subscription, id) = (request.param("subscription"), request.param("command"));
+    let (subscription, id) = (request.param("subscription"), request.param("part"));
     let engine = &request.engine;
     let document = engine.run_command_document(&request.ctx, subscription, id);
     Ok(Reply::ok(document.await?))

@@ -118,7 +118,7 @@ impl Routes {
         self.add(Method::GET, &all, t, |r| {
             Box::pin(virtual_machine::run_commands(r))
         });
-        self.add(Method::GET, &format!("{all}/{{command}}"), t, |r| {
+        self.add(Method::GET, &format!("{all}/{{part}}"), t, |r| {
             Box::pin(virtual_machine::run_command_document(r))
         });
     }

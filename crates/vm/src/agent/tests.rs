@@ -60,7 +60,8 @@ async fn asked(answer: &[u8]) -> Result<Option<super::GuestExit>, VmError> {
         // The agent may hang up on a guest that says too much.
         let _ = guest.0.write_all(answer).await;
     };
-    let (exit, ()) = tokio::join!(agent.exit(1), says);
+    // What is asked is dropped when it is answered: the guest is not listened to any longer.
+    let (exit, ()) = tokio::join!(async move { agent.exit(1).await }, says);
     exit
 }
 
@@ -166,7 +167,7 @@ async fn nobody_knows_what_became_of_a_command_that_was_not_answered() {
 async fn a_refusal_is_told_in_the_agents_words_made_safe() {
     let refused = "{\"error\":{\"class\":\"GenericError\",\"desc\":\"no \\u001b[31msuch pid\"}}\n";
     match asked(refused.as_bytes()).await {
-        Err(VmError::Refused { reason, .. }) => assert_eq!(reason, "no such pid"),
+        Err(VmError::AgentRefused { reason, .. }) => assert_eq!(reason, "no such pid"),
         _ => panic!("refused"),
     }
 }

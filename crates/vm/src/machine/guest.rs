@@ -102,7 +102,7 @@ impl Machine {
 
     /// Has the agent in the guest start a command; returns the command's number.
     ///
-    /// [`VmError::NoAgent`] and [`VmError::Refused`]: nothing was started. [`VmError::Unclear`]: nobody knows.
+    /// [`VmError::NoAgent`] and [`VmError::AgentRefused`]: nothing was started. [`VmError::Unclear`]: nobody knows.
     pub async fn exec(&self, command: &GuestCommand) -> Result<i64, VmError> {
         self.is_running()?;
         let (_turn, mut agent) = self.inner.shared.call_agent().await?;
@@ -111,7 +111,7 @@ impl Machine {
 
     /// Returns how a command in the guest ended, once; none while it runs.
     ///
-    /// [`VmError::Refused`]: the agent does not know it, or not any more.
+    /// [`VmError::AgentRefused`]: the agent does not know it, or not any more.
     pub async fn exec_exit(&self, number: i64) -> Result<Option<GuestExit>, VmError> {
         self.is_running()?;
         let (_turn, mut agent) = self.inner.shared.call_agent().await?;

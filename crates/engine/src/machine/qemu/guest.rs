@@ -55,7 +55,7 @@ impl Running {
             (Kind::NoAgent, _) => Told::NoAgent {
                 is_coming_up: self.machine.watched_for() < COMING_UP,
             },
-            (_, VmError::Refused { reason, .. }) => Told::Refused(reason),
+            (_, VmError::AgentRefused { reason, .. }) => Told::Refused(reason),
             _ => Told::Unclear,
         }
     }
