@@ -4,6 +4,7 @@
 //! the architecture and the style, installs what the tests need, and runs them all. What it cannot
 //! install it names, leaves out, and fails for at the end; nothing counts as passed that did not run.
 
+mod agent_guest;
 mod arch;
 mod command;
 mod debian;

@@ -10,7 +10,7 @@ use crate::command::{capture, cargo, find, run as run_command};
 use crate::group::{Gap, Group, without};
 use crate::postgres::Server;
 use crate::stage::stage;
-use crate::{arch, debian, debian_guest, fuzzer, node, objects, python, tiny};
+use crate::{agent_guest, arch, debian, debian_guest, fuzzer, node, objects, python, tiny};
 
 /// Where everything that the tests need is kept.
 const HOME: &str = "target/test-env";
@@ -147,6 +147,10 @@ fn environment(home: &Path) -> Environment {
     }
     if let Some(dir) = environment.have(Group::Guest, "tiny guest", || tiny::ensure(home)) {
         environment.set("VITRINE_TEST_TINY", dir);
+    }
+    let agent = || agent_guest::ensure(home);
+    if let Some(dir) = environment.have(Group::Guest, "guest with an agent", agent) {
+        environment.set("VITRINE_TEST_AGENT", dir);
     }
     if let Some(dir) =
         environment.have(Group::Debian, "Debian guest", || debian_guest::ensure(home))

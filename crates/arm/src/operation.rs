@@ -1,6 +1,6 @@
 //! Bodies and addresses of long-running operations. Source: `API.md` 2.1, recordings.
 
-use domain::operation::{Family, Operation, OperationState};
+use domain::operation::{Family, Operation, OperationState, Work};
 use serde_json::{Map, Value, json};
 
 use crate::{error, time};
@@ -26,7 +26,7 @@ pub const fn state_word(state: OperationState) -> &'static str {
 
 /// Returns the status body: `{startTime,endTime?,status,properties.output?,error?,name}`.
 ///
-/// `output` is shown by the disk family alone: recorded polls of galleries never hold more.
+/// `output` is shown by the disk family and by commands in guests: recorded polls of galleries never hold more.
 pub fn status(operation: &Operation) -> Value {
     if operation.family == Family::Deployment {
         return deployment_status(operation);
@@ -42,13 +42,14 @@ pub fn status(operation: &Operation) -> Value {
         out.insert("endTime".to_owned(), time::format(ended_ms).into());
     }
     out.insert("status".to_owned(), state_word(operation.state).into());
-    match (operation.state, operation.family) {
-        (OperationState::Succeeded, Family::Disk) => {
+    let has_output = operation.family == Family::Disk || operation.work == Work::RunCommand;
+    match operation.state {
+        OperationState::Succeeded if has_output => {
             if let Some(output) = &operation.output {
                 out.insert("properties".to_owned(), json!({ "output": output }));
             }
         }
-        (OperationState::Failed | OperationState::Canceled, _) => {
+        OperationState::Failed | OperationState::Canceled => {
             if let Some(reason) = &operation.error {
                 out.insert("error".to_owned(), error::detail(reason));
             }
@@ -121,7 +122,6 @@ pub fn poll_urls(base_url: &str, operation: &Operation, api_version: &str) -> Po
 
 #[cfg(test)]
 mod tests {
-    use domain::operation::Work;
     use domain::{Error, ResourceId};
 
     use super::*;
@@ -160,6 +160,11 @@ mod tests {
         );
         done.family = Family::Caps;
         assert!(status(&done).get("properties").is_none());
+        let mut ran = operation(Family::Compute, OperationState::Succeeded);
+        ran.output = Some(json!({"value": []}));
+        assert!(status(&ran).get("properties").is_none());
+        ran.work = Work::RunCommand;
+        assert_eq!(status(&ran)["properties"]["output"], json!({"value": []}));
         let running = operation(Family::Deployment, OperationState::InProgress);
         assert_eq!(status(&running), json!({ "status": "Running" }));
         let done = operation(Family::Deployment, OperationState::Succeeded);

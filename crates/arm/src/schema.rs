@@ -68,6 +68,8 @@ pub enum Shape {
     AttachDetach,
     /// The body of `POST …/reimage`.
     Reimage,
+    /// The body of `POST …/runCommand`.
+    RunCommand,
     /// The result of `beginGetAccess`.
     AccessUri,
     /// The body of `PATCH …/tags/default`.
@@ -114,6 +116,7 @@ impl Shape {
         Self::GrantAccess,
         Self::AttachDetach,
         Self::Reimage,
+        Self::RunCommand,
         Self::AccessUri,
         Self::TagsPatch,
         Self::SharedGallery,
@@ -151,6 +154,7 @@ impl Shape {
             Self::GrantAccess => "GrantAccessData",
             Self::AttachDetach => "AttachDetachDataDisksRequest",
             Self::Reimage => "VirtualMachineReimageParameters",
+            Self::RunCommand => "RunCommandInput",
             Self::AccessUri => "AccessUri",
             Self::TagsPatch => "TagsPatchResource",
             Self::SharedGallery => "SharedGallery",

@@ -2,7 +2,7 @@
 //!
 //! A claim raises the lease's generation; every later write of the worker names the generation it
 //! holds and changes nothing when another worker has claimed since. Operations of one resource run
-//! one after another, in the order in which they were accepted.
+//! one after another, in the order in which they were accepted; commands in a guest run beside them.
 
 use domain::operation::{Family, Operation, OperationState, Work};
 use domain::{Error, ErrorKind, ResourceId};
@@ -27,12 +27,25 @@ impl Read {
         row.as_ref().map(from_row).transpose()
     }
 
-    /// Returns the newest operation of a resource that is not over.
+    /// Returns the newest operation of a resource that is not over; a command in its guest is none of them.
     pub async fn open_operation_of(&mut self, resource: &ResourceId) -> Result<Option<Operation>> {
         let row = sqlx::query(
-            "SELECT * FROM operations WHERE resource_key = $1 AND state = 'InProgress' ORDER BY sequence DESC LIMIT 1",
+            "SELECT * FROM operations WHERE resource_key = $1 AND state = 'InProgress' AND work <> 'RunCommand' \
+             ORDER BY sequence DESC LIMIT 1",
         )
         .bind(resource.key())
+        .fetch_optional(self.connection())
+        .await?;
+        row.as_ref().map(from_row).transpose()
+    }
+
+    /// Returns the command in a machine's guest that is not over.
+    pub async fn open_command_of(&mut self, machine: &ResourceId) -> Result<Option<Operation>> {
+        let row = sqlx::query(
+            "SELECT * FROM operations WHERE resource_key = $1 AND state = 'InProgress' AND work = 'RunCommand' \
+             ORDER BY sequence DESC LIMIT 1",
+        )
+        .bind(machine.key())
         .fetch_optional(self.connection())
         .await?;
         row.as_ref().map(from_row).transpose()
@@ -74,6 +87,8 @@ impl Tx {
     }
 
     /// Claims the oldest operation that may run now; deployments have [`Tx::claim_deployment`].
+    ///
+    /// A command in a guest waits for what was accepted before it, and holds up nothing: it may take long.
     pub async fn claim_operation(
         &mut self,
         owner: &str,
@@ -82,7 +97,8 @@ impl Tx {
     ) -> Result<Option<Operation>> {
         const NEXT: &str = "SELECT id FROM operations AS o WHERE state = 'InProgress' AND run_at_ms <= $1 \
              AND lease_until_ms <= $1 AND work <> 'Deploy' AND NOT EXISTS (SELECT 1 FROM operations AS b WHERE \
-             b.resource_key = o.resource_key AND b.state = 'InProgress' AND b.sequence < o.sequence) \
+             b.resource_key = o.resource_key AND b.state = 'InProgress' AND b.work <> 'RunCommand' AND \
+             b.sequence < o.sequence) \
              ORDER BY sequence LIMIT 1";
         self.claim_next(NEXT, owner, now_ms, lease_ms).await
     }

@@ -52,6 +52,8 @@ pub enum Work {
     Reapply,
     /// Give a machine a new system disk from its image.
     Reimage,
+    /// Run a command in a machine's guest; runs beside the machine's other operations.
+    RunCommand,
     /// Delete some machines of a scale set.
     DeleteInstances,
     /// Give some machines of a scale set its model.

@@ -12,6 +12,7 @@ mod not_offered;
 mod os_profile;
 mod power;
 mod reimage;
+mod run_command;
 mod size;
 mod storage;
 mod view;
@@ -35,6 +36,9 @@ pub use power::{
     Power, after, check as check_action, generalize, is_generalized, is_specialized, verb,
 };
 pub use reimage::reimage;
+pub use run_command::{
+    CommandFailure, CommandId, RUN_MS_MAX, RunCommand, SCRIPT_BYTES_MAX, command_in_progress,
+};
 pub use size::{Cap, Family, SIZES, Size, check_cap};
 pub use view::{Observed, etag, instance_view, shown, user_data};
 

@@ -46,7 +46,7 @@ impl Engine {
     /// Returns an operation of a subscription for polling.
     ///
     /// Who may ask for the work may ask how far it is, so roles at a group or a resource are enough;
-    /// readers see all work but what answers with a URL that opens a disk.
+    /// readers see all work but what answers with a URL that opens a disk, or with what a command in a guest said.
     pub async fn operation(&self, ctx: &Ctx, subscription: &str, id: Uuid) -> Result<Operation> {
         let mut read = self.catalog().read().await.map_err(db)?;
         let found = read.load_operation(id).await.map_err(db)?;
@@ -64,6 +64,7 @@ impl Engine {
             for action in poll_actions(&operation) {
                 if self.authorize(ctx, &action, &scope).await.is_ok() {
                     self.show_access_url(&mut operation);
+                    self.show_command_output(&mut operation)?;
                     return Ok(operation);
                 }
             }
@@ -233,6 +234,9 @@ impl Engine {
                 Kind::VirtualMachine | Kind::ScaleSetMachine,
                 Work::Start | Work::PowerOff | Work::Deallocate | Work::Restart | Work::Redeploy,
             ) => self.power_machine(operation).await,
+            (Kind::VirtualMachine | Kind::ScaleSetMachine, Work::RunCommand) => {
+                self.run_in_guest(operation).await
+            }
             (Kind::ResourceGroup, Work::Delete) => self.delete_group(operation, cancel).await,
             (_, Work::Delete) => self.delete_one(operation).await,
             (Kind::Disk | Kind::Snapshot, Work::BeginAccess) => {
@@ -326,8 +330,9 @@ impl Engine {
             return Ok(());
         }
         let waiting = tx.open_operation_of(&operation.resource).await;
-        // A later write that waits keeps the row at work.
+        // A later write that waits keeps the row at work; what a command does is not the machine's state.
         if waiting.map_err(db)?.is_none()
+            && operation.work != Work::RunCommand
             && let Some(mut row) = tx.load(&operation.resource).await.map_err(db)?
         {
             row.state = domain::ProvisioningState::Failed;
@@ -356,6 +361,7 @@ fn poll_actions(operation: &Operation) -> Vec<String> {
         Work::Delete => vec![on("delete"), on("read")],
         Work::BeginAccess => vec![on("beginGetAccess/action")],
         Work::EndAccess => vec![on("endGetAccess/action"), on("read")],
+        Work::RunCommand => vec![on("runCommand/action")],
         Work::Share => vec![on("share/action"), on("read")],
         // The answer of what-if shows resources.
         Work::Deploy if operation.family == Family::Group => vec![on("whatIf/action")],

@@ -92,13 +92,13 @@ fn az_changes_disks_and_reimages_and_says_what_is_not_offered() {
     refused("vm perform-maintenance -n one", "no maintenance");
     refused(
         "vm run-command invoke -n one --command-id RunShellScript --scripts id",
-        "no agent",
+        "it is simulated and has no guest",
     );
     refused(
         "vm user update -n one -u me -p Hidden-Word-2026",
-        "no agent",
+        "Extensions cannot be installed",
     );
-    refused("vm assess-patches -n one", "no agent");
+    refused("vm assess-patches -n one", "does not look into");
     refused("vm convert -n one", "managed already");
     refused("vm capture -n one --vhd-name-prefix x", "Create an image");
 }

@@ -224,9 +224,8 @@ async fn what_is_not_offered_is_refused_in_the_services_form() {
         ("performMaintenance", "no maintenance is planned"),
         ("convertToManagedDisks", "managed already"),
         ("capture", "Create an image"),
-        ("assessPatches", "no agent"),
-        ("installPatches", "no agent"),
-        ("runCommand", "no agent"),
+        ("assessPatches", "does not look into"),
+        ("installPatches", "does not look into"),
     ] {
         let answer = arm
             .send("POST", &format!("{id}/{verb}"), VERSION, None)
@@ -245,7 +244,18 @@ async fn what_is_not_offered_is_refused_in_the_services_form() {
             "{verb}"
         );
     }
-    for part in ["extensions", "runCommands"] {
+    let script = json!({ "commandId": "RunShellScript", "script": ["id"] });
+    let verb = format!("{id}/runCommand");
+    let answer = arm.send("POST", &verb, VERSION, Some(&script)).await;
+    assert_eq!((answer.status, answer.code()), (409, "OperationNotAllowed"));
+    assert!(answer.message().contains("simulated"), "{}", answer.body);
+    let odd = json!({ "commandId": "RunShellScript", "scripts": ["id"] });
+    let answer = arm.send("POST", &verb, VERSION, Some(&odd)).await;
+    assert_eq!(answer.status, 400, "{}", answer.body);
+    for (part, text) in [
+        ("extensions", "has none"),
+        ("runCommands", "not kept as resources"),
+    ] {
         let (all, one) = (format!("{id}/{part}"), format!("{id}/{part}/x"));
         let list = arm.send("GET", &all, VERSION, None).await;
         assert_eq!((list.status, list.body), (200, json!({ "value": [] })));
@@ -256,7 +266,7 @@ async fn what_is_not_offered_is_refused_in_the_services_form() {
         for method in ["PUT", "PATCH"] {
             let answer = arm.send(method, &one, VERSION, Some(&body)).await;
             assert_eq!((answer.status, answer.code()), (409, "OperationNotAllowed"));
-            assert!(answer.message().contains("no agent"), "{}", answer.body);
+            assert!(answer.message().contains(text), "{}", answer.body);
         }
     }
 }

@@ -15,6 +15,10 @@ use crate::spec::{Disk, Firmware, Forward, Nic, Place, Protocol, Spec};
 pub(crate) const QMP_SOCKET: &str = "qmp.sock";
 /// The TPM's socket.
 pub(crate) const TPM_SOCKET: &str = "tpm.sock";
+/// The socket of the agent in the guest.
+pub(crate) const AGENT_SOCKET: &str = "agent.sock";
+/// The port's device, as events name it.
+pub(crate) const AGENT_PORT: &str = "agent-port";
 /// The machine's UEFI variables.
 pub(crate) const VARIABLES: &str = "nvram.fd";
 /// The provisioning disc.
@@ -61,6 +65,7 @@ pub(crate) fn arguments(spec: &Spec, around: &Surroundings) -> Vec<String> {
         format!("file,id=serial0,path={},append=on", crate::serial::LOG),
     );
     words.add("-device", "isa-serial,chardev=serial0");
+    agent(&mut words);
     words.add("-object", "rng-random,id=rng0,filename=/dev/urandom");
     words.add(
         "-device",
@@ -152,6 +157,22 @@ fn machine(words: &mut Words, spec: &Spec, around: &Surroundings) {
     words.add("-smp", spec.vcpus.to_string());
     words.add("-m", format!("{}M", spec.memory_mib));
     words.add("-boot", "strict=on");
+}
+
+/// The port that an agent in the guest opens: nothing is asked of it while it is closed.
+fn agent(words: &mut Words) {
+    words.add(
+        "-chardev",
+        format!("socket,id=agent,path={AGENT_SOCKET},server=on,wait=off"),
+    );
+    words.add(
+        "-device",
+        "virtio-serial-pci,id=agent-bus,max_ports=2,addr=0x6",
+    );
+    words.add(
+        "-device",
+        format!("virtserialport,id={AGENT_PORT},bus=agent-bus.0,chardev=agent,name=org.qemu.guest_agent.0"),
+    );
 }
 
 fn seed(words: &mut Words) {

@@ -13,6 +13,8 @@ pub enum Kind {
     Conflict,
     /// The machine is not running.
     NotRunning,
+    /// Nobody in the guest answers.
+    NoAgent,
     /// Something took longer than it may.
     Slow,
     /// The emulator or the system refused.
@@ -89,6 +91,23 @@ pub enum VmError {
     /// The emulator broke the protocol.
     #[error("QMP: {0}")]
     Protocol(&'static str),
+    /// No agent in the guest answers.
+    #[error("no agent answers in the guest")]
+    NoAgent,
+    /// The agent in the guest refused a command.
+    #[error("the agent in the guest refused {command}: {reason}")]
+    AgentRefused {
+        /// Its command.
+        command: &'static str,
+        /// Its words, safe to show.
+        reason: String,
+    },
+    /// The agent in the guest broke the protocol.
+    #[error("the agent in the guest {0}")]
+    Agent(&'static str),
+    /// The agent did not say whether it started a command.
+    #[error("the agent in the guest did not say whether it started the command")]
+    Unclear,
     /// The system refused.
     #[error("{what}: {source}")]
     Io {
@@ -108,11 +127,15 @@ impl VmError {
             Self::Missing { .. } | Self::NoKvm { .. } => Kind::Missing,
             Self::Running { .. } | Self::LunInUse { .. } => Kind::Conflict,
             Self::NotRunning => Kind::NotRunning,
+            Self::NoAgent => Kind::NoAgent,
             Self::Slow { .. } => Kind::Slow,
             Self::Start { .. }
             | Self::Refused { .. }
             | Self::Stranger { .. }
             | Self::Protocol(_)
+            | Self::AgentRefused { .. }
+            | Self::Agent(_)
+            | Self::Unclear
             | Self::Io { .. } => Kind::Failed,
         }
     }

@@ -34,6 +34,8 @@ pub(crate) enum Event {
     DeviceDeleted { device: String },
     /// The guest refuses to give a device up.
     UnplugRefused { device: String },
+    /// Somebody in the guest has opened or closed a serial port.
+    Port { device: String, is_open: bool },
 }
 
 impl Event {
@@ -46,6 +48,10 @@ impl Event {
                 reason: data["reason"].as_str().unwrap_or("unknown").to_owned(),
             }),
             "DEVICE_DELETED" => device().map(|device| Self::DeviceDeleted { device }),
+            "VSERPORT_CHANGE" => Some(Self::Port {
+                device: data["id"].as_str()?.to_owned(),
+                is_open: data["open"].as_bool()?,
+            }),
             "DEVICE_UNPLUG_GUEST_ERROR" => device().map(|device| Self::UnplugRefused { device }),
             _ => None,
         }

@@ -13,8 +13,8 @@ use std::time::{Duration, Instant};
 use common::{Bench, GUEST, disk, is_alive, is_left, says, spec};
 use vm::seed::{Account, Provisioning};
 use vm::{
-    Adopted, Firmware, Forward, Host, Kind, Machine, Network, Nic, Place, Protocol, Reason,
-    Settings, Status,
+    Adopted, Firmware, Forward, GuestCommand, Host, Kind, Machine, Network, Nic, Place, Protocol,
+    Reason, Settings, Status,
 };
 
 const MIB: u64 = 1 << 20;
@@ -67,6 +67,16 @@ async fn a_guest_boots_over_nbd_and_sees_disks_come_and_go_and_the_server_restar
     ] {
         assert!(log.contains(line), "{line} in {log}");
     }
+
+    // Nothing in this guest opens the agent's port.
+    let command = GuestCommand {
+        path: "/bin/busybox".to_owned(),
+        arguments: Vec::new(),
+        environment: Vec::new(),
+        input: Vec::new(),
+    };
+    let refused = machine.exec(&command).await.expect_err("no agent");
+    assert_eq!((refused.kind(), machine.agent()), (Kind::NoAgent, None));
 
     machine
         .attach(disk(Place::Lun(9), "nine"))

@@ -151,6 +151,15 @@ pub(crate) async fn boot_diagnostics(request: Request) -> Result<Reply> {
     Ok(Reply::ok(data))
 }
 
+/// POST …/virtualMachines/{instance}/runCommand.
+pub(crate) async fn run_command(request: Request) -> Result<Reply> {
+    let instance = request.id_before_verb()?;
+    let engine = &request.engine;
+    let found = engine.find_instance(&request.ctx, &instance, "runCommand/action");
+    let (_, machine) = found.await?;
+    super::virtual_machine::run_command_in(&request, &machine.id).await
+}
+
 /// GET …/instanceView.
 pub(crate) async fn view_of_set(request: Request) -> Result<Reply> {
     let set = request.id_before_verb()?;

@@ -94,6 +94,40 @@ pub(crate) async fn reimage(request: Request) -> Result<Reply> {
     Ok(deleted_reply(&request, &accepted))
 }
 
+/// POST …/runCommand: 202; the result is what the command said.
+pub(crate) async fn run_command(request: Request) -> Result<Reply> {
+    let id = request.id_before_verb()?;
+    run_command_in(&request, &id).await
+}
+
+/// Runs the command that a body asks for in a machine.
+pub(crate) async fn run_command_in(request: &Request, id: &ResourceId) -> Result<Reply> {
+    let body = arm::schema::check_request_bytes(
+        arm::schema::Shape::RunCommand,
+        &request.ctx.api_version,
+        &request.body,
+    )?;
+    let accepted = request.engine.run_command(&request.ctx, id, &body).await?;
+    Ok(deleted_reply(request, &accepted))
+}
+
+/// GET …/locations/{location}/runCommands.
+pub(crate) async fn run_commands(request: Request) -> Result<Reply> {
+    known_location(&request)?;
+    let subscription = request.param("subscription");
+    let all = request.engine.run_commands(&request.ctx, subscription);
+    Ok(Reply::ok(json!({ "value": all.await? })))
+}
+
+/// GET …/locations/{location}/runCommands/{part}.
+pub(crate) async fn run_command_document(request: Request) -> Result<Reply> {
+    known_location(&request)?;
+    let (subscription, id) = (request.param("subscription"), request.param("part"));
+    let engine = &request.engine;
+    let document = engine.run_command_document(&request.ctx, subscription, id);
+    Ok(Reply::ok(document.await?))
+}
+
 /// POST of a verb that is not offered.
 pub(crate) async fn refuse(request: Request, asked: NotOffered) -> Result<Reply> {
     let id = request.id_before_verb()?;
@@ -172,20 +206,25 @@ pub(crate) async fn machine_sizes(request: Request) -> Result<Reply> {
 
 /// GET …/locations/{location}/vmSizes.
 pub(crate) async fn sizes(request: Request) -> Result<Reply> {
-    let location = request.param("location");
-    if request.engine.regions().find(location).is_none() {
-        return Err(Error::new(
-            ErrorKind::Invalid,
-            "InvalidParameter",
-            format!("The region '{location}' is not configured on this server."),
-        ));
-    }
+    known_location(&request)?;
     let subscription = request.param("subscription");
     let sizes = request
         .engine
         .list_sizes(&request.ctx, subscription)
         .await?;
     Ok(Reply::ok(json!({ "value": sizes })))
+}
+
+fn known_location(request: &Request) -> Result<()> {
+    let location = request.param("location");
+    match request.engine.regions().find(location) {
+        Some(_) => Ok(()),
+        None => Err(Error::new(
+            ErrorKind::Invalid,
+            "InvalidParameter",
+            format!("The region '{location}' is not configured on this server."),
+        )),
+    }
 }
 
 /// GET …/skus, with `$filter=location eq '…'`.

@@ -31,7 +31,7 @@ impl Routes {
             ("attachDetachDataDisks", |r| {
                 Box::pin(virtual_machine::attach_detach(r))
             }),
-            ("runCommand", |r| refuse(r, NotOffered::RunCommand)),
+            ("runCommand", |r| Box::pin(virtual_machine::run_command(r))),
             ("assessPatches", |r| refuse(r, NotOffered::AssessPatches)),
             ("installPatches", |r| refuse(r, NotOffered::InstallPatches)),
             ("simulateEviction", |r| {
@@ -64,6 +64,7 @@ impl Routes {
             t,
             |r| Box::pin(virtual_machine::sizes(r)),
         );
+        self.add_run_commands(S, t);
         self.add_platform_images();
         self.add(
             Method::GET,
@@ -73,7 +74,7 @@ impl Routes {
         );
     }
 
-    /// What an agent in a guest would make true: there is none, and nothing of the kind.
+    /// What is kept of a guest elsewhere: there is nothing of the kind.
     fn add_machine_parts(&mut self, item: &str, t: &'static str) {
         let parts: [(&str, [Handler; 4]); 2] = [
             (
@@ -91,7 +92,12 @@ impl Routes {
                     |r| Box::pin(virtual_machine::no_parts(r, "runCommands")),
                     |r| Box::pin(virtual_machine::no_part(r, "runCommands")),
                     |r| Box::pin(virtual_machine::delete_no_part(r, "runCommands")),
-                    |r| Box::pin(virtual_machine::refuse_part(r, NotOffered::RunCommand)),
+                    |r| {
+                        Box::pin(virtual_machine::refuse_part(
+                            r,
+                            NotOffered::RunCommandResource,
+                        ))
+                    },
                 ],
             ),
         ];
@@ -104,6 +110,17 @@ impl Routes {
             self.add(Method::PUT, &one, t, write);
             self.add(Method::PATCH, &one, t, write);
         }
+    }
+
+    /// The commands that guests can be told to run.
+    fn add_run_commands(&mut self, subscription: &str, t: &'static str) {
+        let all = format!("{subscription}/locations/{{location}}/runCommands");
+        self.add(Method::GET, &all, t, |r| {
+            Box::pin(virtual_machine::run_commands(r))
+        });
+        self.add(Method::GET, &format!("{all}/{{part}}"), t, |r| {
+            Box::pin(virtual_machine::run_command_document(r))
+        });
     }
 
     /// The marketplace, from the outside in.

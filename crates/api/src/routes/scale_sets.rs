@@ -57,7 +57,7 @@ impl Routes {
             item_pattern(Kind::ScaleSetMachine),
             Kind::ScaleSetMachine.type_name(),
         );
-        let verbs: [(&str, Handler); 8] = [
+        let verbs: [(&str, Handler); 9] = [
             ("start", |r| Box::pin(scale_set::act_on_one(r, "start"))),
             ("powerOff", |r| {
                 Box::pin(scale_set::act_on_one(r, "powerOff"))
@@ -73,6 +73,7 @@ impl Routes {
             ("reimageall", |r| {
                 Box::pin(scale_set::act_on_one(r, "reimageall"))
             }),
+            ("runCommand", |r| Box::pin(scale_set::run_command(r))),
             ("retrieveBootDiagnosticsData", |r| {
                 Box::pin(scale_set::boot_diagnostics(r))
             }),

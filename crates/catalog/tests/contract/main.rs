@@ -64,6 +64,7 @@ laws! {
         cancelling_takes_the_lease_away,
         what_waits_for_others_is_put_aside_with_its_step,
         a_node_that_starts_again_gets_back_what_it_held_and_nothing_else,
+        a_command_in_a_guest_waits_for_what_came_before_and_holds_up_nothing,
         ended_operations_are_forgotten_oldest_first;
     writers:
         eight_workers_claim_each_operation_once_and_in_order,

@@ -246,3 +246,38 @@ pub async fn a_node_that_starts_again_gets_back_what_it_held_and_nothing_else(da
     let next = tx.claim_deployment("node/deployments", 0, LEASE_MS).await;
     assert_eq!(next.unwrap().map(|o| o.id), Some(deploying.id));
 }
+
+pub async fn a_command_in_a_guest_waits_for_what_came_before_and_holds_up_nothing(
+    database: &Database,
+) {
+    let catalog = database.open().await;
+    let machine = gallery("a");
+    let (before, mut command, after) = (
+        operation(&machine),
+        operation(&machine),
+        operation(&machine),
+    );
+    command.work = Work::RunCommand;
+    accept(&catalog, &[&before, &command, &after]).await;
+    let mut tx = catalog.write().await.unwrap();
+    let open = tx.open_operation_of(&machine.id).await.unwrap().unwrap();
+    assert_eq!(open.id, after.id);
+    let running = tx.open_command_of(&machine.id).await.unwrap().unwrap();
+    assert_eq!(running.id, command.id);
+    let first = tx.claim_operation("w", 0, LEASE_MS).await.unwrap().unwrap();
+    assert_eq!(first.id, before.id);
+    assert!(
+        tx.claim_operation("w", 0, LEASE_MS)
+            .await
+            .unwrap()
+            .is_none()
+    );
+    let done = OperationState::Succeeded;
+    assert!(tx.finish(&first, done, None, None, 1).await.unwrap());
+    for expected in [command.id, after.id] {
+        let next = tx.claim_operation("w", 1, LEASE_MS).await.unwrap();
+        assert_eq!(next.unwrap().id, expected);
+    }
+    assert_eq!(tx.cancel_operations_of(&machine.id, 2).await.unwrap(), 2);
+    assert!(tx.open_command_of(&machine.id).await.unwrap().is_none());
+}

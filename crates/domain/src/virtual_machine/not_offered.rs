@@ -5,8 +5,10 @@ use crate::Error;
 /// Something that is not offered.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum NotOffered {
-    /// `runCommand`, and `runCommands` as resources.
+    /// `runCommand` in a machine that is simulated.
     RunCommand,
+    /// Commands as resources of a machine.
+    RunCommandResource,
     /// Extensions, which an agent in the guest would install.
     Extension,
     /// `assessPatches`.
@@ -25,8 +27,9 @@ pub enum NotOffered {
 
 impl NotOffered {
     /// Everything.
-    pub const ALL: [Self; 8] = [
+    pub const ALL: [Self; 9] = [
         Self::RunCommand,
+        Self::RunCommandResource,
         Self::Extension,
         Self::AssessPatches,
         Self::InstallPatches,
@@ -40,6 +43,7 @@ impl NotOffered {
     pub const fn action(self) -> &'static str {
         match self {
             Self::RunCommand => "runCommand/action",
+            Self::RunCommandResource => "runCommands/write",
             Self::Extension => "extensions/write",
             Self::AssessPatches => "assessPatches/action",
             Self::InstallPatches => "installPatches/action",
@@ -54,15 +58,19 @@ impl NotOffered {
     pub fn refusal(self, machine: &str) -> Error {
         let text = match self {
             Self::RunCommand => format!(
-                "Commands cannot be run in VM '{machine}': this service has no agent in its guests. Use ssh, or custom data when \
-                 the machine is created."
+                "Commands cannot be run in VM '{machine}': it is simulated and has no guest. Start the server with '--machines \
+                 qemu' to run guests."
+            ),
+            Self::RunCommandResource => format!(
+                "Run commands of VM '{machine}' are not kept as resources: run one by the action runCommand ('az vm run-command \
+                 invoke')."
             ),
             Self::Extension => format!(
-                "Extensions cannot be installed in VM '{machine}': this service has no agent in its guests. Use ssh, or custom \
+                "Extensions cannot be installed in VM '{machine}': this service has none. Use a run command, ssh, or custom \
                  data when the machine is created; users and keys are changed in the guest."
             ),
             Self::AssessPatches | Self::InstallPatches => format!(
-                "Patches of VM '{machine}' are not managed: this service has no agent in its guests. Use the guest's own tools, \
+                "Patches of VM '{machine}' are not managed: this service does not look into its guests. Use the guest's own tools, \
                  or publish a new image version."
             ),
             Self::SimulateEviction => format!(

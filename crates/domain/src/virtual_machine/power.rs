@@ -78,6 +78,7 @@ pub const fn verb(work: Work) -> &'static str {
         Work::Redeploy => "redeploy",
         Work::Reapply => "reapply",
         Work::Reimage => "reimage",
+        Work::RunCommand => "runCommand",
         Work::DeleteInstances => "delete",
         Work::UpdateInstances => "manualupgrade",
         _ => "update",

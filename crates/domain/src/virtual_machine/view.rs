@@ -19,6 +19,8 @@ pub struct Observed {
     pub reason: Option<String>,
     /// What the driver says of itself.
     pub driver: String,
+    /// The version of the agent in the guest that has answered.
+    pub agent: Option<String>,
     /// Disks to which requests of the guest fail, by their slots, and why.
     pub troubles: Vec<(String, String)>,
 }
@@ -75,19 +77,7 @@ pub fn instance_view(row: &Resource, seen: &Observed) -> Result<Value> {
         view.insert("computerName".to_owned(), name.clone());
     }
     if is_up {
-        view.insert(
-            "vmAgent".to_owned(),
-            json!({
-                "vmAgentVersion": "Unknown",
-                "statuses": [{
-                    "code": "ProvisioningState/Unavailable",
-                    "level": "Warning",
-                    "displayStatus": "Not Ready",
-                    "message": seen.driver,
-                    "time": changed.clone(),
-                }],
-            }),
-        );
+        view.insert("vmAgent".to_owned(), agent(seen, &changed));
     }
     let disks: Vec<Value> = super::disks(row)
         .iter()
@@ -122,6 +112,32 @@ pub fn instance_view(row: &Resource, seen: &Observed) -> Result<Value> {
     }
     view.insert("statuses".to_owned(), statuses(row, seen, changed));
     Ok(Value::Object(view))
+}
+
+fn agent(seen: &Observed, changed: &Value) -> Value {
+    let Some(version) = &seen.agent else {
+        return json!({
+            "vmAgentVersion": "Unknown",
+            "statuses": [{
+                "code": "ProvisioningState/Unavailable",
+                "level": "Warning",
+                "displayStatus": "Not Ready",
+                "message": seen.driver,
+                "time": changed,
+            }],
+        });
+    };
+    json!({
+        "vmAgentVersion": version,
+        "statuses": [{
+            "code": "ProvisioningState/succeeded",
+            "level": "Info",
+            "displayStatus": "Ready",
+            "message": format!("Guest Agent is running: {}", seen.driver),
+            "time": changed,
+        }],
+        "extensionHandlers": [],
+    })
 }
 
 fn statuses(row: &Resource, seen: &Observed, changed: Value) -> Value {

@@ -210,6 +210,10 @@ impl Engine {
                 Seen::Stopped { reason } => reason,
                 _ => None,
             },
+            agent: match super::machine_id(row) {
+                Ok(id) => self.agent_of(id).await,
+                Err(_) => None,
+            },
             driver: self.driver().map_or_else(|e| e.message, |d| d.describe()),
             troubles: self.troubles(row).await,
         };

@@ -48,6 +48,23 @@ pub enum Seen {
     },
 }
 
+/// What came of asking the agent in a guest for something.
+pub enum Told<T> {
+    /// Its answer.
+    Said(T),
+    /// No guest runs here.
+    NoGuest,
+    /// Nobody in the guest answers: nothing was done.
+    NoAgent {
+        /// Whether the guest may still be starting its agent.
+        is_coming_up: bool,
+    },
+    /// It refused, in its own words made safe to show.
+    Refused(String),
+    /// It broke off: whether anything was done is not known.
+    Unclear,
+}
+
 impl Driver {
     /// Makes the machine run; nothing to do when it runs already.
     pub async fn start(&self, spec: &MachineSpec) -> Result<()> {
@@ -145,6 +162,40 @@ impl Driver {
                 let _ = id;
                 Vec::new()
             }
+        }
+    }
+
+    /// Has the agent in the guest start a script; returns the number under which it runs.
+    ///
+    /// Not idempotent: every call that is answered starts it once more. It may overlap other calls for the
+    /// machine, as the two below may.
+    pub async fn run_script(&self, id: Uuid, script: &vm::Script) -> Told<i64> {
+        match self {
+            Self::Qemu(driver) => driver.run_script(id, script).await,
+            Self::Simulated(_) => Told::NoGuest,
+        }
+    }
+
+    /// Returns how a script ended, once; none while it runs.
+    pub async fn script_exit(&self, id: Uuid, number: i64) -> Told<Option<vm::GuestExit>> {
+        match self {
+            Self::Qemu(driver) => driver.script_exit(id, number).await,
+            Self::Simulated(_) => Told::NoGuest,
+        }
+    }
+
+    /// Has a script killed, if the guest still does what it is told.
+    pub async fn end_script(&self, id: Uuid, shell: vm::Shell, number: i64) {
+        if let Self::Qemu(driver) = self {
+            driver.end_script(id, shell, number).await;
+        }
+    }
+
+    /// Returns the version of the agent in the guest, if one has said it; cheap, asked by every instance view.
+    pub async fn agent(&self, id: Uuid) -> Option<String> {
+        match self {
+            Self::Qemu(driver) => driver.agent(id).await,
+            Self::Simulated(_) => None,
         }
     }
 

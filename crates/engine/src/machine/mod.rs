@@ -15,6 +15,7 @@ pub mod driver;
 pub(crate) mod hold;
 mod qemu;
 pub(crate) mod reimage;
+pub(crate) mod run_command;
 pub mod settings;
 pub mod simulated;
 mod sizes;

@@ -16,6 +16,7 @@ const PASSWORD: &str = "CANARY-password-4f1d9a7c";
 const WRONG: &str = "CANARY-wrong-81b0c6e2";
 const GUEST_PASSWORD: &str = "CANARY-guest-Passw0rd-5e7a";
 const CUSTOM_DATA: &str = "Q0FOQVJZLWN1c3RvbS1kYXRhLTkwYzE=";
+const SCRIPT: &str = "echo CANARY-script-3ac97d; CANARY_command --token 77b1";
 const SAS: &str = "CANARYsasSignature77d1";
 /// Everything of ours, down to the last detail.
 const LOG: &str = "info,engine=trace,api=trace,vitrine=trace,catalog=trace,blocks=trace,arm=trace,domain=trace,sqlx=trace,axum=trace,tower_http=trace";
@@ -54,6 +55,7 @@ impl Session {
             ("SAS of a source", SAS.to_owned()),
             ("password of a machine", GUEST_PASSWORD.to_owned()),
             ("custom data of a machine", CUSTOM_DATA.to_owned()),
+            ("script for a machine", SCRIPT.to_owned()),
         ];
         Self {
             server,
@@ -295,6 +297,12 @@ async fn machine(session: &mut Session, image: &str) {
         refused["error"]["code"], "PropertyChangeNotAllowed",
         "{refused}"
     );
+    let verb = format!("{id}/runCommand");
+    for script in [json!([SCRIPT]), json!(SCRIPT)] {
+        let asked = json!({ "commandId": "RunShellScript", "script": script, "parameters": [{ "name": "p", "value": SCRIPT }] });
+        let refused = session.ask("POST", &verb, VERSION, Some(&asked)).await;
+        assert!(refused["error"].is_object(), "{refused}");
+    }
     let shown = format!("{id}?$expand=instanceView");
     for path in [&id, &shown] {
         session.ask("GET", path, VERSION, None).await;

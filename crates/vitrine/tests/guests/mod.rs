@@ -41,8 +41,13 @@ impl World {
 
     /// The same with a server that runs already.
     pub async fn with(server: Gallery) -> Self {
+        Self::of(server, "VITRINE_TEST_TINY").await
+    }
+
+    /// The same with the guest in the directory that a variable of the environment names.
+    pub async fn of(server: Gallery, variable: &str) -> Self {
         let scene = Scene::new(&server).await;
-        let tiny = std::env::var("VITRINE_TEST_TINY").expect("VITRINE_TEST_TINY is set");
+        let tiny = std::env::var(variable).unwrap_or_else(|_| panic!("{variable} is set"));
         let bytes = std::fs::read(format!("{tiny}/machine.raw")).expect("machine.raw is there");
         let disk = scene.upload("tiny", &bytes).await;
         let body = scene.version_body(&disk, &["eastus"]);

@@ -13,7 +13,7 @@ pub const ABSENT: &str = "absent";
 /// A GUID in the names of disks.
 const SIMPLE: &str = "hhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhh";
 /// The most characters of a value that a difference shows.
-const SHOWN_CHARS_MAX: usize = 160;
+const SHOWN_CHARS_MAX: usize = 1500;
 
 /// One place where an answer is not as recorded.
 #[derive(Clone, Debug, PartialEq, Eq)]

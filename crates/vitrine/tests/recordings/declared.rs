@@ -1,15 +1,12 @@
-//! `docs/differences-from-azure.md`: the differences that are accepted, and what is not replayed.
+//! `docs/differences-from-azure.md`: the differences that are accepted.
 //!
-//! The document is for people; this reads two kinds of tables in it. A row of
+//! The document is for people; this reads one kind of tables in it. A row of
 //! `| id | where | recorded | ours | reason |` accepts differences: `where` is the method, the type
-//! and the place, and each of the three middle columns may hold `*`. A row of
-//! `| not replayed | types | exchanges | why |` says how many exchanges are left out.
+//! and the place, and each of the three middle columns may hold `*`.
 
-use std::collections::BTreeMap;
 use std::path::Path;
 
 const DIFFERENCES: &str = "id | where | recorded | ours | reason";
-const LEFT_OUT: &str = "not replayed | types | exchanges | why";
 
 /// An accepted difference.
 pub struct Declared {
@@ -20,27 +17,16 @@ pub struct Declared {
     ours: String,
 }
 
-/// What the document says.
-pub struct Document {
-    /// Accepted differences.
-    pub differences: Vec<Declared>,
-    /// How many exchanges of a kind are not replayed.
-    pub left_out: BTreeMap<String, usize>,
-}
-
 /// Reads the document of the repository.
-pub fn load() -> Document {
+pub fn load() -> Vec<Declared> {
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../docs/differences-from-azure.md");
     let text = std::fs::read_to_string(&path)
         .unwrap_or_else(|error| panic!("{}: {error}", path.display()));
     parse(&text)
 }
 
-fn parse(text: &str) -> Document {
-    let mut out = Document {
-        differences: Vec::new(),
-        left_out: BTreeMap::new(),
-    };
+fn parse(text: &str) -> Vec<Declared> {
+    let mut out = Vec::new();
     let mut header = String::new();
     for line in text.lines() {
         let Some(cells) = cells(line) else {
@@ -57,22 +43,11 @@ fn parse(text: &str) -> Document {
         {
             continue;
         }
-        match header.as_str() {
-            DIFFERENCES => out.differences.push(difference(&cells)),
-            LEFT_OUT => {
-                let [kind, _, count, why] = cells.as_slice() else {
-                    panic!("{line}: four columns");
-                };
-                assert!(!why.is_empty(), "{kind}: no reason");
-                let count = count
-                    .parse()
-                    .unwrap_or_else(|error| panic!("{line}: {error}"));
-                out.left_out.insert(kind.clone(), count);
-            }
-            _ => {}
+        if header == DIFFERENCES {
+            out.push(difference(&cells));
         }
     }
-    let mut ids: Vec<&str> = out.differences.iter().map(|d| d.id.as_str()).collect();
+    let mut ids: Vec<&str> = out.iter().map(|d| d.id.as_str()).collect();
     ids.sort_unstable();
     let twice = ids.windows(2).find(|pair| pair[0] == pair[1]);
     assert!(twice.is_none(), "declared twice: {twice:?}");
@@ -149,16 +124,13 @@ mod tests {
 
     #[test]
     fn tables_are_found_by_their_head() {
-        let document = parse(
+        let declared = parse(
             "# Title\n\n| id | where | recorded | ours | reason |\n|---|---|---|---|---|\n\
-             | a | `PUT disks body.x` | `1` | * | because |\n\n| other | table |\n|---|---|\n| 1 | 2 |\n\n\
-             | not replayed | types | exchanges | why |\n|:-|---|-:|---|\n| vms | `virtualMachines` | 7 | later |\n",
+             | a | `PUT disks body.x` | `1` | * | because |\n\n| other | table |\n|---|---|\n| 1 | 2 |\n",
         );
-        assert_eq!(document.differences.len(), 1);
-        assert!(document.differences[0].accepts("PUT disks body.x", "1", "2"));
-        assert!(!document.differences[0].accepts("PUT disks body.x", "3", "2"));
-        assert_eq!(document.left_out["vms"], 7);
-        assert_eq!(document.left_out.len(), 1);
+        assert_eq!(declared.len(), 1);
+        assert!(declared[0].accepts("PUT disks body.x", "1", "2"));
+        assert!(!declared[0].accepts("PUT disks body.x", "3", "2"));
     }
 
     #[test]

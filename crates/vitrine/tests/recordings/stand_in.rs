@@ -20,7 +20,7 @@ pub struct StandIns<'a> {
     server: &'a Gallery,
     arm: Arm,
     group: String,
-    /// The last recorded answer for what was left out, by its id in lower case.
+    /// The last recorded answer for what is not there, by its id in lower case.
     recorded: HashMap<String, Value>,
     /// What is ours and what was recorded.
     pairs: Vec<(Value, Value)>,
@@ -38,7 +38,7 @@ impl<'a> StandIns<'a> {
         }
     }
 
-    /// Remembers how something that is left out looked.
+    /// Remembers how something looked that is not there.
     pub fn remember(&mut self, exchange: &Exchange) {
         if let (200, Some(id)) = (exchange.status, exchange.body["id"].as_str()) {
             self.recorded

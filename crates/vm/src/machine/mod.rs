@@ -2,6 +2,7 @@
 
 mod adopt;
 mod disks;
+mod guest;
 mod ports;
 mod start;
 mod watch;
@@ -144,6 +145,7 @@ struct Shared {
     qmp: Qmp,
     intent: Mutex<Option<Intent>>,
     status: Sender<Status>,
+    guest: guest::Guest,
 }
 
 impl Shared {

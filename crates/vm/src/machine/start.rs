@@ -9,11 +9,12 @@ use std::time::Duration;
 use tokio::process::{Child, Command};
 use tokio::task::JoinSet;
 
+use super::guest::Guest;
 use super::watch::{EMULATOR_LOG, Keeper, leave, said, tidy, watch};
 use super::{Inner, Machine, Shared, Status};
 use crate::accelerator::Accelerator;
 use crate::cgroup;
-use crate::command::{QMP_SOCKET, SEED, Surroundings, VARIABLES, arguments};
+use crate::command::{AGENT_SOCKET, QMP_SOCKET, SEED, Surroundings, VARIABLES, arguments};
 use crate::directory::{Directory, Record, remove};
 use crate::error::VmError;
 use crate::firmware::FirmwareFiles;
@@ -180,6 +181,7 @@ impl Machine {
             qmp,
             intent: Mutex::new(None),
             status: tokio::sync::watch::channel(Status::Running).0,
+            guest: Guest::new(),
         });
         let mut watcher = JoinSet::new();
         watcher.spawn(watch(shared.clone(), keeper, events, is_shut_down));
@@ -224,7 +226,9 @@ async fn prepare(
         directory.ensure()?;
         serial::ensure(&directory)?;
         let run = directory.run();
-        remove(&run.join(QMP_SOCKET))?;
+        for socket in [QMP_SOCKET, AGENT_SOCKET] {
+            remove(&run.join(socket))?;
+        }
         match seed {
             Some(disc) => directory.put(SEED, &disc)?,
             None => remove(&run.join(SEED))?,

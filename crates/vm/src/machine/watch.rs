@@ -9,12 +9,14 @@ use serde_json::json;
 use tokio::process::Child;
 use tokio::sync::broadcast::Receiver;
 use tokio::sync::broadcast::error::RecvError;
+use tokio::task::JoinSet;
 use tokio::time::MissedTickBehavior;
 
 use super::{End, Intent, Reason, Shared, Status};
 use crate::cgroup;
-use crate::command::{QMP_SOCKET, TPM_SOCKET};
+use crate::command::{AGENT_PORT, AGENT_SOCKET, QMP_SOCKET, TPM_SOCKET};
 use crate::directory::{Directory, Record, remove};
+use crate::error::Kind;
 use crate::process::{Identity, Process, in_directory};
 use crate::qmp::Event;
 use crate::serial;
@@ -66,6 +68,9 @@ pub(super) async fn watch(
     if shutdown {
         let_go(&shared, &mut seen, Reason::GuestShutdown).await;
     }
+    // Asks the guest's agent who it is; one question at a time, which ends with this watch.
+    let mut asking = JoinSet::new();
+    asking.spawn(meet(shared.clone()));
     let mut is_open = true;
     let mut tick = tokio::time::interval(TRIM);
     tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
@@ -73,13 +78,20 @@ pub(super) async fn watch(
         tokio::select! {
             exit = keeper.ended(&shared.process) => break exit,
             event = events.recv(), if is_open => match event {
+                Ok(Event::Port { device, .. }) if device == AGENT_PORT => {
+                    shared.guest.forget();
+                    asking.abort_all();
+                    asking.spawn(meet(shared.clone()));
+                }
                 Ok(event) => see(&shared, &mut seen, &event).await,
                 Err(RecvError::Lagged(_)) => look(&shared, &mut seen).await,
                 Err(RecvError::Closed) => is_open = false,
             },
+            Some(_) = asking.join_next() => {}
             _ = tick.tick() => trim(&shared.directory).await,
         }
     };
+    asking.shutdown().await;
     let rest = async {
         while is_open {
             match events.recv().await {
@@ -93,6 +105,15 @@ pub(super) async fn watch(
         tracing::warn!(pid = shared.process.pid, "a monitor outlives its process");
     }
     finish(&shared, exit, seen).await;
+}
+
+/// Learns who the guest's agent is, when there is one.
+async fn meet(shared: Arc<Shared>) {
+    if let Err(error) = shared.meet_agent().await
+        && error.kind() != Kind::NoAgent
+    {
+        tracing::debug!(pid = shared.process.pid, "the agent in a guest: {error}");
+    }
 }
 
 fn note(seen: &mut Option<Reason>, by_guest: bool) {
@@ -198,7 +219,7 @@ pub(crate) async fn tidy(directory: &Directory) {
             tracing::error!(%error, pid = process.pid, "cannot kill a process of a machine");
         }
     }
-    for socket in [QMP_SOCKET, TPM_SOCKET] {
+    for socket in [QMP_SOCKET, AGENT_SOCKET, TPM_SOCKET] {
         if let Err(error) = remove(&run.join(socket)) {
             tracing::warn!(%error, "cannot remove a machine's socket");
         }

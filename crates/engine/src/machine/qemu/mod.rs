@@ -10,6 +10,7 @@
 //! the next one serves them again under the same names ([`Qemu::adopt`]).
 
 mod disks;
+mod guest;
 mod translate;
 
 use std::collections::HashMap;
