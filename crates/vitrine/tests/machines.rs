@@ -198,8 +198,9 @@ async fn every_power_action_has_its_effect_or_its_refusal() {
     let answer = arm.send("POST", &on("restart"), VERSION, None).await;
     refused(&answer, 409, "OperationNotAllowed", "deallocated");
     let script = json!({ "commandId": "RunShellScript", "script": ["id"] });
-    let answer = arm.send("POST", &on("runCommand"), VERSION, Some(&script));
-    refused(&answer.await, 409, "OperationNotAllowed", "simulated");
+    let path = on("runCommand");
+    let answer = arm.send("POST", &path, VERSION, Some(&script)).await;
+    refused(&answer, 409, "OperationNotAllowed", "simulated");
     world.deallocate_and_generalize("one").await;
     assert_eq!(world.power("one").await[0], "OSState/generalized");
     for verb in ["start", "restart", "redeploy", "reapply"] {

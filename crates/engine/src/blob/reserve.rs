@@ -49,11 +49,6 @@ pub(super) struct Reservation {
 }
 
 impl Reservation {
-    /// Returns the id under which the catalog knows it.
-    pub fn id(&self) -> Uuid {
-        self.layer
-    }
-
     /// Keeps the reservation while bytes come.
     pub async fn renew(&self) -> Result<()> {
         let now_ms = self.engine.now_ms();
