@@ -9,6 +9,9 @@ use std::os::unix::fs::FileExt as _;
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
+use rustix::fs::{FallocateFlags, fallocate};
+use rustix::io::Errno;
+
 use crate::BLOCK_BYTES;
 use crate::error::{BlocksError, Result};
 use crate::frame::{FRAME_BYTES, FrameId};
@@ -53,6 +56,7 @@ impl Reader {
         let bytes_of = |run: &Run| ((run.block + run.count) * block).min(size) - run.block * block;
         let total = runs.iter().map(bytes_of).sum();
         progress.set_total(total);
+        reserve(file, runs, size)?;
         let mut plan = Plan {
             reader: self,
             file,
@@ -70,6 +74,27 @@ impl Reader {
         plan.carry_out()?;
         Ok(total)
     }
+}
+
+/// Reserves the space of all content, one call for what lies together: a file system that has to find
+/// it block by block takes twice as long to write, and one that has too little says so before the work.
+fn reserve(file: &File, runs: &[Run], size: u64) -> Result<()> {
+    let block = BLOCK_BYTES as u64;
+    let together = runs.chunk_by(|left, right| left.block + left.count == right.block);
+    for runs in together {
+        let (Some(first), Some(last)) = (runs.first(), runs.last()) else {
+            continue;
+        };
+        let from = first.block * block;
+        let end = ((last.block + last.count) * block).min(size);
+        match fallocate(file, FallocateFlags::empty(), from, end - from) {
+            Ok(()) => {}
+            // A file system that cannot do it: it will find the space when it is written.
+            Err(Errno::NOTSUP | Errno::NOSYS | Errno::INVAL) => return Ok(()),
+            Err(error) => return Err(std::io::Error::from(error).into()),
+        }
+    }
+    Ok(())
 }
 
 /// A part of an export.

@@ -24,8 +24,9 @@ use crate::manifest::Manifest;
 use crate::pack;
 use crate::progress::Progress;
 
-/// Chunks that may be read ahead of the one that is next.
-const CHUNKS_AHEAD_MAX: usize = 16;
+/// Chunks of each worker that may be read ahead of the one that is next: each is memory that has to be
+/// touched first.
+const CHUNKS_AHEAD: usize = 2;
 /// Jobs that may wait to be compressed or written.
 const JOBS_MAX: u64 = 24;
 
@@ -50,11 +51,19 @@ struct Packed {
     starts_pack: bool,
 }
 
-/// What passes between the threads.
+/// What passes between the threads. Each wakes only those who can go on: waking a thread for nothing
+/// costs as much as hashing four blocks.
 #[derive(Default)]
 pub(crate) struct Queue {
     state: Mutex<State>,
-    changed: Condvar,
+    /// A worker may have something to do.
+    tasks: Condvar,
+    /// The chunk that the caller wants was read.
+    chunk: Condvar,
+    /// A job was written: another may be made.
+    room: Condvar,
+    /// The job that the packer wants was compressed, or no more will come.
+    packed: Condvar,
 }
 
 #[derive(Default)]
@@ -86,49 +95,99 @@ impl Queue {
         lock(&self.state)
     }
 
-    fn change<T>(&self, change: impl FnOnce(&mut State) -> T) -> T {
-        let done = change(&mut self.lock());
-        self.changed.notify_all();
-        done
-    }
-
     /// Waits until `ready` gives something; an error when another thread failed.
-    fn wait<T>(&self, mut ready: impl FnMut(&mut State) -> Option<T>) -> Result<T> {
+    fn wait<T>(
+        &self,
+        changed: &Condvar,
+        mut ready: impl FnMut(&mut State) -> Option<T>,
+    ) -> Result<T> {
         let mut state = self.lock();
         loop {
             if state.has_failed {
                 return Err(stopped());
             }
             if let Some(done) = ready(&mut state) {
-                drop(state);
-                self.changed.notify_all();
                 return Ok(done);
             }
-            state = self
-                .changed
+            state = changed
                 .wait(state)
                 .unwrap_or_else(std::sync::PoisonError::into_inner);
         }
     }
 
     fn fail(&self, error: BlocksError) {
-        self.change(|state| {
-            state.has_failed = true;
-            state.failed.get_or_insert(error);
-        });
+        let mut state = self.lock();
+        state.has_failed = true;
+        state.failed.get_or_insert(error);
+        drop(state);
+        for all in [&self.tasks, &self.chunk, &self.room, &self.packed] {
+            all.notify_all();
+        }
+    }
+
+    /// No more jobs will come.
+    fn complete(&self) {
+        self.lock().is_complete = true;
+        self.tasks.notify_all();
+        self.packed.notify_all();
     }
 
     /// Hands frames to the workers, waiting while too many are on their way.
     pub fn compress(&self, job: Job) -> Result<()> {
         let mut job = Some(job);
-        self.wait(|state| {
+        self.wait(&self.room, |state| {
             if state.jobs_made >= state.jobs_written + JOBS_MAX {
                 return None;
             }
             state.jobs.push_back((state.jobs_made, job.take()?));
             state.jobs_made += 1;
             Some(())
-        })
+        })?;
+        self.tasks.notify_one();
+        Ok(())
+    }
+
+    /// Returns a chunk; they are taken in their order.
+    fn take_chunk(&self, number: usize) -> Result<Contents> {
+        let contents = self.wait(&self.chunk, |state| {
+            state.wanted = number;
+            state.read.remove(&number)
+        })?;
+        // Another may be read ahead now.
+        self.tasks.notify_one();
+        Ok(contents)
+    }
+
+    fn put_chunk(&self, number: usize, contents: Contents) {
+        let mut state = self.lock();
+        state.read.insert(number, contents);
+        if state.wanted == number {
+            self.chunk.notify_one();
+        }
+    }
+
+    fn put_packed(&self, number: u64, packed: Packed) {
+        let mut state = self.lock();
+        state.packed.insert(number, packed);
+        if state.jobs_written == number {
+            self.packed.notify_one();
+        }
+    }
+
+    /// Returns the next job to write; `None` when all are written.
+    fn take_packed(&self) -> Result<Option<Packed>> {
+        let packed = self.wait(&self.packed, |state| {
+            let number = state.jobs_written;
+            match state.packed.remove(&number) {
+                Some(packed) => {
+                    state.jobs_written += 1;
+                    Some(Some(packed))
+                }
+                None => (state.is_complete && number == state.jobs_made).then_some(None),
+            }
+        })?;
+        self.room.notify_one();
+        Ok(packed)
     }
 
     /// Returns how many packs of this ingest are durable and can be found.
@@ -136,12 +195,12 @@ impl Queue {
         self.lock().packs_sealed
     }
 
-    fn take_task(&self, chunks: usize) -> Result<Option<Task>> {
-        self.wait(|state| {
+    fn take_task(&self, chunks: usize, ahead: usize) -> Result<Option<Task>> {
+        self.wait(&self.tasks, |state| {
             if let Some((number, job)) = state.jobs.pop_front() {
                 return Some(Some(Task::Compress(number, job)));
             }
-            if state.next < chunks && state.next < state.wanted + CHUNKS_AHEAD_MAX {
+            if state.next < chunks && state.next < state.wanted + ahead {
                 state.next += 1;
                 return Some(Some(Task::Read(state.next - 1)));
             }
@@ -179,7 +238,7 @@ pub(crate) fn run(
         for _ in 0..threads {
             scope.spawn(move || {
                 let _guard = Guard(queue_ref);
-                if let Err(error) = work(store, source, chunks, queue_ref) {
+                if let Err(error) = work(store, source, chunks, threads * CHUNKS_AHEAD, queue_ref) {
                     queue_ref.fail(error);
                 }
             });
@@ -190,7 +249,7 @@ pub(crate) fn run(
         });
         let made = assemble(assembly, chunks, queue_ref, progress);
         let made = made.map_err(|error| queue_ref.fail(error)).ok();
-        queue_ref.change(|state| state.is_complete = true);
+        queue_ref.complete();
         let packed = packer
             .join()
             .map_err(|_| stopped())
@@ -213,10 +272,16 @@ pub(crate) fn run(
     })
 }
 
-fn work(store: &Inner, source: &dyn Source, chunks: &[Span], queue: &Queue) -> Result<()> {
+fn work(
+    store: &Inner,
+    source: &dyn Source,
+    chunks: &[Span],
+    ahead: usize,
+    queue: &Queue,
+) -> Result<()> {
     let mut compressor = frame::compressor(store.level)?;
     loop {
-        let Ok(task) = queue.take_task(chunks.len()) else {
+        let Ok(task) = queue.take_task(chunks.len(), ahead) else {
             return Ok(());
         };
         match task {
@@ -225,7 +290,7 @@ fn work(store: &Inner, source: &dyn Source, chunks: &[Span], queue: &Queue) -> R
                 let (from, to) = chunks[number];
                 let buffer = queue.lock().spare.pop().unwrap_or_default();
                 let contents = read_chunk(&store.key, source, (from, to), buffer)?;
-                queue.change(|state| state.read.insert(number, contents));
+                queue.put_chunk(number, contents);
             }
             Some(Task::Compress(number, job)) => {
                 let mut frames = Vec::with_capacity(job.frames.len());
@@ -237,7 +302,7 @@ fn work(store: &Inner, source: &dyn Source, chunks: &[Span], queue: &Queue) -> R
                     frames,
                     starts_pack: job.starts_pack,
                 };
-                queue.change(|state| state.packed.insert(number, packed));
+                queue.put_packed(number, packed);
             }
         }
     }
@@ -270,10 +335,7 @@ fn assemble(
 ) -> Result<(Manifest, u64)> {
     for (number, (from, to)) in chunks.iter().enumerate() {
         progress.check()?;
-        let contents = queue.wait(|state| {
-            state.wanted = number;
-            state.read.remove(&number)
-        })?;
+        let contents = queue.take_chunk(number)?;
         assembly.take_base(*from);
         assembly.take_chunk(*from, *to, &contents, queue)?;
         queue.lock().spare.push(contents.bytes);
@@ -288,22 +350,14 @@ fn pack_jobs(store: &Inner, queue: &Queue) -> Result<u64> {
     let mut writer: Option<pack::Writer> = None;
     let mut stored = 0;
     loop {
-        let next = queue.wait(|state| {
-            let number = state.jobs_written;
-            match state.packed.remove(&number) {
-                Some(packed) => {
-                    state.jobs_written += 1;
-                    Some(Some(packed))
-                }
-                None => (state.is_complete && number == state.jobs_made).then_some(None),
-            }
-        });
-        let Some(packed) = next? else { break };
+        let Some(packed) = queue.take_packed()? else {
+            break;
+        };
         if packed.starts_pack
             && let Some(full) = writer.take()
         {
             store.seal(full)?;
-            queue.change(|state| state.packs_sealed += 1);
+            queue.lock().packs_sealed += 1;
         }
         for (frame, bytes, blocks) in packed.frames {
             let writer = match &mut writer {
