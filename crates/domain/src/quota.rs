@@ -59,16 +59,20 @@ pub const fn limit(kind: Kind) -> Option<i64> {
     })
 }
 
-/// Refuses one more than the limit.
-pub fn check(kind: Kind, location: &str, held: i64, limit: i64) -> Result<()> {
-    if held < limit {
+/// Refuses `more` resources where there are `held` of `limit`.
+pub fn check(kind: Kind, location: &str, held: i64, more: i64, limit: i64) -> Result<()> {
+    if held.saturating_add(more) <= limit {
         return Ok(());
     }
+    let why = match held < limit {
+        true => format!("and {more} more are over the maximum of {limit}"),
+        false => format!("which is the maximum of {limit}"),
+    };
     Err(Error::conflict(
         "OperationNotAllowed",
         format!(
-            "The subscription has {held} resources of type '{}' in location '{location}', which is the maximum of {limit}. \
-             Delete what is not needed, then try again.",
+            "The subscription has {held} resources of type '{}' in location '{location}', {why}. Delete what is not needed, \
+             then try again.",
             kind.type_name()
         ),
     ))

@@ -24,7 +24,7 @@ use crate::{Error, Kind, Resource, ResourceId, Result};
 pub use cards::card_body;
 pub use image::{check_image_change, uses_latest};
 pub use member::{Member, check_instances, next_member, number_of, oldest_model_first, surplus};
-pub use model::{machine_body, take_prototype};
+pub use model::{machine_body, machine_needs, take_prototype};
 pub use policy::{Mode, Rolling, automatic_os_upgrade, mode, rolling};
 pub use rolling::{Progress, RollingCode};
 pub use view::{Seen, instance, instance_view};

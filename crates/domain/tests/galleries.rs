@@ -457,8 +457,11 @@ fn quotas_refuse_one_more_than_the_limit() {
         (Kind::ImageVersion, 10_000),
     ] {
         assert_eq!(quota::limit(kind), Some(most));
-        assert!(quota::check(kind, "eastus", most - 1, most).is_ok());
-        let error = quota::check(kind, "eastus", most, most).unwrap_err();
+        assert!(quota::check(kind, "eastus", most - 1, 1, most).is_ok());
+        let error = quota::check(kind, "eastus", most - 1, 2, most).unwrap_err();
+        let over = format!("and 2 more are over the maximum of {most}.");
+        assert!(error.message.contains(&over), "{error}");
+        let error = quota::check(kind, "eastus", most, 1, most).unwrap_err();
         assert_eq!(
             (error.code.as_ref(), error.kind),
             ("OperationNotAllowed", Conflict)

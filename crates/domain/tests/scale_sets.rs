@@ -223,6 +223,14 @@ fn the_newest_version_can_be_followed() {
             json!({ "communityGalleryImageId": "/CommunityGalleries/g/Images/d/Versions/1.0.0" }),
             false,
         ),
+        (
+            json!({ "publisher": "p", "offer": "o", "sku": "s", "version": "latest" }),
+            true,
+        ),
+        (
+            json!({ "publisher": "p", "offer": "o", "sku": "s", "version": "1.0.0" }),
+            false,
+        ),
     ] {
         let mut body = with(
             "/properties/upgradePolicy/automaticOSUpgradePolicy",

@@ -211,6 +211,17 @@ impl Engine {
         domain::quota::check_bytes(&location, quota.held_bytes, more, quota.limit_bytes)
     }
 
+    /// Refuses so many more bytes where a row lies, before anything that holds them is written.
+    pub(crate) async fn check_room(
+        &self,
+        read: &mut Read,
+        row: &Resource,
+        more: i64,
+    ) -> Result<()> {
+        let quota = self.quota_of(read, row.id.subscription()).await?;
+        domain::quota::check_bytes(&row.location, quota.held_bytes, more, quota.limit_bytes)
+    }
+
     /// Returns what a subscription's rows and uploads hold, and its limit.
     async fn quota_of(&self, read: &mut Read, subscription: &str) -> Result<ByteQuota> {
         let subscription = subscription.to_ascii_lowercase();

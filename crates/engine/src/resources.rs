@@ -145,7 +145,7 @@ impl Engine {
         if is_created || is_empty(&planned) {
             rules::check_links(self, &mut tx, ctx, &mut planned.resource).await?;
         }
-        scale_set::check_model(self, &mut tx, ctx, &mut planned.resource, stored.as_ref()).await?;
+        scale_set::check_set(self, &mut tx, ctx, &mut planned.resource, stored.as_ref()).await?;
         if is_created {
             rules::reserve_quota(&mut tx, &planned.resource).await?;
             rules::claim_names(&mut tx, &planned.resource).await?;

@@ -297,16 +297,22 @@ pub(crate) async fn claim_names(tx: &mut Tx, row: &Resource) -> Result<()> {
 
 /// Refuses a create that would go over the subscription's limit; counted in the same transaction.
 pub(crate) async fn reserve_quota(tx: &mut Tx, row: &Resource) -> Result<()> {
-    let Some(limit) = domain::quota::limit(row.kind) else {
+    check_quota(tx, row, (row.kind, 1)).await
+}
+
+/// Refuses so many more resources of a kind where a row lies.
+pub(crate) async fn check_quota(
+    tx: &mut Tx,
+    row: &Resource,
+    (kind, more): (Kind, i64),
+) -> Result<()> {
+    let Some(limit) = domain::quota::limit(kind) else {
         return Ok(());
     };
     // Groups are counted in the whole subscription, everything else by region.
-    let location = Some(row.location.as_str()).filter(|_| row.kind != Kind::ResourceGroup);
-    let held = tx
-        .count(row.id.subscription(), location, row.kind)
-        .await
-        .map_err(db)?;
-    domain::quota::check(row.kind, &row.location, held, limit)
+    let location = Some(row.location.as_str()).filter(|_| kind != Kind::ResourceGroup);
+    let held = tx.count(row.id.subscription(), location, kind).await;
+    domain::quota::check(kind, &row.location, held.map_err(db)?, more, limit)
 }
 
 /// Checks that a row may be deleted: no children, not protected.

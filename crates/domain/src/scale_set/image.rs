@@ -3,6 +3,7 @@
 use serde_json::Value;
 
 use super::PROFILE;
+use crate::platform_image::PlatformImage;
 use crate::shared_image::SharedImageId;
 use crate::virtual_machine::BootFacts;
 use crate::{Error, Kind, Resource, ResourceId, Result};
@@ -18,6 +19,9 @@ pub fn uses_latest(set: &Resource) -> bool {
     let Some(reference) = reference(set) else {
         return false;
     };
+    if let Some(image) = PlatformImage::of_reference(reference) {
+        return image.version.eq_ignore_ascii_case("latest");
+    }
     let says = |name: &str| reference.get(name).and_then(Value::as_str);
     let shared = says("sharedGalleryImageId").or_else(|| says("communityGalleryImageId"));
     if let Some(text) = shared {

@@ -7,7 +7,7 @@ use super::member::Member;
 use super::{PROFILE, is_flexible, policy};
 use crate::plan::{is_nothing, moment, text};
 use crate::resource::Document;
-use crate::virtual_machine::{BootFacts, secrets, set_secrets};
+use crate::virtual_machine::{BootFacts, disks, secrets, set_secrets};
 use crate::{Error, Resource, Result};
 
 const SECRETS: [&str; 2] = ["adminPassword", "customData"];
@@ -25,6 +25,7 @@ const TAKEN: [&str; 10] = [
     "userData",
 ];
 const MADE: &str = "timeCreated";
+const GIB: u64 = 1 << 30;
 
 /// Takes passwords, custom data and user data out of what was sent: no view shows them.
 pub(super) fn take_secrets(row: &mut Resource, sent: &mut Document) -> Result<()> {
@@ -297,6 +298,34 @@ fn os_of(set: &Resource, os: &Value, member: &Member) -> Value {
     Value::Object(out)
 }
 
+/// Returns how many disks a machine of a set has, and their bytes; nothing where no model was checked.
+pub fn machine_needs(set: &Resource) -> (i64, i64) {
+    let needs = set.internal.get("machineNeeds").cloned();
+    needs
+        .and_then(|needs| serde_json::from_value(needs).ok())
+        .unwrap_or_default()
+}
+
+fn needs_of(machine: &Resource, facts: &BootFacts) -> (i64, i64) {
+    let of_image = |lun: Option<i64>| match lun {
+        None => facts.os_bytes,
+        Some(lun) => {
+            let found = facts.data.iter().find(|(known, _)| *known == lun);
+            found.map_or(0, |(_, bytes)| *bytes)
+        }
+    };
+    let mut needs = (0, 0_i64);
+    for disk in disks(machine) {
+        let asked = disk.size_gib.map(|gib| gib.saturating_mul(GIB));
+        let bytes = asked.unwrap_or_else(|| of_image(disk.lun));
+        needs.0 += 1;
+        needs.1 = needs
+            .1
+            .saturating_add(i64::try_from(bytes).unwrap_or(i64::MAX));
+    }
+    needs
+}
+
 /// Takes over into the model what a machine of it would be: defaults, what the image says, which version it is.
 pub fn take_prototype(set: &mut Resource, machine: &Resource, facts: &BootFacts) {
     set.internal
@@ -308,6 +337,8 @@ pub fn take_prototype(set: &mut Resource, machine: &Resource, facts: &BootFacts)
         .insert("generation".to_owned(), json!(generation));
     let luns: Vec<i64> = facts.data.iter().map(|(lun, _)| *lun).collect();
     set.internal.insert("imageLuns".to_owned(), json!(luns));
+    let needs = needs_of(machine, facts);
+    set.internal.insert("machineNeeds".to_owned(), json!(needs));
     let version = machine.internal.get("imageVersion");
     match version {
         Some(version) => set

@@ -17,5 +17,5 @@ mod work;
 
 pub use action::SetAction;
 pub(crate) use members::{join, leave};
-pub(crate) use model::check_model;
+pub(crate) use model::check_set;
 pub(crate) use step::Step;

@@ -12,12 +12,53 @@ use domain::{Kind, Resource, ResourceId, Result};
 use serde_json::Value;
 use uuid::Uuid;
 
+use super::members;
 use crate::error::catalog as db;
 use crate::machine::boot::boot_facts;
-use crate::{Ctx, Engine};
+use crate::{Ctx, Engine, rules as kinds};
+
+/// Checks a set that is written: its model, and whether there is room for its machines.
+pub(crate) async fn check_set(
+    engine: &Engine,
+    tx: &mut Tx,
+    ctx: &Ctx,
+    set: &mut Resource,
+    stored: Option<&Resource>,
+) -> Result<()> {
+    if set.kind != Kind::ScaleSet {
+        return Ok(());
+    }
+    check_model(engine, tx, ctx, set, stored).await?;
+    check_room(engine, tx, set, stored).await
+}
+
+/// Refuses more machines than the subscription has room for: all of them, before any is made.
+///
+/// What others take meanwhile is found out when a machine is recorded.
+async fn check_room(
+    engine: &Engine,
+    tx: &mut Tx,
+    set: &Resource,
+    stored: Option<&Resource>,
+) -> Result<()> {
+    let wanted = rules::capacity(set);
+    if stored.is_some_and(|stored| wanted <= rules::capacity(stored)) {
+        return Ok(());
+    }
+    let living = members::living(tx, &set.id).await?.len();
+    let more = i64::try_from(wanted.saturating_sub(living)).unwrap_or(i64::MAX);
+    let (disks, bytes) = rules::machine_needs(set);
+    let machines = match rules::is_flexible(set) {
+        true => Kind::VirtualMachine,
+        false => Kind::ScaleSetMachine,
+    };
+    kinds::check_quota(tx, set, (machines, more)).await?;
+    kinds::check_quota(tx, set, (Kind::Disk, more.saturating_mul(disks))).await?;
+    engine.check_room(tx, set, more.saturating_mul(bytes)).await
+}
 
 /// Checks a set's model that is new or was changed, and takes over what the image says.
-pub(crate) async fn check_model(
+async fn check_model(
     engine: &Engine,
     tx: &mut Tx,
     ctx: &Ctx,
@@ -26,7 +67,7 @@ pub(crate) async fn check_model(
 ) -> Result<()> {
     let is_same = stored.is_some_and(|stored| rules::model_of(stored) == rules::model_of(set));
     let has_model = set.properties.contains_key("virtualMachineProfile");
-    if is_same || set.kind != Kind::ScaleSet || !has_model {
+    if is_same || !has_model {
         return Ok(());
     }
     engine.driver()?;

@@ -21,6 +21,8 @@ use crate::{Ctx, Engine};
 const PROFILE: &str = "storageProfile";
 /// Between two looks at machines that are being changed.
 const LOOK_MS: i64 = 200;
+/// Between two looks at how the machines of a batch are, before the next one begins.
+const WATCH_MS: i64 = 1000;
 
 impl Engine {
     /// Gives a machine the model of its set and, where its image is another one or it is asked for, a new system disk.
@@ -267,7 +269,7 @@ impl Look<'_> {
         }
         let pause_ms = progress.acted_ms + policy.pause_ms - self.engine.now_ms();
         if has_begun && pause_ms > 0 {
-            return Ok(Found::More(pause_ms));
+            return Ok(Found::More(pause_ms.min(WATCH_MS)));
         }
         if policy.unhealthy_first {
             living.sort_by_key(|machine| !unhealthy.contains(&machine.id.key()));

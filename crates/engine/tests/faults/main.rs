@@ -31,6 +31,7 @@ mod overtaken;
 mod quotas;
 mod regions;
 mod scale_sets;
+mod set_limits;
 mod snapshots;
 mod soft_delete;
 mod sources;
