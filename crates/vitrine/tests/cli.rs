@@ -1,7 +1,7 @@
 //! The verbs of the command line against a running gallery.
 
 use std::path::Path;
-use std::process::Output;
+use std::process::{Command, Output, Stdio};
 
 use serde_json::Value;
 use testkit::{Gallery, Options, random_disk, write_vhd};
@@ -83,6 +83,42 @@ async fn what_is_published_from_raw_and_vhd_is_exported_byte_for_byte() {
         "the same content has the same digest"
     );
     assert!(std::fs::read(&out).unwrap()[..9 << 20] == bytes[..]);
+}
+
+/// Who looks at a terminal sees a bar; a file or a pipe gets no control characters, and stdout only the result.
+#[tokio::test]
+async fn progress_is_drawn_on_a_terminal_and_nowhere_else() {
+    let server = Gallery::start(Options::new(BINARY)).await;
+    let raw = server.scratch().join("in.raw");
+    std::fs::write(&raw, random_disk(64 << 20, 9)).unwrap();
+    let published = server.vitrine(&["publish", &text(&raw), "--to", "web/debian/1.0.0"]);
+    json(&published);
+    let lines = said(&published);
+    assert!(
+        !lines.contains("Uploading"),
+        "it took no ten seconds: {lines}"
+    );
+    assert!(lines.contains(" MiB of 64 MiB\n"), "{lines}");
+    assert!(!lines.contains(['\r', '\u{1b}']), "{lines:?}");
+    // `script` makes a terminal of stdin, stdout and stderr.
+    let shown = Command::new("script")
+        .args(["--quiet", "--return", "--command"])
+        .arg(format!(
+            "stty cols 100; {BINARY} publish {} --to web/debian/1.0.1 --data {}",
+            raw.display(),
+            server.data().display()
+        ))
+        .arg("/dev/null")
+        .stdin(Stdio::null())
+        .output()
+        .unwrap();
+    let drawn = String::from_utf8_lossy(&shown.stdout).into_owned();
+    assert!(shown.status.success(), "{drawn}");
+    let bar = drawn
+        .split(['\r', '\n'])
+        .find(|line| line.contains("/64.00 MiB"));
+    let bar = bar.unwrap_or_else(|| panic!("no bar: {drawn:?}"));
+    assert!(bar.contains("Uploading") && bar.contains("/s "), "{bar:?}");
 }
 
 #[tokio::test]

@@ -8,8 +8,9 @@ use std::sync::Arc;
 use anyhow::Context as _;
 use futures::stream::{self, StreamExt as _, TryStreamExt as _};
 
+use super::progress::progress;
 use super::upload::{check, page_list};
-use super::{CHUNK_BYTES, PARALLEL, STORAGE_VERSION, VHD_FOOTER_BYTES, progress};
+use super::{CHUNK_BYTES, PARALLEL, STORAGE_VERSION, VHD_FOOTER_BYTES};
 
 /// What was written.
 pub struct Downloaded {

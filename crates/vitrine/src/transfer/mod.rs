@@ -4,11 +4,8 @@
 //! data. So a hole costs nothing in either direction, and an interrupted upload knows what is there.
 
 pub mod download;
+mod progress;
 pub mod upload;
-
-use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
-use std::io::IsTerminal as _;
-use std::time::Duration;
 
 /// Bytes of one request; the most that Put Page takes.
 pub const CHUNK_BYTES: u64 = 4 << 20;
@@ -18,44 +15,6 @@ pub const PARALLEL: usize = 4;
 pub const VHD_FOOTER_BYTES: u64 = 512;
 /// The service version that requests name.
 pub const STORAGE_VERSION: &str = "2021-12-02";
-
-/// A bar on a terminal, a line every ten seconds elsewhere.
-pub fn progress(label: &'static str, total_bytes: u64) -> ProgressBar {
-    let bar = ProgressBar::new(total_bytes);
-    if std::io::stderr().is_terminal() {
-        let style = ProgressStyle::with_template(
-            "{msg:>12} {wide_bar} {bytes}/{total_bytes} {bytes_per_sec} {eta}",
-        );
-        bar.set_style(style.unwrap_or_else(|_| ProgressStyle::default_bar()));
-        bar.set_message(label);
-        bar.enable_steady_tick(Duration::from_millis(200));
-        return bar;
-    }
-    bar.set_draw_target(ProgressDrawTarget::hidden());
-    let watched = bar.downgrade();
-    std::thread::spawn(move || {
-        loop {
-            std::thread::sleep(Duration::from_secs(10));
-            let Some(bar) = watched.upgrade() else { return };
-            if bar.is_finished() {
-                return;
-            }
-            eprintln!(
-                "{label}: {} of {} MiB, {} MiB/s, {} s left",
-                bar.position() >> 20,
-                bar.length().unwrap_or(0) >> 20,
-                mib_per_second(bar.position(), bar.elapsed()),
-                bar.eta().as_secs()
-            );
-        }
-    });
-    bar
-}
-
-fn mib_per_second(bytes: u64, elapsed: Duration) -> u64 {
-    let millis = u64::try_from(elapsed.as_millis()).unwrap_or(u64::MAX);
-    (bytes.saturating_mul(1000) / millis.max(1)) >> 20
-}
 
 /// Reads `<PageRange><Start>…</Start><End>…</End></PageRange>` items of a page list; ends inclusive.
 pub fn parse_page_list(xml: &str) -> Vec<(u64, u64)> {

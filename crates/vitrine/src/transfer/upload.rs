@@ -8,7 +8,8 @@ use disk::{ExtentKind, Source};
 use futures::stream::{self, StreamExt as _, TryStreamExt as _};
 use indicatif::ProgressBar;
 
-use super::{CHUNK_BYTES, PARALLEL, STORAGE_VERSION, VHD_FOOTER_BYTES, parse_page_list, progress};
+use super::progress::progress;
+use super::{CHUNK_BYTES, PARALLEL, STORAGE_VERSION, VHD_FOOTER_BYTES, parse_page_list};
 
 /// The unit in which zeroes and what is there are found.
 const BLOCK_BYTES: usize = 4096;
