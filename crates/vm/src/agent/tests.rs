@@ -49,7 +49,7 @@ fn pair() -> (UnixStream, Guest) {
 async fn agent() -> (Agent<UnixStream>, Guest) {
     let (ours, mut guest) = pair();
     let (agent, ()) = tokio::join!(Agent::open(ours, NUMBER), guest.sync(b""));
-    (agent.ok().expect("synced"), guest)
+    (agent.expect("synced"), guest)
 }
 
 /// Asks how a command ended and has the guest say `answer`.
