@@ -5,17 +5,18 @@
 //! that are answered at once; a download counts until its last byte is sent. Where bytes have a pace, bodies wait
 //! for it on both ways, and who has far too much waiting is refused.
 
+mod flow;
+
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::{Duration, Instant};
 
 use arm::error::body;
 use axum::body::Body;
 use axum::http::{Method, StatusCode};
-use domain::rate::{Bucket, Flow, Level, Pace, Taken};
+use domain::rate::{Bucket, Level, Pace, Taken};
 use domain::{Error, ErrorKind};
-use futures::StreamExt as _;
 
+use self::flow::FlowLimits;
 use crate::reply::Reply;
 
 /// Those whose buckets are remembered; buckets that are full again are forgotten first.
@@ -107,38 +108,6 @@ impl Levels {
     }
 }
 
-/// What everybody may still move, of callers or of accounts.
-#[derive(Clone)]
-struct Flows {
-    pace: Pace,
-    flows: Arc<Mutex<HashMap<String, Flow>>>,
-}
-
-impl Flows {
-    fn new(pace: Pace) -> Self {
-        Self {
-            pace,
-            flows: Arc::default(),
-        }
-    }
-
-    /// Takes bytes; returns after how many milliseconds the next ones may move.
-    fn take(&self, who: &str, bytes: u64, now_ms: i64) -> u64 {
-        let pace = self.pace;
-        if pace.per_second == 0 {
-            return 0;
-        }
-        let mut flows = self.flows.lock().unwrap_or_else(PoisonError::into_inner);
-        if flows.len() >= LEVELS_MAX {
-            flows.retain(|_, flow| !flow.is_full(pace, now_ms));
-        }
-        flows
-            .entry(who.to_owned())
-            .or_insert_with(|| Flow::full(pace, now_ms))
-            .take(pace, bytes, now_ms)
-    }
-}
-
 /// What everybody has left on the ARM face.
 #[derive(Clone)]
 pub(crate) struct Limiter {
@@ -193,55 +162,22 @@ pub(crate) struct BlobLimiter {
     limits: BlobLimits,
     callers: Levels,
     accounts: Levels,
-    flow: Arc<FlowLimits>,
+    flow: FlowLimits,
     /// Requests that are answered now, by caller and by account.
     served: Arc<Mutex<HashMap<String, u32>>>,
-}
-
-/// The paces of bytes; a clock that jumps does not matter to them.
-struct FlowLimits {
-    callers: Flows,
-    accounts: Flows,
-    since: Instant,
-}
-
-impl FlowLimits {
-    /// Takes bytes of both; returns after how many milliseconds the next ones may move.
-    fn take(&self, [caller, account]: [&str; 2], bytes: u64) -> u64 {
-        let now_ms = i64::try_from(self.since.elapsed().as_millis()).unwrap_or(i64::MAX);
-        let wait_ms = self.callers.take(caller, bytes, now_ms);
-        wait_ms.max(self.accounts.take(account, bytes, now_ms))
-    }
 }
 
 /// A request that counts as being answered until it is dropped.
 pub(crate) struct Served {
     served: Arc<Mutex<HashMap<String, u32>>>,
-    flow: Arc<FlowLimits>,
+    flow: FlowLimits,
     keys: [String; 2],
 }
 
 impl Served {
     /// Lets a body move no faster than the paces of its caller and account allow.
     pub fn paced(&self, body: Body) -> Body {
-        let flow = self.flow.clone();
-        if flow.callers.pace.per_second == 0 && flow.accounts.pace.per_second == 0 {
-            return body;
-        }
-        let keys = Arc::new(self.keys.clone());
-        let pieces = body.into_data_stream().then(move |piece| {
-            let (flow, keys) = (flow.clone(), keys.clone());
-            async move {
-                if let Ok(bytes) = &piece {
-                    let wait_ms = flow.take([&keys[0], &keys[1]], bytes.len() as u64);
-                    if wait_ms > 0 {
-                        tokio::time::sleep(Duration::from_millis(wait_ms)).await;
-                    }
-                }
-                piece
-            }
-        });
-        Body::from_stream(pieces)
+        self.flow.paced(&self.keys, body)
     }
 }
 
@@ -259,11 +195,7 @@ impl BlobLimiter {
             limits,
             callers: Levels::new(limits.caller),
             accounts: Levels::new(limits.account),
-            flow: Arc::new(FlowLimits {
-                callers: Flows::new(limits.caller_mib),
-                accounts: Flows::new(limits.account_mib),
-                since: Instant::now(),
-            }),
+            flow: FlowLimits::new(limits.caller_mib, limits.account_mib),
             served: Arc::default(),
         }
     }
