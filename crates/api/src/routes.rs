@@ -466,6 +466,10 @@ fn item_pattern(kind: Kind) -> String {
                 item_pattern(Kind::ScaleSet)
             )
         }
+        Kind::ScaleSetAddress => format!(
+            "{}/ipConfigurations/{{ipConfiguration}}/publicIPAddresses/{{publicIPAddress}}",
+            item_pattern(Kind::ScaleSetInterface)
+        ),
         Kind::ScaleSetInterface => format!(
             "{}/networkInterfaces/{{networkInterface}}",
             item_pattern(Kind::ScaleSetMachine)

@@ -4,6 +4,7 @@
 //! uniform set, ordinary machines that name a flexible one. Every machine remembers which revision of the
 //! model it was made of ([`model_of`]). Source: `API.md` 10, `WIRE.md` 4.6, the published API definitions.
 
+mod addresses;
 mod cards;
 mod image;
 mod member;
@@ -21,7 +22,7 @@ use crate::plan::{
 use crate::resource::Document;
 use crate::{Error, Kind, Resource, ResourceId, Result};
 
-pub use cards::card_body;
+pub use cards::{Card, card_bodies};
 pub use image::{check_image_change, uses_latest};
 pub use member::{Member, check_instances, next_member, number_of, oldest_model_first, surplus};
 pub use model::{machine_body, take_prototype};

@@ -185,6 +185,20 @@ pub(crate) async fn interfaces(request: Request) -> Result<Reply> {
     Ok(Reply::ok(json!({ "value": value })))
 }
 
+/// GET …/publicIPAddresses, of a set or of one IP configuration of a machine of it.
+pub(crate) async fn addresses(request: Request) -> Result<Reply> {
+    let below = request.id_before_verb()?;
+    let addresses = request
+        .engine
+        .list_set_addresses(&request.ctx, &below)
+        .await?;
+    let value: Vec<Value> = addresses
+        .iter()
+        .map(|address| view(address, &request.ctx))
+        .collect();
+    Ok(Reply::ok(json!({ "value": value })))
+}
+
 /// POST …/osRollingUpgrade.
 pub(crate) async fn start_os_upgrade(request: Request) -> Result<Reply> {
     let set = request.id_before_verb()?;

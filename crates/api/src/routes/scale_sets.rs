@@ -32,7 +32,7 @@ impl Routes {
         for (verb, handler) in verbs {
             self.add(Method::POST, &format!("{set}/{verb}"), t, handler);
         }
-        let reads: [(&str, Handler); 5] = [
+        let reads: [(&str, Handler); 6] = [
             ("instanceView", |r| Box::pin(scale_set::view_of_set(r))),
             ("skus", |r| Box::pin(scale_set::sizes(r))),
             ("rollingUpgrades/latest", |r| {
@@ -40,11 +40,13 @@ impl Routes {
             }),
             ("virtualMachines", |r| Box::pin(scale_set::instances(r))),
             ("networkInterfaces", |r| Box::pin(scale_set::interfaces(r))),
+            ("publicIPAddresses", |r| Box::pin(scale_set::addresses(r))),
         ];
         for (tail, handler) in reads {
-            // Interfaces are asked for with api-versions of networks.
+            // These are asked for with api-versions of networks.
             let type_name = match tail {
                 "networkInterfaces" => Kind::ScaleSetInterface.type_name(),
+                "publicIPAddresses" => Kind::ScaleSetAddress.type_name(),
                 _ => t,
             };
             self.add(Method::GET, &format!("{set}/{tail}"), type_name, handler);
@@ -97,5 +99,12 @@ impl Routes {
         );
         let card = item_pattern(Kind::ScaleSetInterface);
         self.add(Method::GET, &card, cards, |r| Box::pin(resource::get(r)));
+        let (address, t) = (
+            item_pattern(Kind::ScaleSetAddress),
+            Kind::ScaleSetAddress.type_name(),
+        );
+        self.add(Method::GET, &address, t, |r| Box::pin(resource::get(r)));
+        let all = address.rsplit_once('/').map_or("", |(all, _)| all);
+        self.add(Method::GET, all, t, |r| Box::pin(scale_set::addresses(r)));
     }
 }

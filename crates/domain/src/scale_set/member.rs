@@ -44,6 +44,20 @@ impl Member {
         }
     }
 
+    /// Returns the public address of an IP configuration of one of its interfaces.
+    pub(super) fn address(
+        &self,
+        (card, configuration): (&ResourceId, &str),
+        name: &str,
+    ) -> Option<ResourceId> {
+        if self.id.kind() != Some(Kind::ScaleSetMachine) {
+            let name = format!("{name}-{}", self.suffix);
+            return Some(self.id.group_id().child(Kind::PublicIpAddress, &name));
+        }
+        let id = format!("{card}/ipConfigurations/{configuration}/publicIPAddresses/{name}");
+        ResourceId::parse(&id).ok()
+    }
+
     /// Returns the name of the guest: the prefix and six digits of base 36.
     pub fn computer_name(&self, prefix: &str) -> String {
         const DIGITS: [char; 36] = [

@@ -1,5 +1,6 @@
 //! What readers see of a set's machines, interfaces and upgrades.
 
+use domain::network::items;
 use domain::scale_set::{self as rules, Progress, Seen};
 use domain::{Error, Kind, Resource, ResourceId, Result};
 use serde_json::{Value, json};
@@ -144,9 +145,39 @@ impl Engine {
         if read.load(below).await.map_err(db)?.is_none() {
             return Err(not_found(below));
         }
+        drop(read);
+        self.children_of_kind(below, Kind::ScaleSetInterface).await
+    }
+
+    /// Returns the public addresses of a uniform set's machines, of all or of one IP configuration.
+    pub async fn list_set_addresses(&self, ctx: &Ctx, below: &ResourceId) -> Result<Vec<Resource>> {
+        let right = match below.kind() {
+            Some(Kind::ScaleSet) => action(below, "publicIPAddresses/read"),
+            _ => format!("{}/read", Kind::ScaleSetAddress.type_name()),
+        };
+        self.authorize(ctx, &right, &below.to_string()).await?;
+        let holder = match below.kind() {
+            Some(_) => Some(below.clone()),
+            None => below.parent(),
+        };
+        let holder = holder.ok_or_else(Error::internal)?;
+        let mut read = self.catalog().read().await.map_err(db)?;
+        let found = read.load(&holder).await.map_err(db)?;
+        let found = found.ok_or_else(|| not_found(&holder))?;
+        let mut configurations = items(&found.properties, "ipConfigurations");
+        let is_there = below.kind().is_some()
+            || configurations.any(|(name, _)| name.eq_ignore_ascii_case(below.name()));
+        if !is_there {
+            return Err(not_found(below));
+        }
+        self.children_of_kind(below, Kind::ScaleSetAddress).await
+    }
+
+    async fn children_of_kind(&self, below: &ResourceId, kind: Kind) -> Result<Vec<Resource>> {
+        let mut read = self.catalog().read().await.map_err(db)?;
         let mut found = Vec::new();
         for id in read.children(below, usize::MAX, false).await.map_err(db)? {
-            if id.kind() == Some(Kind::ScaleSetInterface) {
+            if id.kind() == Some(kind) {
                 found.extend(read.load(&id).await.map_err(db)?);
             }
         }

@@ -1,0 +1,5 @@
+//! Scale sets over plain HTTP, on the driver without guests.
+
+mod addresses;
+mod models;
+mod world;
