@@ -7,6 +7,7 @@
 mod addresses;
 mod cards;
 mod image;
+mod instance;
 mod member;
 mod model;
 mod policy;
@@ -24,6 +25,10 @@ use crate::{Error, Kind, Resource, ResourceId, Result};
 
 pub use cards::{Card, card_bodies};
 pub use image::{check_image_change, uses_latest};
+pub(crate) use instance::take_protection;
+pub use instance::{
+    check_scale_in, instance_change, is_kept_at_scale_in, is_kept_from_actions, keep_own,
+};
 pub use member::{Member, check_instances, next_member, number_of, oldest_model_first, surplus};
 pub use model::{machine_body, take_prototype};
 pub use policy::{Mode, Rolling, automatic_os_upgrade, mode, rolling};

@@ -2,7 +2,7 @@
 
 use axum::http::StatusCode;
 use domain::operation::Work;
-use domain::{Error, Result};
+use domain::{Error, Kind, Result};
 use engine::{DeleteOptions, SetAction};
 use serde_json::{Value, json};
 
@@ -120,6 +120,19 @@ pub(crate) async fn instance(request: Request) -> Result<Reply> {
         .get_instance(&request.ctx, &instance, with_view)
         .await?;
     Ok(Reply::ok(shown))
+}
+
+/// PUT …/virtualMachines/{instance}: what a machine may be given by itself.
+pub(crate) async fn put_instance(request: Request) -> Result<Reply> {
+    let instance = request.id()?;
+    let body = request.checked_body(Kind::ScaleSetMachine)?;
+    let ctx = &request.ctx;
+    let (shown, accepted) = request.engine.put_instance(ctx, &instance, &body).await?;
+    let reply = Reply::ok(shown);
+    Ok(match &accepted.operation {
+        Some(operation) => reply.polled(&ctx.base_url, &ctx.api_version, operation),
+        None => reply,
+    })
 }
 
 /// GET …/virtualMachines/{instance}/instanceView.

@@ -84,6 +84,9 @@ impl Routes {
             self.add(Method::POST, &format!("{item}/{verb}"), t, handler);
         }
         self.add(Method::GET, &item, t, |r| Box::pin(scale_set::instance(r)));
+        self.add(Method::PUT, &item, t, |r| {
+            Box::pin(scale_set::put_instance(r))
+        });
         self.add(Method::DELETE, &item, t, |r| {
             Box::pin(scale_set::delete_one(r))
         });

@@ -71,7 +71,12 @@ impl Engine {
         if asked == SetAction::Delete && body.get("instanceIds").is_none_or(Value::is_null) {
             return Err(Error::required("instanceIds"));
         }
-        let (chosen, is_named) = rules::check_instances(body, &living)?;
+        let (mut chosen, is_named) = rules::check_instances(body, &living)?;
+        if !is_named {
+            let kept = living.iter().filter(|m| rules::is_kept_from_actions(m));
+            let kept: Vec<&ResourceId> = kept.map(|machine| &machine.id).collect();
+            chosen.retain(|id| !kept.contains(&id));
+        }
         let mut step = Step::of(ctx);
         step.action = Some(right.clone());
         for machine in &chosen {

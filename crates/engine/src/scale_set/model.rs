@@ -12,6 +12,7 @@ use domain::{Kind, Resource, ResourceId, Result};
 use serde_json::Value;
 use uuid::Uuid;
 
+use super::members;
 use crate::error::catalog as db;
 use crate::machine::boot::boot_facts;
 use crate::{Ctx, Engine};
@@ -24,6 +25,12 @@ pub(crate) async fn check_model(
     set: &mut Resource,
     stored: Option<&Resource>,
 ) -> Result<()> {
+    if set.kind == Kind::ScaleSet
+        && stored.is_some_and(|stored| rules::capacity(set) < rules::capacity(stored))
+    {
+        let living = members::living(tx, &set.id).await?;
+        rules::check_scale_in(set, &living)?;
+    }
     let is_same = stored.is_some_and(|stored| rules::model_of(stored) == rules::model_of(set));
     let has_model = set.properties.contains_key("virtualMachineProfile");
     if is_same || set.kind != Kind::ScaleSet || !has_model {

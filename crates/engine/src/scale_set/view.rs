@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 
 use super::members;
 use crate::error::catalog as db;
-use crate::resources::{action, not_found};
+use crate::resources::{Accepted, Body, Verb, Write, action, not_found};
 use crate::{Ctx, Engine};
 
 const MACHINES: &str = "Microsoft.Compute/virtualMachineScaleSets/virtualMachines";
@@ -90,6 +90,28 @@ impl Engine {
                 ),
             )),
         }
+    }
+
+    /// Accepts a change of one machine of a set by itself; returns it as the set shows it.
+    pub async fn put_instance(
+        &self,
+        ctx: &Ctx,
+        instance: &ResourceId,
+        body: &Value,
+    ) -> Result<(Value, Accepted)> {
+        let (set, machine) = self.find_instance(ctx, instance, "write").await?;
+        let change = rules::instance_change(&set, &machine, body)?;
+        self.authorize_links(ctx, &machine.id, &change).await?;
+        let make = |row: &Resource| rules::instance_change(&set, row, body);
+        let write = Write {
+            body: Body::Made(&make),
+            verb: Verb::Patch,
+            action: format!("{MACHINES}/write"),
+            step: Value::Null,
+        };
+        let accepted = self.write(ctx, &machine.id, write).await?;
+        let shown = rules::instance(&set, &accepted.resource, None);
+        Ok((shown, accepted))
     }
 
     /// Returns how many machines of a set are in which state.

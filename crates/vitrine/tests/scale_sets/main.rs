@@ -1,5 +1,6 @@
 //! Scale sets over plain HTTP, on the driver without guests.
 
 mod addresses;
+mod instances;
 mod models;
 mod world;
