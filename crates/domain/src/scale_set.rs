@@ -10,6 +10,7 @@ mod image;
 mod instance;
 mod member;
 mod model;
+mod not_offered;
 mod policy;
 mod rolling;
 mod view;
@@ -31,6 +32,7 @@ pub use instance::{
 };
 pub use member::{Member, check_instances, next_member, number_of, oldest_model_first, surplus};
 pub use model::{machine_body, take_prototype};
+pub use not_offered::SetNotOffered;
 pub use policy::{Mode, Rolling, automatic_os_upgrade, mode, rolling};
 pub use rolling::{Progress, RollingCode};
 pub use view::{Seen, instance, instance_view};

@@ -2,6 +2,7 @@
 
 use axum::http::StatusCode;
 use domain::operation::Work;
+use domain::scale_set::SetNotOffered;
 use domain::{Error, Kind, Result};
 use engine::{DeleteOptions, SetAction};
 use serde_json::{Value, json};
@@ -210,6 +211,40 @@ pub(crate) async fn addresses(request: Request) -> Result<Reply> {
         .map(|address| view(address, &request.ctx))
         .collect();
     Ok(Reply::ok(json!({ "value": value })))
+}
+
+/// GET …/osUpgradeHistory.
+pub(crate) async fn os_upgrades(request: Request) -> Result<Reply> {
+    let set = request.id_before_verb()?;
+    let value = request.engine.os_upgrades(&request.ctx, &set).await?;
+    Ok(Reply::ok(json!({ "value": value })))
+}
+
+/// POST of a verb that is not offered, to a set or to a machine of it.
+pub(crate) async fn refuse(request: Request, asked: SetNotOffered) -> Result<Reply> {
+    let id = request.id_before_verb()?;
+    let engine = &request.engine;
+    Err(engine.refuse_set_action(&request.ctx, &id, asked).await)
+}
+
+/// POST …/virtualMachines/{instance}/attachDetachDataDisks.
+pub(crate) async fn attach_detach(request: Request) -> Result<Reply> {
+    let instance = request.id_before_verb()?;
+    let body = arm::schema::check_request_bytes(
+        arm::schema::Shape::AttachDetach,
+        &request.ctx.api_version,
+        &request.body,
+    )?;
+    let verb = "attachDetachDataDisks/action";
+    let (_, machine) = request
+        .engine
+        .find_instance(&request.ctx, &instance, verb)
+        .await?;
+    let accepted = request
+        .engine
+        .attach_detach(&request.ctx, &machine.id, &body)
+        .await?;
+    Ok(deleted_reply(&request, &accepted))
 }
 
 /// POST …/osRollingUpgrade.

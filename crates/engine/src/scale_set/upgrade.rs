@@ -289,6 +289,14 @@ impl Look<'_> {
         let set = tx.load(&self.operation.resource).await.map_err(db)?;
         let mut set = set.ok_or_else(Error::internal)?;
         progress.set(&mut set);
+        if self.operation.work == Work::Upgrade {
+            // The schedule asks as nobody.
+            let by = match self.ctx.caller.object_id.is_empty() {
+                true => "Platform",
+                false => "User",
+            };
+            progress.remember(&mut set, Some(by));
+        }
         tx.update(&mut set).await.map_err(db)?;
         self.close(tx, step).await
     }

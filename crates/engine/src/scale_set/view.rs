@@ -134,12 +134,26 @@ impl Engine {
         Ok(rules::instance_view(&set, &seen))
     }
 
+    /// Returns a set for one of its verbs.
+    pub(super) async fn find_set(
+        &self,
+        ctx: &Ctx,
+        id: &ResourceId,
+        verb: &str,
+    ) -> Result<Resource> {
+        self.authorize(ctx, &action(id, verb), &id.to_string())
+            .await?;
+        self.load_row(id).await?.ok_or_else(|| not_found(id))
+    }
+
+    /// Returns the upgrades of a set to newer versions of its image, the newest first.
+    pub async fn os_upgrades(&self, ctx: &Ctx, id: &ResourceId) -> Result<Vec<Value>> {
+        Progress::history(&self.find_set(ctx, id, "osUpgradeHistory/read").await?)
+    }
+
     /// Returns the last rolling upgrade of a set.
     pub async fn latest_upgrade(&self, ctx: &Ctx, id: &ResourceId) -> Result<Value> {
-        let right = action(id, "rollingUpgrades/read");
-        self.authorize(ctx, &right, &id.to_string()).await?;
-        let set = self.load_row(id).await?;
-        let set = set.ok_or_else(|| not_found(id))?;
+        let set = self.find_set(ctx, id, "rollingUpgrades/read").await?;
         let Some(progress) = Progress::of(&set) else {
             return Err(Error::not_found(
                 "NotFound",
@@ -208,11 +222,7 @@ impl Engine {
 
     /// Returns the sizes that machines of a set can have, as `skus` of the set lists them.
     pub async fn list_set_sizes(&self, ctx: &Ctx, id: &ResourceId) -> Result<Vec<Value>> {
-        let right = action(id, "skus/read");
-        self.authorize(ctx, &right, &id.to_string()).await?;
-        if self.load_row(id).await?.is_none() {
-            return Err(not_found(id));
-        }
+        self.find_set(ctx, id, "skus/read").await?;
         let cap = self.machine_cap();
         let sizes = domain::virtual_machine::SIZES.iter();
         Ok(sizes

@@ -3,4 +3,5 @@
 mod addresses;
 mod instances;
 mod models;
+mod verbs;
 mod world;
