@@ -457,19 +457,10 @@ fn item_pattern(kind: Kind) -> String {
         Kind::VirtualMachine => {
             format!("{GROUP}/providers/Microsoft.Compute/virtualMachines/{{machine}}")
         }
-        Kind::ScaleSet => {
-            format!("{GROUP}/providers/Microsoft.Compute/virtualMachineScaleSets/{{scaleSet}}")
-        }
-        Kind::ScaleSetMachine => {
-            format!(
-                "{}/virtualMachines/{{instance}}",
-                item_pattern(Kind::ScaleSet)
-            )
-        }
-        Kind::ScaleSetInterface => format!(
-            "{}/networkInterfaces/{{networkInterface}}",
-            item_pattern(Kind::ScaleSetMachine)
-        ),
+        Kind::ScaleSet
+        | Kind::ScaleSetMachine
+        | Kind::ScaleSetInterface
+        | Kind::ScaleSetAddress => scale_sets::pattern(kind),
     }
 }
 

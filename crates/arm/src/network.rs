@@ -97,7 +97,7 @@ fn properties(row: &Resource) -> Document {
             add("auxiliaryMode", json!("None"));
             add("auxiliarySku", json!("None"));
         }
-        Kind::PublicIpAddress => {
+        Kind::PublicIpAddress | Kind::ScaleSetAddress => {
             if let Some(user) = users.first() {
                 add("ipConfiguration", json!({ "id": user.user }));
             }

@@ -51,6 +51,10 @@ const SERVED: &[Served] = &[
         "Microsoft.Compute",
         "virtualMachineScaleSets/virtualMachines/networkInterfaces",
     ),
+    regional(
+        "Microsoft.Compute",
+        "virtualMachineScaleSets/virtualMachines/networkInterfaces/ipConfigurations/publicIPAddresses",
+    ),
     global("Microsoft.Storage", "checkNameAvailability"),
     global("Microsoft.Storage", "operations"),
     regional("Microsoft.Storage", "storageAccounts"),

@@ -195,6 +195,7 @@ impl From<Kind> for Shape {
             | Kind::PublicIpAddress
             | Kind::LoadBalancer
             | Kind::NetworkInterface
+            | Kind::ScaleSetAddress
             | Kind::ScaleSetInterface => Self::Network,
             Kind::GalleryApplication => Self::GalleryApplication,
             Kind::GalleryApplicationVersion => Self::GalleryApplicationVersion,

@@ -78,9 +78,9 @@ pub fn supported_type(type_name: &str) -> &'static [&'static str] {
         ("microsoft.compute", "snapshots") => Shape::Snapshot,
         ("microsoft.compute", "images") => Shape::ManagedImage,
         ("microsoft.compute", "virtualmachines") => Shape::VirtualMachine,
-        // Interfaces of a set's machines are asked for with api-versions of networks.
+        // Interfaces and addresses of a set's machines are asked for with api-versions of networks.
         ("microsoft.compute", "virtualmachinescalesets")
-            if local.ends_with("networkinterfaces") =>
+            if local.ends_with("networkinterfaces") || local.ends_with("publicipaddresses") =>
         {
             Shape::Network
         }

@@ -91,6 +91,9 @@ fn decide(kind: Kind, api_version: &str, body: &Value) {
         Kind::ScaleSetMachine => {
             "/providers/Microsoft.Compute/virtualMachineScaleSets/s/virtualMachines/0"
         }
+        Kind::ScaleSetAddress => {
+            "/providers/Microsoft.Compute/virtualMachineScaleSets/s/virtualMachines/0/networkInterfaces/n/ipConfigurations/c/publicIPAddresses/p"
+        }
         Kind::ScaleSetInterface => {
             "/providers/Microsoft.Compute/virtualMachineScaleSets/s/virtualMachines/0/networkInterfaces/n"
         }

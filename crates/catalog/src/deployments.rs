@@ -21,7 +21,7 @@ pub struct Deployment {
     pub state: String,
     /// Its tags.
     pub tags: Option<Document>,
-    /// Its properties as responses show them, without the state.
+    /// Its properties as responses show them, without the state; at a subscription with its `location`.
     pub shown: Document,
     /// The template and what else a worker needs; lists leave it null.
     pub content: Value,
@@ -41,7 +41,8 @@ impl Read {
         row.as_ref().map(from_row).transpose()
     }
 
-    /// Returns the deployments of a group without their templates, newest first, at most `limit`.
+    /// Returns the deployments of a group, or of a subscription's own, without their templates, newest first, at most
+    /// `limit`.
     pub async fn list_deployments(
         &mut self,
         group: &ResourceId,

@@ -51,6 +51,8 @@ pub enum Kind {
     VirtualMachine,
     /// `Microsoft.Compute/virtualMachineScaleSets`.
     ScaleSet,
+    /// `Microsoft.Compute/virtualMachineScaleSets/virtualMachines/networkInterfaces/ipConfigurations/publicIPAddresses`.
+    ScaleSetAddress,
     /// `Microsoft.Compute/virtualMachineScaleSets/virtualMachines/networkInterfaces`.
     ScaleSetInterface,
     /// `Microsoft.Compute/virtualMachineScaleSets/virtualMachines`: a machine that only its set makes.
@@ -60,8 +62,9 @@ pub enum Kind {
 impl Kind {
     /// Every kind, parents before children, what is used before its users: groups are emptied from the end.
     ///
-    /// Interfaces of a set's machine are its children and what it uses: they go with it, so they stand before it.
-    pub const ALL: [Self; 24] = [
+    /// Interfaces of a set's machine and their addresses are its children and what it uses: they go with it, so they
+    /// stand before it.
+    pub const ALL: [Self; 25] = [
         Self::ResourceGroup,
         Self::Gallery,
         Self::Image,
@@ -84,6 +87,7 @@ impl Kind {
         Self::AccessProfileVersion,
         Self::VirtualMachine,
         Self::ScaleSet,
+        Self::ScaleSetAddress,
         Self::ScaleSetInterface,
         Self::ScaleSetMachine,
     ];
@@ -107,9 +111,17 @@ impl Kind {
         matches!(self, Self::NetworkInterface | Self::ScaleSetInterface)
     }
 
+    /// Whether the kind is a public address, of its own or of a scale set's machine.
+    pub const fn is_address(self) -> bool {
+        matches!(self, Self::PublicIpAddress | Self::ScaleSetAddress)
+    }
+
     /// Whether only a scale set makes rows of the kind: lists of resources do not show them, templates do not name them.
     pub const fn is_of_scale_set(self) -> bool {
-        matches!(self, Self::ScaleSetMachine | Self::ScaleSetInterface)
+        matches!(
+            self,
+            Self::ScaleSetMachine | Self::ScaleSetInterface | Self::ScaleSetAddress
+        )
     }
 
     /// Whether the kind is a version in a gallery: named by three numbers, in several regions.
@@ -362,6 +374,14 @@ const FACTS: [Facts; Kind::ALL.len()] = [
         "virtualMachineScaleSet",
         "Virtual Machine Scale Set",
         Family::Compute,
+    ),
+    row(
+        Kind::ScaleSetAddress,
+        "Microsoft.Compute/virtualMachineScaleSets/virtualMachines/networkInterfaces/ipConfigurations/publicIPAddresses",
+        Some(Kind::ScaleSetInterface),
+        "publicIPAddress",
+        "Public IP Address",
+        Family::Network,
     ),
     row(
         Kind::ScaleSetInterface,

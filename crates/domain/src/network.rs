@@ -44,7 +44,9 @@ pub fn plan_put(
         Kind::NetworkInterface | Kind::ScaleSetInterface => {
             network_interface::plan_put(ctx, id, body, stored)
         }
-        Kind::PublicIpAddress => public_ip_address::plan_put(ctx, id, body, stored),
+        Kind::PublicIpAddress | Kind::ScaleSetAddress => {
+            public_ip_address::plan_put(ctx, id, body, stored)
+        }
         Kind::NetworkSecurityGroup => network_security_group::plan_put(ctx, id, body, stored),
         Kind::LoadBalancer => load_balancer::plan_put(ctx, id, body, stored),
         _ => Err(Error::internal()),
@@ -78,7 +80,7 @@ pub fn check_delete(row: &Resource) -> Result<()> {
     match row.kind {
         Kind::VirtualNetwork => virtual_network::check_delete(row),
         Kind::NetworkInterface | Kind::ScaleSetInterface => network_interface::check_delete(row),
-        Kind::PublicIpAddress => public_ip_address::check_delete(row),
+        Kind::PublicIpAddress | Kind::ScaleSetAddress => public_ip_address::check_delete(row),
         Kind::NetworkSecurityGroup => network_security_group::check_delete(row),
         _ => Ok(()),
     }

@@ -63,6 +63,7 @@ pub fn plan_put(
         | Kind::PublicIpAddress
         | Kind::NetworkSecurityGroup
         | Kind::LoadBalancer
+        | Kind::ScaleSetAddress
         | Kind::ScaleSetInterface => network::plan_put(kind, ctx, id, body, stored),
         Kind::GalleryApplication
         | Kind::GalleryApplicationVersion

@@ -52,6 +52,7 @@ pub const fn limit(kind: Kind) -> Option<i64> {
         | Kind::AccessProfileVersion => ARTIFACT_VERSIONS_MAX,
         Kind::VirtualNetwork
         | Kind::PublicIpAddress
+        | Kind::ScaleSetAddress
         | Kind::NetworkSecurityGroup
         | Kind::LoadBalancer => NETWORKS_MAX,
         Kind::VirtualMachine | Kind::ScaleSetMachine => VIRTUAL_MACHINES_MAX,

@@ -13,7 +13,11 @@ use crate::{Error, ErrorKind, Kind, Result};
 /// The longest id that is accepted, in bytes.
 pub const ID_BYTES_MAX: usize = 2048;
 
-/// A parsed `/subscriptions/{s}/resourceGroups/{g}/providers/{ns}/{type}/{name}…`.
+/// What may lie at a subscription, beside groups: it lies in no group.
+const AT_SUBSCRIPTION: &str = "Microsoft.Resources/deployments";
+
+/// A parsed `/subscriptions/{s}/resourceGroups/{g}/providers/{ns}/{type}/{name}…`; of a deployment at a
+/// subscription `/subscriptions/{s}/providers/Microsoft.Resources/deployments/{name}`, whose group is empty.
 #[derive(Clone, Debug, Eq, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
 pub struct ResourceId {
@@ -34,19 +38,32 @@ impl ResourceId {
         }
     }
 
+    /// Returns what stands in the place of a group for what lies at a subscription: no row has this id.
+    pub fn of_subscription(subscription: &str) -> Self {
+        Self::group(subscription, "")
+    }
+
     /// Parses an id; empty segments (double slashes) are collapsed.
     pub fn parse(text: &str) -> Result<Self> {
         if text.len() > ID_BYTES_MAX || !text.starts_with('/') {
             return Err(invalid(text));
         }
         let segments: Vec<&str> = text.split('/').filter(|s| !s.is_empty()).collect();
-        let [s, subscription, g, group, rest @ ..] = segments.as_slice() else {
-            return Err(invalid(text));
+        let (mut id, rest) = match segments.as_slice() {
+            [s, subscription, g, group, rest @ ..]
+                if is_word(s, SUBSCRIPTIONS) && is_word(g, GROUPS) =>
+            {
+                (Self::group(subscription, group), rest)
+            }
+            [s, subscription, _, namespace, kind, _]
+                if is_word(s, SUBSCRIPTIONS)
+                    && is_word(&format!("{namespace}/{kind}"), AT_SUBSCRIPTION) =>
+            {
+                let rest = segments.get(2..).unwrap_or_default();
+                (Self::of_subscription(subscription), rest)
+            }
+            _ => return Err(invalid(text)),
         };
-        if !s.eq_ignore_ascii_case("subscriptions") || !g.eq_ignore_ascii_case("resourceGroups") {
-            return Err(invalid(text));
-        }
-        let mut id = Self::group(subscription, group);
         if rest.is_empty() {
             return Ok(id);
         }
@@ -93,6 +110,11 @@ impl ResourceId {
     /// Returns the subscription id as written.
     pub fn subscription(&self) -> &str {
         &self.subscription
+    }
+
+    /// Whether it lies at its subscription, in no group.
+    pub fn is_at_subscription(&self) -> bool {
+        self.group.is_empty()
     }
 
     /// Returns the resource group's name as written.
@@ -164,6 +186,13 @@ impl ResourceId {
     }
 }
 
+const SUBSCRIPTIONS: &str = "subscriptions";
+const GROUPS: &str = "resourceGroups";
+
+fn is_word(segment: &str, word: &str) -> bool {
+    segment.eq_ignore_ascii_case(word)
+}
+
 fn split_type(kind: Kind) -> (&'static str, Vec<&'static str>) {
     let mut parts = kind.type_name().split('/');
     let namespace = parts.next().unwrap_or_default();
@@ -184,11 +213,10 @@ fn invalid(text: &str) -> Error {
 
 impl fmt::Display for ResourceId {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(
-            f,
-            "/subscriptions/{}/resourceGroups/{}",
-            self.subscription, self.group
-        )?;
+        write!(f, "/subscriptions/{}", self.subscription)?;
+        if !self.is_at_subscription() {
+            write!(f, "/resourceGroups/{}", self.group)?;
+        }
         if !self.path.is_empty() {
             write!(f, "/providers/{}", self.relative())?;
         }
@@ -248,6 +276,26 @@ mod tests {
         assert_eq!(id.parent().unwrap().kind(), Some(Kind::Image));
         assert_eq!(id.parent().unwrap().child(Kind::ImageVersion, "1.0.0"), id);
         assert_eq!(id.group_id().kind(), Some(Kind::ResourceGroup));
+    }
+
+    #[test]
+    fn deployments_alone_lie_at_a_subscription() {
+        let text = "/subscriptions/S/providers/Microsoft.Resources/deployments/D";
+        let id = ResourceId::parse(text).unwrap();
+        assert_eq!(
+            (id.to_string().as_str(), id.name(), id.kind()),
+            (text, "D", None)
+        );
+        assert!(id.is_at_subscription());
+        assert_eq!(id.group_id().to_string(), "/subscriptions/S");
+        assert_eq!(id, ResourceId::parse(&text.to_uppercase()).unwrap());
+        for bad in [
+            "/subscriptions/S/providers/Microsoft.Compute/galleries/g",
+            "/subscriptions/S/providers/Microsoft.Resources/deployments/d/operations/o",
+            "/subscriptions/S/resourceGroups/Microsoft.Resources/deployments",
+        ] {
+            assert!(ResourceId::parse(bad).is_err(), "{bad}");
+        }
     }
 
     #[test]

@@ -4,10 +4,13 @@
 //! uniform set, ordinary machines that name a flexible one. Every machine remembers which revision of the
 //! model it was made of ([`model_of`]). Source: `API.md` 10, `WIRE.md` 4.6, the published API definitions.
 
+mod addresses;
 mod cards;
 mod image;
+mod instance;
 mod member;
 mod model;
+mod not_offered;
 mod policy;
 mod rolling;
 mod view;
@@ -21,10 +24,15 @@ use crate::plan::{
 use crate::resource::Document;
 use crate::{Error, Kind, Resource, ResourceId, Result};
 
-pub use cards::card_body;
+pub use cards::{Card, card_bodies};
 pub use image::{check_image_change, uses_latest};
+pub(crate) use instance::take_protection;
+pub use instance::{
+    check_scale_in, instance_change, is_kept_at_scale_in, is_kept_from_actions, keep_own,
+};
 pub use member::{Member, check_instances, next_member, number_of, oldest_model_first, surplus};
 pub use model::{machine_body, machine_needs, take_prototype};
+pub use not_offered::SetNotOffered;
 pub use policy::{Mode, Rolling, automatic_os_upgrade, mode, rolling};
 pub use rolling::{Progress, RollingCode};
 pub use view::{Seen, instance, instance_view};

@@ -119,6 +119,9 @@ pub fn plan_put(
     drop_nothing(&mut sent, &EMPTY);
     take(&mut row.properties, &sent, &MUTABLE);
     take_once_if_said(&mut row.properties, &sent, &ONCE, is_new)?;
+    if !is_new {
+        crate::scale_set::take_protection(&mut row, body);
+    }
     if is_new {
         // The set that a machine is in says so beside its properties as well.
         let set = row.properties.get("virtualMachineScaleSet");

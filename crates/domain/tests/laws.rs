@@ -44,6 +44,9 @@ fn id(kind: Kind) -> String {
             format!("{COMPUTE}/galleries/g/inVMAccessControlProfiles/p/versions/1.0.0")
         }
         Kind::ScaleSetMachine => format!("{COMPUTE}/virtualMachineScaleSets/ss/virtualMachines/0"),
+        Kind::ScaleSetAddress => format!(
+            "{COMPUTE}/virtualMachineScaleSets/ss/virtualMachines/0/networkInterfaces/n/ipConfigurations/c/publicIPAddresses/p"
+        ),
         Kind::ScaleSetInterface => {
             format!("{COMPUTE}/virtualMachineScaleSets/ss/virtualMachines/0/networkInterfaces/n")
         }
@@ -117,7 +120,7 @@ fn members(kind: Kind) -> Vec<(&'static str, Value)> {
                 "networkProfile": { "networkInterfaceConfigurations": [{ "name": "n", "properties": { "ipConfigurations": [] } }] },
             })),
         ],
-        Kind::ScaleSetMachine | Kind::ScaleSetInterface => Vec::new(),
+        Kind::ScaleSetMachine | Kind::ScaleSetInterface | Kind::ScaleSetAddress => Vec::new(),
         Kind::VirtualMachine => vec![
             ("/plan", json!({ "name": "n", "publisher": "p", "product": "o" })),
             ("/properties/hardwareProfile", json!({ "vmSize": "standard_b2s" })),

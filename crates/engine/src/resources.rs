@@ -196,7 +196,7 @@ impl Engine {
             network::hold_links(tx, row, stored).await?;
         }
         self.reserve_bytes(tx, row).await?;
-        if row.kind == Kind::VirtualMachine {
+        if row.kind.is_machine() {
             let now_ms = row.changed_ms;
             machine::hold::hold_disks(self, tx, ctx, row, now_ms).await?;
             machine::cards::hold_cards(self, tx, ctx, row, stored).await?;

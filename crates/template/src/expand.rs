@@ -37,7 +37,7 @@ pub struct Bound {
     pub(crate) template: Template,
     pub(crate) place: Place,
     parameters: Map<String, Value>,
-    /// The group in which resources without another one are made.
+    /// The group in which resources without another one are made; empty at a subscription.
     pub(crate) group: String,
     /// Loops around a nested template.
     pub(crate) loops: Vec<(String, usize)>,
@@ -161,7 +161,8 @@ impl Bound {
         Ok(Value::Object(out))
     }
 
-    /// Returns a nested deployment, bound; `group` is what `resourceGroup()` shows of its group.
+    /// Returns a nested deployment, bound; `group` is what `resourceGroup()` shows of its group, null when it
+    /// lies at the subscription.
     ///
     /// Its own fresh ids follow from `seed` and its id, so that a second run makes the same.
     pub fn nested(
@@ -188,16 +189,17 @@ impl Bound {
                 },
             );
         }
-        let request = Request::from_value(&serde_json::json!({ "properties": read }))?;
+        let mut body = Map::from_iter([("properties".to_owned(), Value::Object(read))]);
+        if let Some(location) = find(&planned.raw, "location") {
+            body.insert("location".to_owned(), evaluation.value(location)?);
+        }
+        let request = Request::from_value(&Value::Object(body))?;
         let mut template = Template::read(&request.template)?;
         let mut place = self.place.clone();
         let mut loops = planned.loops.clone();
         let parameters = if request.is_inner {
             place.group = group;
-            place.deployment = serde_json::json!({
-                "name": planned.name,
-                "properties": { "template": request.template, "mode": request.mode.as_str(), "provisioningState": "Accepted" },
-            });
+            place.deployment = request.shown(&planned.name);
             loops.clear();
             let mut count = 0_u32;
             let mut fresh = || {

@@ -63,7 +63,8 @@ impl Template {
     }
 }
 
-/// Only templates of resource groups are served; other scopes have schemas of their own.
+/// Templates of groups and of subscriptions are served, each at either scope: the service does not ask which is
+/// which. Tenants and management groups have schemas of their own.
 fn check_schema(schema: &str) -> Result<()> {
     let lower = schema.to_ascii_lowercase();
     let name = lower
@@ -71,12 +72,13 @@ fn check_schema(schema: &str) -> Result<()> {
         .rsplit('/')
         .next()
         .unwrap_or_default();
-    if name == "deploymenttemplate.json" {
+    if name == "deploymenttemplate.json" || name == "subscriptiondeploymenttemplate.json" {
         return Ok(());
     }
     let shown: String = schema.chars().take(200).collect();
     Err(wrong(&format!(
-        "The template schema '{shown}' is not supported for deployments of resource groups. The schema must end in 'deploymentTemplate.json#'"
+        "The template schema '{shown}' is not supported. The schema must end in 'deploymentTemplate.json#' or \
+         'subscriptionDeploymentTemplate.json#'"
     )))
 }
 

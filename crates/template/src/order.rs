@@ -7,6 +7,11 @@ use serde_json::{Map, Value};
 
 use crate::fault::wrong;
 
+/// The type of nested deployments.
+pub(crate) const DEPLOYMENTS: &str = "Microsoft.Resources/deployments";
+/// The type of groups.
+pub(crate) const GROUPS: &str = "Microsoft.Resources/resourceGroups";
+
 /// One resource of a template.
 #[derive(Clone, Debug)]
 pub struct Planned {
@@ -18,7 +23,7 @@ pub struct Planned {
     pub name: String,
     /// The api-version in which its body is written.
     pub api_version: String,
-    /// The group that it lies in.
+    /// The group that it lies in; empty when it lies at the subscription.
     pub group: String,
     /// Whether its condition holds.
     pub is_wanted: bool,
@@ -45,8 +50,12 @@ pub struct Expanded {
 impl Planned {
     /// Whether it is a nested deployment.
     pub fn is_deployment(&self) -> bool {
-        self.type_name
-            .eq_ignore_ascii_case("Microsoft.Resources/deployments")
+        self.type_name.eq_ignore_ascii_case(DEPLOYMENTS)
+    }
+
+    /// Whether it is a group.
+    pub fn is_group(&self) -> bool {
+        self.type_name.eq_ignore_ascii_case(GROUPS)
     }
 
     /// Returns how sentences name it: `resource '…'`.
@@ -63,11 +72,13 @@ impl Planned {
                 .unwrap_or_default()
                 .to_owned()
         };
+        let group = || self.is_group() && same(&format!("{GROUPS}/{}", self.name));
         let looped = || self.loops.first().is_some_and(|(label, _)| same(label));
         same(&self.id)
             || same(&self.name)
             || self.symbolic.as_deref().is_some_and(same)
             || same(&relative())
+            || group()
             || looped()
     }
 }

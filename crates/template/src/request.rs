@@ -1,7 +1,7 @@
 //! The body of a deployment.
 
 use domain::{Error, ErrorKind, Result};
-use serde_json::{Map, Value};
+use serde_json::{Map, Value, json};
 
 use crate::evaluate::{find, member};
 use crate::fault::invalid_template;
@@ -42,6 +42,8 @@ pub struct Request {
     pub parameters: Map<String, Value>,
     /// What happens to other resources of the group.
     pub mode: Mode,
+    /// Where it is kept: of deployments at a subscription.
+    pub location: Option<String>,
     /// Tags of the deployment.
     pub tags: Option<Map<String, Value>>,
     /// Of what-if: whether whole resources are wanted, or ids alone.
@@ -106,10 +108,26 @@ impl Request {
             template: template.clone(),
             parameters,
             mode,
+            location: member(body, "location")
+                .and_then(Value::as_str)
+                .map(str::to_owned),
             tags: member(body, "tags").and_then(Value::as_object).cloned(),
             wants_payloads: !payloads.is_some_and(|f| f.eq_ignore_ascii_case("ResourceIdOnly")),
             is_inner: inner.is_some_and(|scope| scope.eq_ignore_ascii_case("inner")),
         })
+    }
+
+    /// Returns what `deployment()` answers.
+    pub fn shown(&self, name: &str) -> Value {
+        let mut out = Map::from_iter([("name".to_owned(), name.into())]);
+        if let Some(location) = &self.location {
+            out.insert("location".to_owned(), location.as_str().into());
+        }
+        let properties = json!({
+            "template": self.template, "mode": self.mode.as_str(), "provisioningState": "Accepted",
+        });
+        out.insert("properties".to_owned(), properties);
+        Value::Object(out)
     }
 }
 

@@ -15,9 +15,9 @@ use crate::model::Function;
 pub struct Place {
     /// `subscription()`: `id`, `subscriptionId`, `tenantId`, `displayName`.
     pub subscription: Value,
-    /// `resourceGroup()`: `id`, `name`, `type`, `location`, `tags`, `properties`.
+    /// `resourceGroup()`: `id`, `name`, `type`, `location`, `tags`, `properties`; null at a subscription.
     pub group: Value,
-    /// `deployment()`: `name`, `properties`.
+    /// `deployment()`: `name`, `properties`, at a subscription `location`.
     pub deployment: Value,
     /// `environment()`.
     pub environment: Value,
@@ -33,7 +33,7 @@ impl Place {
         text_member(&self.subscription, "subscriptionId")
     }
 
-    /// Returns the group's name.
+    /// Returns the group's name, empty at a subscription.
     pub fn group_name(&self) -> &str {
         text_member(&self.group, "name")
     }

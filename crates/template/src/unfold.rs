@@ -9,7 +9,7 @@ use crate::evaluate::member;
 use crate::expand::Bound;
 use crate::fault::{Fault, wrong};
 use crate::limits::RESOURCES_MAX;
-use crate::order::{Expanded, Planned};
+use crate::order::{DEPLOYMENTS, Expanded, GROUPS, Planned};
 use crate::scope::{Evaluation, Known};
 use crate::syntax;
 
@@ -176,11 +176,17 @@ impl Bound {
                 "The template resource '{name}' lies in another subscription; deploy it there"
             )));
         }
-        let group = Some(head.text("resourceGroup")?).filter(|g| !g.is_empty());
-        let group = group
-            .or_else(|| parent.map(|p| p.group.clone()))
-            .unwrap_or_else(|| self.group.clone());
-        let id = self.id(&type_name, &name, &group, &head.text("scope")?)?;
+        let is_deployment = type_name.eq_ignore_ascii_case(DEPLOYMENTS);
+        let (scope, group) = (head.text("scope")?, head.text("resourceGroup")?);
+        let group = match is_deployment && !scope.is_empty() {
+            true => self.group_of_scope(&scope, &name)?,
+            false if !group.is_empty() => group,
+            // What names its subscription and no group is meant to lie at the subscription.
+            false if is_deployment && !subscription.is_empty() => String::new(),
+            false => parent.map_or(&self.group, |parent| &parent.group).clone(),
+        };
+        let scope = Some(scope).filter(|_| !is_deployment).unwrap_or_default();
+        let id = self.id(&type_name, &name, &group, &scope)?;
         let is_wanted = head.condition(&name)? && parent.is_none_or(|parent| parent.is_wanted);
         let wants = head.wants(&name)?;
         let is_existing = member(raw, "existing").and_then(Value::as_bool);
@@ -200,6 +206,24 @@ impl Bound {
         })
     }
 
+    /// Returns the group of a deployment's scope, empty when that is the subscription.
+    fn group_of_scope(&self, scope: &str, name: &str) -> Result<String> {
+        let segments: Vec<&str> = scope.split('/').filter(|s| !s.is_empty()).collect();
+        let is_own = |s: &str, id: &str| {
+            s.eq_ignore_ascii_case("subscriptions")
+                && id.eq_ignore_ascii_case(self.place.subscription_id())
+        };
+        match segments.as_slice() {
+            [s, id] if is_own(s, id) => Ok(String::new()),
+            [s, id, g, group] if is_own(s, id) && g.eq_ignore_ascii_case("resourceGroups") => {
+                Ok((*group).to_owned())
+            }
+            _ => Err(wrong(format!(
+                "The nested deployment '{name}' has the scope '{scope}'; it can have the id of this subscription or of a group in it"
+            ))),
+        }
+    }
+
     fn id(&self, type_name: &str, name: &str, group: &str, scope: &str) -> Result<String> {
         let (namespace, types) = type_name.split_once('/').unwrap_or((type_name, ""));
         let types: Vec<&str> = types.split('/').filter(|t| !t.is_empty()).collect();
@@ -211,10 +235,14 @@ impl Bound {
                  than its resource name. Please see https://aka.ms/arm-template/#resources for usage details"
             )));
         }
-        let home = format!(
-            "/subscriptions/{}/resourceGroups/{group}",
-            self.place.subscription_id()
-        );
+        let mut home = format!("/subscriptions/{}", self.place.subscription_id());
+        if type_name.eq_ignore_ascii_case(GROUPS) && group.is_empty() && scope.is_empty() {
+            return Ok(format!("{home}/resourceGroups/{name}"));
+        }
+        if !group.is_empty() {
+            home.push_str("/resourceGroups/");
+            home.push_str(group);
+        }
         let mut id = match scope {
             "" => home,
             absolute if absolute.starts_with('/') => absolute.trim_end_matches('/').to_owned(),

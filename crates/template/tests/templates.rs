@@ -324,7 +324,7 @@ fn templates_that_cannot_be_deployed_are_refused() {
             "'$schema' not found",
         ),
         (
-            json!({ "$schema": "https://h/subscriptionDeploymentTemplate.json#", "contentVersion": "1", "resources": [] }),
+            json!({ "$schema": "https://h/managementGroupDeploymentTemplate.json#", "contentVersion": "1", "resources": [] }),
             "is not supported",
         ),
         (

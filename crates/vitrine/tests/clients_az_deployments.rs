@@ -82,6 +82,104 @@ fn az_validates_previews_creates_and_shows_the_example() {
 }
 
 #[test]
+fn az_deploys_to_a_subscription() {
+    let (server, _) = world();
+    let az = Az::connect(&server);
+    let inner = json!({
+        "$schema": "https://schema.management.azure.com/schemas/2019-04-01/deploymentTemplate.json#",
+        "contentVersion": "1.0.0.0",
+        "resources": [{
+            "type": "Microsoft.Compute/galleries", "apiVersion": "2024-03-03", "name": "inside",
+            "location": "[resourceGroup().location]",
+        }],
+    });
+    let template = json!({
+        "$schema": "https://schema.management.azure.com/schemas/2018-05-01/subscriptionDeploymentTemplate.json#",
+        "contentVersion": "1.0.0.0",
+        "parameters": { "group": { "type": "string" } },
+        "resources": [
+            {
+                "type": "Microsoft.Resources/resourceGroups", "apiVersion": "2022-09-01", "name": "[parameters('group')]",
+                "location": "[deployment().location]",
+            },
+            {
+                "type": "Microsoft.Resources/deployments", "apiVersion": "2022-09-01", "name": "fill",
+                "resourceGroup": "[parameters('group')]",
+                "dependsOn": ["[subscriptionResourceId('Microsoft.Resources/resourceGroups', parameters('group'))]"],
+                "properties": {
+                    "mode": "Incremental", "expressionEvaluationOptions": { "scope": "inner" }, "template": inner,
+                },
+            },
+        ],
+        "outputs": { "group": {
+            "type": "string",
+            "value": "[subscriptionResourceId('Microsoft.Resources/resourceGroups', parameters('group'))]",
+        } },
+    });
+    let file = server.scratch().join("whole.json");
+    std::fs::write(&file, template.to_string()).expect("a file");
+    let file = text(&file);
+    let line = |verb: &str| {
+        let line = format!(
+            "deployment sub {verb} --location westus2 --template-file {file} --parameters group=made"
+        );
+        line.split(' ').map(str::to_owned).collect::<Vec<_>>()
+    };
+    let run = |verb: &str| {
+        let words = line(verb);
+        az.json(&words.iter().map(String::as_str).collect::<Vec<_>>())
+    };
+    assert_eq!(
+        member(&run("validate"), "/properties/provisioningState"),
+        "Succeeded"
+    );
+    let shown = run("what-if --no-pretty-print");
+    let creates = shown["changes"].as_array().expect("changes").iter();
+    assert_eq!(
+        creates.filter(|c| c["changeType"] == "Create").count(),
+        2,
+        "{shown}"
+    );
+    let pretty = az.shell(&format!("az {}", line("what-if").join(" ")));
+    assert!(pretty.contains("2 to create"), "{pretty}");
+    let made = run("create");
+    assert_eq!(
+        (
+            member(&made, "/location"),
+            member(&made, "/properties/provisioningState")
+        ),
+        ("westus2", "Succeeded")
+    );
+    let group = member(&made, "/properties/outputs/group/value");
+    assert!(group.ends_with("/resourceGroups/made"), "{made}");
+    let gallery = az.json(&["sig", "show", "-g", "made", "-r", "inside"]);
+    assert_eq!(member(&gallery, "/location"), "westus2");
+    assert_eq!(count(&az.json(&["deployment", "sub", "list"])), 1);
+    let steps = az.json(&["deployment", "operation", "sub", "list", "--name", "whole"]);
+    assert_eq!(count(&steps), 2);
+    let exported = az.json(&["deployment", "sub", "export", "--name", "whole"]);
+    assert_eq!(member(&exported, "/contentVersion"), "1.0.0.0");
+    let moved = az.fails(&[
+        "deployment",
+        "sub",
+        "create",
+        "--location",
+        "eastus",
+        "--template-file",
+        &file,
+        "--parameters",
+        "group=made",
+    ]);
+    assert!(
+        moved.contains("InvalidDeploymentLocation")
+            && moved.contains("already exists in location 'westus2'"),
+        "{moved}"
+    );
+    az.json(&["deployment", "sub", "delete", "--name", "whole"]);
+    assert_eq!(count(&az.json(&["deployment", "sub", "list"])), 0);
+}
+
+#[test]
 fn az_shows_what_is_wrong_with_a_template() {
     let (server, source) = world();
     let az = Az::connect(&server);

@@ -184,3 +184,51 @@ fn az_makes_a_flexible_set_of_ordinary_machines() {
     let left = az.json(&["resource", "list"]);
     assert_eq!(count(&left), 0, "{left}");
 }
+
+#[test]
+fn az_gives_machines_addresses_disks_and_protection() {
+    let world = world();
+    let az = Az::connect(&world.server);
+    let create = format!(
+        "vmss create -n ss1 --image {} --admin-username me --generate-ssh-keys --vm-sku Standard_B1s --instance-count 2 \
+         --orchestration-mode Uniform --upgrade-policy-mode Manual --public-ip-per-vm",
+        world.versions[0]
+    );
+    run(&az, &create);
+    let addresses = run(&az, "vmss list-instance-public-ips -n ss1");
+    assert_eq!(count(&addresses), 2, "{addresses}");
+    for one in addresses.as_array().into_iter().flatten() {
+        assert!(member(one, "/ipAddress").starts_with("127."), "{one}");
+        assert!(
+            member(one, "/id").ends_with("/publicIPAddresses/instancepublicip"),
+            "{one}"
+        );
+    }
+    run(
+        &az,
+        "vmss update -n ss1 --instance-id 1 --protect-from-scale-in true",
+    );
+    run(&az, "disk create -n extra --size-gb 4");
+    run(
+        &az,
+        "vmss disk attach --vmss-name ss1 --instance-id 1 --disk extra --lun 1",
+    );
+    let one = run(&az, "vmss show -n ss1 --instance-id 1");
+    assert_eq!(one["protectionPolicy"]["protectFromScaleIn"], true, "{one}");
+    assert!(
+        member(&one, "/storageProfile/dataDisks/0/managedDisk/id").ends_with("/disks/extra"),
+        "{one}"
+    );
+    run(&az, "vmss scale -n ss1 --new-capacity 1");
+    assert_eq!(ids(&run(&az, "vmss list-instances -n ss1")), ["1"]);
+    assert_eq!(count(&run(&az, "vmss list-instance-public-ips -n ss1")), 1);
+    run(
+        &az,
+        "vmss disk detach --vmss-name ss1 --instance-id 1 --lun 1",
+    );
+    assert_eq!(run(&az, "disk show -n extra")["managedBy"], Value::Null);
+    assert_eq!(count(&run(&az, "vmss get-os-upgrade-history -n ss1")), 0);
+    let words = "vmss simulate-eviction -n ss1 --instance-id 1 -g rg";
+    let refused = az.fails(&words.split(' ').collect::<Vec<_>>());
+    assert!(refused.contains("evicts no machines"), "{refused}");
+}

@@ -93,6 +93,7 @@ impl World {
         let subnet = self.network("virtualNetworks/net/subnets/default");
         let config = json!({ "name": "ip", "properties": {
             "subnet": { "id": subnet }, "loadBalancerBackendAddressPools": [{ "id": pool }],
+            "publicIPAddressConfiguration": { "name": "own", "sku": { "name": "Standard" } },
         } });
         let card = json!({ "name": "nic", "properties": {
             "primary": true, "ipConfigurations": [config],
@@ -158,6 +159,18 @@ async fn two_guests_of_a_set_boot_answer_and_boot_another_image() {
     for port in [50000, 50001] {
         until("a guest answers on its port", GUEST, || async {
             answers(&address, port).then_some(())
+        })
+        .await;
+    }
+    // So does each on the port of its own address.
+    let own = format!("{}/publicipaddresses", world.set());
+    let own = arm.send("GET", &own, NETWORK_VERSION, None).await.body;
+    let own = own["value"].as_array().expect("a list");
+    assert_eq!(own.len(), 2, "{own:?}");
+    for address in own {
+        let address = address["properties"]["ipAddress"].as_str().expect("one");
+        until("a guest answers on its own address", GUEST, || async {
+            answers(address, 22).then_some(())
         })
         .await;
     }

@@ -53,9 +53,9 @@ pub(crate) async fn delete(request: Request) -> Result<Reply> {
     Ok(Reply::empty(StatusCode::NO_CONTENT))
 }
 
-/// GET the deployments of a group, newest first.
+/// GET the deployments of a group, or of a subscription's own, newest first.
 pub(crate) async fn list(request: Request) -> Result<Reply> {
-    let group = ResourceId::group(request.param("subscription"), request.param("group"));
+    let group = home(&request);
     let state = request.option("filter").map(state_in).transpose()?;
     let mut value = request
         .engine
@@ -136,11 +136,15 @@ pub(crate) async fn operation(request: Request) -> Result<Reply> {
 /// Returns the deployment's id; the paths of steps have an old form without the provider's name.
 fn id_of(request: &Request) -> Result<ResourceId> {
     ResourceId::parse(&format!(
-        "/subscriptions/{}/resourceGroups/{}/providers/Microsoft.Resources/deployments/{}",
-        request.param("subscription"),
-        request.param("group"),
+        "{}/providers/Microsoft.Resources/deployments/{}",
+        home(request),
         request.param("deployment")
     ))
+}
+
+/// Returns the group in the path, or what stands for the subscription itself.
+fn home(request: &Request) -> ResourceId {
+    ResourceId::group(request.param("subscription"), request.param("group"))
 }
 
 /// `provisioningState eq 'Failed'`, the one filter that lists of deployments have.

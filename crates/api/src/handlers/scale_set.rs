@@ -2,7 +2,8 @@
 
 use axum::http::StatusCode;
 use domain::operation::Work;
-use domain::{Error, Result};
+use domain::scale_set::SetNotOffered;
+use domain::{Error, Kind, Result};
 use engine::{DeleteOptions, SetAction};
 use serde_json::{Value, json};
 
@@ -122,6 +123,19 @@ pub(crate) async fn instance(request: Request) -> Result<Reply> {
     Ok(Reply::ok(shown))
 }
 
+/// PUT …/virtualMachines/{instance}: what a machine may be given by itself.
+pub(crate) async fn put_instance(request: Request) -> Result<Reply> {
+    let instance = request.id()?;
+    let body = request.checked_body(Kind::ScaleSetMachine)?;
+    let ctx = &request.ctx;
+    let (shown, accepted) = request.engine.put_instance(ctx, &instance, &body).await?;
+    let reply = Reply::ok(shown);
+    Ok(match &accepted.operation {
+        Some(operation) => reply.polled(&ctx.base_url, &ctx.api_version, operation),
+        None => reply,
+    })
+}
+
 /// GET …/virtualMachines/{instance}/instanceView.
 pub(crate) async fn instance_view(request: Request) -> Result<Reply> {
     let instance = request.id_before_verb()?;
@@ -183,6 +197,54 @@ pub(crate) async fn interfaces(request: Request) -> Result<Reply> {
         .await?;
     let value: Vec<Value> = cards.iter().map(|card| view(card, &request.ctx)).collect();
     Ok(Reply::ok(json!({ "value": value })))
+}
+
+/// GET …/publicIPAddresses, of a set or of one IP configuration of a machine of it.
+pub(crate) async fn addresses(request: Request) -> Result<Reply> {
+    let below = request.id_before_verb()?;
+    let addresses = request
+        .engine
+        .list_set_addresses(&request.ctx, &below)
+        .await?;
+    let value: Vec<Value> = addresses
+        .iter()
+        .map(|address| view(address, &request.ctx))
+        .collect();
+    Ok(Reply::ok(json!({ "value": value })))
+}
+
+/// GET …/osUpgradeHistory.
+pub(crate) async fn os_upgrades(request: Request) -> Result<Reply> {
+    let set = request.id_before_verb()?;
+    let value = request.engine.os_upgrades(&request.ctx, &set).await?;
+    Ok(Reply::ok(json!({ "value": value })))
+}
+
+/// POST of a verb that is not offered, to a set or to a machine of it.
+pub(crate) async fn refuse(request: Request, asked: SetNotOffered) -> Result<Reply> {
+    let id = request.id_before_verb()?;
+    let engine = &request.engine;
+    Err(engine.refuse_set_action(&request.ctx, &id, asked).await)
+}
+
+/// POST …/virtualMachines/{instance}/attachDetachDataDisks.
+pub(crate) async fn attach_detach(request: Request) -> Result<Reply> {
+    let instance = request.id_before_verb()?;
+    let body = arm::schema::check_request_bytes(
+        arm::schema::Shape::AttachDetach,
+        &request.ctx.api_version,
+        &request.body,
+    )?;
+    let verb = "attachDetachDataDisks/action";
+    let (_, machine) = request
+        .engine
+        .find_instance(&request.ctx, &instance, verb)
+        .await?;
+    let accepted = request
+        .engine
+        .attach_detach(&request.ctx, &machine.id, &body)
+        .await?;
+    Ok(deleted_reply(&request, &accepted))
 }
 
 /// POST …/osRollingUpgrade.

@@ -1,4 +1,4 @@
-//! Routes of template deployments.
+//! Routes of template deployments: of groups, and of subscriptions' own.
 
 use axum::http::Method;
 
@@ -7,12 +7,19 @@ use crate::handlers::{deployment, operation};
 
 impl Routes {
     pub(super) fn add_deployments(&mut self) {
+        const GROUP: &str = "/subscriptions/{subscription}/resourceGroups/{group}";
+        const SUBSCRIPTION: &str = "/subscriptions/{subscription}";
+        for home in [GROUP, SUBSCRIPTION] {
+            self.add_deployments_of(home);
+        }
+    }
+
+    fn add_deployments_of(&mut self, home: &str) {
         const T: &str = "Microsoft.Resources/deployments";
-        const ALL: &str = "/subscriptions/{subscription}/resourceGroups/{group}/providers/Microsoft.Resources/deployments";
-        const OLD: &str =
-            "/subscriptions/{subscription}/resourceGroups/{group}/deployments/{deployment}";
-        let one = format!("{ALL}/{{deployment}}");
-        self.add(Method::GET, ALL, T, |r| Box::pin(deployment::list(r)));
+        let all = format!("{home}/providers/Microsoft.Resources/deployments");
+        let old = format!("{home}/deployments/{{deployment}}");
+        let one = format!("{all}/{{deployment}}");
+        self.add(Method::GET, &all, T, |r| Box::pin(deployment::list(r)));
         self.add(Method::GET, &one, T, |r| Box::pin(deployment::get(r)));
         self.add(Method::HEAD, &one, T, |r| Box::pin(deployment::head(r)));
         self.add(Method::PUT, &one, T, |r| Box::pin(deployment::put(r)));
@@ -27,7 +34,7 @@ impl Routes {
             self.add(Method::POST, &format!("{one}/{verb}"), T, handler);
         }
         // `az deployment operation group list` leaves the provider's name out.
-        for door in [one.as_str(), OLD] {
+        for door in [&one, &old] {
             let steps = format!("{door}/operations");
             self.add(Method::GET, &steps, T, |r| {
                 Box::pin(deployment::operations(r))

@@ -166,7 +166,10 @@ pub(crate) fn check_kinds(row: &Resource) -> Result<()> {
     for list in ["ipConfigurations", "frontendIPConfigurations"] {
         for (_, config) in items(&row.properties, list) {
             of_part(id_of(config, "subnet"), Kind::VirtualNetwork, "subnets")?;
-            of_kind(id_of(config, "publicIPAddress"), Kind::PublicIpAddress)?;
+            let public = id_of(config, "publicIPAddress");
+            if !public.is_some_and(|public| is_own_address(row, public)) {
+                of_kind(public, Kind::PublicIpAddress)?;
+            }
             let balancer = Kind::LoadBalancer;
             for id in ids_of(config, "loadBalancerBackendAddressPools") {
                 of_part(Some(id), balancer, "backendAddressPools")?;
@@ -186,6 +189,13 @@ pub(crate) fn check_kinds(row: &Resource) -> Result<()> {
         of_kind(group, Kind::NetworkSecurityGroup)?;
     }
     Ok(())
+}
+
+/// Whether an address is a child of the interface that names it: one of a scale set's machine.
+fn is_own_address(card: &Resource, id: &str) -> bool {
+    let below = format!("{}/", card.id.key());
+    let id = ResourceId::parse(id).ok();
+    id.is_some_and(|id| id.kind() == Some(Kind::ScaleSetAddress) && id.key().starts_with(&below))
 }
 
 fn invalid_id(id: &str) -> crate::Error {
@@ -238,8 +248,7 @@ pub fn attach(target: &mut Resource, link: &Link, by: &Resource) -> Result<Optio
     let mut all = users(target);
     let held = all.iter().position(|held| is_of(held, link));
     let before = held.and_then(|at| all.get(at).and_then(|user| user.address));
-    let is_alone =
-        target.kind == Kind::PublicIpAddress || link.place.starts_with("inboundnatrules/");
+    let is_alone = target.kind.is_address() || link.place.starts_with("inboundnatrules/");
     let other = all
         .iter()
         .find(|u| u.place == link.place && !is_of(u, link));

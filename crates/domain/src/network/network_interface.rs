@@ -175,6 +175,22 @@ pub fn set_address(row: &mut Resource, user: &str, address: IpAddr) {
     }
 }
 
+/// Returns the public addresses that go with the interface: those of a set's machine, and those that say so.
+pub fn own_addresses(row: &Resource) -> Vec<ResourceId> {
+    let configurations = items(&row.properties, "ipConfigurations");
+    let named = configurations.filter_map(|(_, config)| config.get("publicIPAddress"));
+    let goes = |address: &&Value| {
+        let option = address.pointer("/properties/deleteOption");
+        let option = option.and_then(Value::as_str).unwrap_or_default();
+        option.eq_ignore_ascii_case("Delete") || row.kind == Kind::ScaleSetInterface
+    };
+    named
+        .filter(goes)
+        .filter_map(|address| ResourceId::parse(address.get("id")?.as_str()?).ok())
+        .filter(|id| id.kind().is_some_and(Kind::is_address))
+        .collect()
+}
+
 /// Returns the machine that has the interface.
 pub fn machine(row: &Resource) -> Option<&str> {
     id_of(&row.properties, "virtualMachine")

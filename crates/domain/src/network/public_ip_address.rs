@@ -28,7 +28,9 @@ pub fn plan_put(
     body: &Value,
     stored: Option<&Resource>,
 ) -> Result<Resource> {
-    let mut row = begin(ctx, Kind::PublicIpAddress, id, body, stored)?;
+    let kind = id.kind().filter(|kind| kind.is_address());
+    let kind = kind.unwrap_or(Kind::PublicIpAddress);
+    let mut row = begin(ctx, kind, id, body, stored)?;
     for name in READ_ONLY {
         row.properties.shift_remove(name);
     }
@@ -78,7 +80,7 @@ pub(crate) fn plan_sku(row: &mut Resource) -> Result<()> {
 
 /// The name below a suffix that no resolver outside knows: a name of the original would be a stranger's machine.
 fn plan_name(row: &mut Resource) -> Result<()> {
-    let location = row.location.clone();
+    let (location, kind) = (row.location.clone(), row.kind);
     let Some(settings) = row.properties.get_mut("dnsSettings") else {
         return Ok(());
     };
@@ -90,12 +92,17 @@ fn plan_name(row: &mut Resource) -> Result<()> {
         return Ok(());
     };
     let fits = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '-';
-    let is_label = (3..=63).contains(&label.len())
-        && label.chars().all(fits)
-        && label.starts_with(|c: char| c.is_ascii_lowercase())
-        && !label.ends_with('-');
+    // A machine of a set has a name below that of the set, which is the one that was sent.
+    let sent = match (kind, label.split_once('.')) {
+        (Kind::ScaleSetAddress, Some((_, of_set))) => of_set,
+        _ => label,
+    };
+    let is_label = (3..=63).contains(&sent.len())
+        && sent.chars().all(fits)
+        && sent.starts_with(|c: char| c.is_ascii_lowercase())
+        && !sent.ends_with('-');
     if !is_label {
-        let shown: String = label.chars().take(100).collect();
+        let shown: String = sent.chars().take(100).collect();
         return Err(refuse(
             "InvalidDomainNameLabel",
             format!(
@@ -111,7 +118,7 @@ fn plan_name(row: &mut Resource) -> Result<()> {
 
 /// Whether the resource still needs its address.
 pub fn needs_address(row: &Resource) -> bool {
-    row.kind == Kind::PublicIpAddress
+    row.kind.is_address()
         && text(&row.properties, "publicIPAddressVersion") != Some("IPv6")
         && address(row).is_none()
 }
@@ -154,7 +161,7 @@ pub fn check_delete(row: &Resource) -> Result<()> {
 
 /// 400 for a second user of what has one user only.
 pub(crate) fn in_use(target: &Resource, link: &Link, other: &str) -> Error {
-    if target.kind == Kind::PublicIpAddress {
+    if target.kind.is_address() {
         return refuse(
             "PublicIPAddressInUse",
             format!(

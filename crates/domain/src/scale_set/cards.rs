@@ -2,17 +2,25 @@
 
 use serde_json::{Value, json};
 
-use super::PROFILE;
 use super::member::Member;
-use crate::plan::{is_nothing, text};
+use super::{PROFILE, addresses};
+use crate::plan::text;
 use crate::resource::Document;
 use crate::{Error, Resource, ResourceId, Result};
 
-/// Members of an IP configuration of the model that an interface does not take.
-const OF_MODEL: [&str; 1] = ["publicIPAddressConfiguration"];
+/// An interface of one of a set's machines, with the public addresses that are made for it.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Card {
+    /// The interface.
+    pub id: ResourceId,
+    /// The body that makes it.
+    pub body: Value,
+    /// Its addresses and the bodies that make them.
+    pub addresses: Vec<(ResourceId, Value)>,
+}
 
 /// Checks the interfaces of the model; their members are checked as those of an interface.
-pub(super) fn check_cards(profile: &Document) -> Result<()> {
+pub(super) fn check_cards(profile: &Document, flexible: bool) -> Result<()> {
     let network = profile.get("networkProfile");
     let Some(network) = network else {
         return Err(Error::required("networkProfile"));
@@ -21,6 +29,7 @@ pub(super) fn check_cards(profile: &Document) -> Result<()> {
     if cards.is_empty() {
         return Err(Error::required("networkInterfaceConfigurations"));
     }
+    let mut addresses = Vec::new();
     for card in &cards {
         if text(card, "name").unwrap_or_default().is_empty() {
             return Err(Error::required("networkInterfaceConfiguration.name"));
@@ -30,14 +39,7 @@ pub(super) fn check_cards(profile: &Document) -> Result<()> {
             if name.unwrap_or_default().is_empty() {
                 return Err(Error::required("ipConfiguration.name"));
             }
-            let public = configuration.pointer("/properties/publicIPAddressConfiguration");
-            if public.is_some_and(|public| !is_nothing(public)) {
-                return Err(Error::invalid_parameter(
-                    "publicIPAddressConfiguration",
-                    "Machines of a scale set get no public addresses of their own from this service. Reach them through inbound \
-                     NAT rules of a load balancer.",
-                ));
-            }
+            addresses::check(configuration, &mut addresses, flexible)?;
         }
     }
     let is_primary = |card: &&&Document| is_primary(card);
@@ -147,7 +149,7 @@ pub(super) fn cards<'a>(
 }
 
 /// Returns the interfaces of one of a set's machines and the bodies that make them.
-pub fn card_body(set: &Resource, member: &Member) -> Vec<(ResourceId, Value)> {
+pub fn card_bodies(set: &Resource, member: &Member) -> Vec<Card> {
     let empty = json!({});
     let profile = set.properties.get(PROFILE).unwrap_or(&empty);
     let network = profile.get("networkProfile").unwrap_or(&empty);
@@ -162,17 +164,19 @@ pub fn card_body(set: &Resource, member: &Member) -> Vec<(ResourceId, Value)> {
             properties.shift_remove(name);
         }
         properties.retain(|name, value| !name.starts_with("auxiliary") || value != "None");
+        let id = member.card(text(card, "name").unwrap_or_default());
+        let mut addresses = Vec::new();
         let configurations = properties.get_mut("ipConfigurations");
         for configuration in configurations
             .and_then(Value::as_array_mut)
             .into_iter()
             .flatten()
         {
+            let name = configuration.get("name").and_then(Value::as_str);
+            let name = name.unwrap_or_default().to_owned();
             let inner = configuration.get_mut("properties");
             if let Some(inner) = inner.and_then(Value::as_object_mut) {
-                for name in OF_MODEL {
-                    inner.shift_remove(name);
-                }
+                addresses.extend(addresses::take(set, member, (&id, &name), inner));
                 inner.retain(|_, value| *value != json!([]));
             }
         }
@@ -180,7 +184,11 @@ pub fn card_body(set: &Resource, member: &Member) -> Vec<(ResourceId, Value)> {
         if let Some(tags) = &set.tags {
             body["tags"] = json!(tags);
         }
-        out.push((member.card(text(card, "name").unwrap_or_default()), body));
+        out.push(Card {
+            id,
+            body,
+            addresses,
+        });
     }
     out
 }

@@ -5,7 +5,7 @@ use std::cmp::Reverse;
 use serde_json::{Value, json};
 use uuid::Uuid;
 
-use super::{is_flexible, model_of};
+use super::{is_flexible, is_kept_at_scale_in, model_of};
 use crate::{Error, Kind, Resource, ResourceId, Result};
 
 /// The name of a machine that a set makes.
@@ -42,6 +42,20 @@ impl Member {
                 self.id.group_id().child(Kind::NetworkInterface, &name)
             }
         }
+    }
+
+    /// Returns the public address of an IP configuration of one of its interfaces.
+    pub(super) fn address(
+        &self,
+        (card, configuration): (&ResourceId, &str),
+        name: &str,
+    ) -> Option<ResourceId> {
+        if self.id.kind() != Some(Kind::ScaleSetMachine) {
+            let name = format!("{name}-{}", self.suffix);
+            return Some(self.id.group_id().child(Kind::PublicIpAddress, &name));
+        }
+        let id = format!("{card}/ipConfigurations/{configuration}/publicIPAddresses/{name}");
+        ResourceId::parse(&id).ok()
     }
 
     /// Returns the name of the guest: the prefix and six digits of base 36.
@@ -92,12 +106,15 @@ pub fn oldest_model_first(machines: &mut [Resource]) {
     machines.sort_by_key(|machine| (model_of(machine), number_of(machine)));
 }
 
-/// Returns which `count` machines go when fewer are wanted, as `scaleInPolicy` says.
+/// Returns which `count` machines go when fewer are wanted, as `scaleInPolicy` says; those that are protected stay.
 pub fn surplus(set: &Resource, machines: &[Resource], count: usize) -> Vec<ResourceId> {
     let rules = set.properties.get("scaleInPolicy");
     let rules = rules.and_then(|p| p.pointer("/rules/0"));
     let oldest = rules.and_then(Value::as_str) == Some("OldestVM");
-    let mut sorted: Vec<&Resource> = machines.iter().collect();
+    let mut sorted: Vec<&Resource> = machines
+        .iter()
+        .filter(|machine| !is_kept_at_scale_in(machine))
+        .collect();
     sorted.sort_by_key(|machine| Reverse((machine.created_ms, number_of(machine))));
     if oldest {
         sorted.reverse();

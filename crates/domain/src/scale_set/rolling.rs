@@ -7,6 +7,10 @@ use crate::plan::moment;
 use crate::{Error, Resource, Result};
 
 const PROGRESS: &str = "rollingUpgrade";
+const TYPE: &str = "Microsoft.Compute/virtualMachineScaleSets/rollingUpgrades";
+const HISTORY: &str = "osUpgrades";
+/// Upgrades to a newer version that a set remembers.
+const HISTORY_MAX: usize = 50;
 
 /// Where a rolling upgrade is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -62,7 +66,10 @@ pub struct Progress {
 impl Progress {
     /// Returns the last rolling upgrade of a set.
     pub fn of(set: &Resource) -> Option<Self> {
-        let held = set.internal.get(PROGRESS)?;
+        Self::read(set.internal.get(PROGRESS)?)
+    }
+
+    fn read(held: &Value) -> Option<Self> {
         let code = held.get("code")?.as_str()?;
         let number = |name: &str| held.get(name).and_then(Value::as_i64).unwrap_or(0);
         let count = |name: &str| usize::try_from(number(name)).unwrap_or(0);
@@ -81,7 +88,11 @@ impl Progress {
 
     /// Records it.
     pub fn set(&self, set: &mut Resource) {
-        let held = json!({
+        set.internal.insert(PROGRESS.to_owned(), self.kept());
+    }
+
+    fn kept(&self) -> Value {
+        json!({
             "code": self.code.as_str(),
             "started": self.started_ms,
             "acted": self.acted_ms,
@@ -89,8 +100,82 @@ impl Progress {
             "unwell": self.unwell,
             "underWay": self.under_way,
             "pending": self.pending,
-        });
-        set.internal.insert(PROGRESS.to_owned(), held);
+        })
+    }
+
+    /// Writes the upgrade into the set's history: changes what is there of it, or adds it when `by` says who began
+    /// it. The oldest ones are forgotten.
+    pub fn remember(&self, set: &mut Resource, by: Option<&str>) {
+        let profile = set.properties.get("virtualMachineProfile");
+        let image = profile.and_then(|p| p.pointer("/storageProfile/imageReference"));
+        let image = image.cloned().unwrap_or_default();
+        let history = set.internal.entry(HISTORY).or_insert_with(|| json!([]));
+        let Some(history) = history.as_array_mut() else {
+            return;
+        };
+        let started = json!(self.started_ms);
+        let held = history
+            .iter_mut()
+            .find(|held| held.get("started") == Some(&started));
+        match (held.and_then(Value::as_object_mut), by) {
+            (Some(held), _) => {
+                if let Value::Object(kept) = self.kept() {
+                    held.extend(kept);
+                }
+            }
+            (None, Some(by)) => {
+                let mut new = self.kept();
+                (new["by"], new["image"]) = (json!(by), image);
+                history.push(new);
+            }
+            (None, None) => {}
+        }
+        let surplus = history.len().saturating_sub(HISTORY_MAX);
+        history.drain(..surplus);
+    }
+
+    /// Returns what `osUpgradeHistory` lists, the newest first.
+    pub fn history(set: &Resource) -> Result<Vec<Value>> {
+        let held = set.internal.get(HISTORY).and_then(Value::as_array);
+        let mut out = Vec::new();
+        for (held, progress) in held
+            .into_iter()
+            .flatten()
+            .rev()
+            .filter_map(|held| Some((held, Self::read(held)?)))
+        {
+            let mut status = json!({
+                "code": progress.code.as_str(),
+                "startTime": moment(progress.started_ms)?,
+            });
+            if progress.code != RollingCode::RollingForward {
+                status["endTime"] = moment(progress.acted_ms)?;
+            }
+            out.push(json!({
+                "properties": {
+                    "runningStatus": status,
+                    "progress": progress.counts(),
+                    "startedBy": held.get("by"),
+                    "targetImageReference": held.get("image"),
+                    "rollbackInfo": {
+                        "successfullyRolledbackInstanceCount": 0,
+                        "failedRolledbackInstanceCount": 0,
+                    },
+                },
+                "type": TYPE,
+                "location": set.location,
+            }));
+        }
+        Ok(out)
+    }
+
+    fn counts(&self) -> Value {
+        json!({
+            "successfulInstanceCount": self.well,
+            "failedInstanceCount": self.unwell,
+            "inProgressInstanceCount": self.under_way,
+            "pendingInstanceCount": self.pending,
+        })
     }
 
     /// Returns what `rollingUpgrades/latest` shows.
@@ -104,7 +189,7 @@ impl Progress {
         Ok(json!({
             "id": format!("{}/rollingUpgrades/latest", set.id),
             "name": "latest",
-            "type": "Microsoft.Compute/virtualMachineScaleSets/rollingUpgrades",
+            "type": TYPE,
             "location": set.location,
             "properties": {
                 "policy": policy,
@@ -114,12 +199,7 @@ impl Progress {
                     "lastAction": last,
                     "lastActionTime": moment(self.acted_ms)?,
                 },
-                "progress": {
-                    "successfulInstanceCount": self.well,
-                    "failedInstanceCount": self.unwell,
-                    "inProgressInstanceCount": self.under_way,
-                    "pendingInstanceCount": self.pending,
-                },
+                "progress": self.counts(),
             },
         }))
     }

@@ -2,6 +2,7 @@
 
 use serde_json::{Map, Value, json};
 
+use super::instance::{is_customized, protection};
 use super::{PROFILE, model_of};
 use crate::{Kind, Resource, virtual_machine};
 
@@ -18,10 +19,14 @@ pub fn instance(set: &Resource, machine: &Resource, view: Option<Value>) -> Valu
     let mut properties = Map::new();
     let is_latest = model_of(machine) == model_of(set);
     properties.insert("latestModelApplied".to_owned(), json!(is_latest));
-    properties.insert(
-        "modelDefinitionApplied".to_owned(),
-        json!("VirtualMachineScaleSet"),
-    );
+    let model = match is_customized(machine) {
+        true => "VirtualMachine",
+        false => "VirtualMachineScaleSet",
+    };
+    properties.insert("modelDefinitionApplied".to_owned(), json!(model));
+    if let Some(policy) = protection(machine) {
+        properties.insert("protectionPolicy".to_owned(), json!(policy));
+    }
     if machine.kind == Kind::ScaleSetMachine {
         let network = set.properties.get(PROFILE);
         if let Some(network) = network.and_then(|p| p.get("networkProfile")) {

@@ -54,12 +54,16 @@ impl Named {
 }
 
 impl Engine {
-    /// Returns the resources of a deployment's group that its template does not name, children before parents.
+    /// Returns the resources of a deployment's group that its template does not name, children before parents; a
+    /// deployment of a subscription has no group.
     pub(super) async fn unnamed_rows(
         &self,
         deployment: &ResourceId,
         named: &[String],
     ) -> Result<Vec<Resource>> {
+        if deployment.is_at_subscription() {
+            return Ok(Vec::new());
+        }
         let mut rows = self.rows_of_group(deployment).await?;
         let named = Named::of(named, &rows);
         rows.retain(|row| !named.keeps(row));

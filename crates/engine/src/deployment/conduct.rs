@@ -16,7 +16,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::crew::{Crew, Ended, Level};
 use super::lookup::Door;
-use super::prepare::Prepared;
+use super::prepare::{Prepared, check_place};
 use super::view;
 use crate::deletion::check_lease;
 use crate::error::catalog as db;
@@ -198,9 +198,10 @@ impl Crew<'_> {
         let (right, scope) = Door::Deployment(id.clone()).right();
         self.engine.authorize(&self.ctx, &right, &scope).await?;
         let started_ms = self.engine.now_ms();
+        let location = self.engine.location_of(&id, &inner.request)?;
         let prepared = Prepared {
             id: id.clone(),
-            location: String::new(),
+            location: location.unwrap_or_default(),
             request: inner.request,
             bound: inner.bound.into(),
             expanded: inner.expanded.into(),
@@ -222,7 +223,7 @@ impl Crew<'_> {
             secrets: None,
             changed_ms: started_ms,
         };
-        self.begin_nested(&held).await?;
+        self.begin_nested(&prepared, &held).await?;
         let level = Level {
             id,
             bound: prepared.bound.clone(),
@@ -243,11 +244,12 @@ impl Crew<'_> {
     }
 
     /// A deployment of that name may be there: of an earlier run of this one, or over.
-    async fn begin_nested(&self, held: &Deployment) -> Result<()> {
+    async fn begin_nested(&self, prepared: &Prepared, held: &Deployment) -> Result<()> {
         let engine = self.engine;
         let mut tx = engine.catalog().write().await.map_err(db)?;
         check_lease(&mut tx, Some(self.operation)).await?;
         let stored = tx.load_deployment(&held.id).await.map_err(db)?;
+        check_place(stored.as_ref(), &held.id, &prepared.location)?;
         let is_ours = |stored: &Deployment| stored.content.get("run") == held.content.get("run");
         if let Some(stored) = &stored
             && tx.open_operation_of(&held.id).await.map_err(db)?.is_some()

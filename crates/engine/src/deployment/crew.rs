@@ -16,7 +16,7 @@ use uuid::Uuid;
 
 use super::lookup::{Door, check_body};
 use super::preflight::check_total;
-use super::prepare::{blocking, group_value, wanted};
+use super::prepare::{blocking, check_group, group_value, wanted};
 use super::steps::step_id;
 use crate::error::catalog as db;
 use crate::operations::is_passing;
@@ -213,8 +213,11 @@ impl Crew<'_> {
         let planned = planned(level, at)?;
         let group = match planned.is_deployment() {
             true => {
-                let id = ResourceId::group(level.id.subscription(), &planned.group);
-                let row = self.engine.load_row(&id).await?;
+                let id = ResourceId::parse(&planned.id)?;
+                let row = self.engine.load_row(&id.group_id()).await?;
+                if let Err(error) = check_group(row.as_ref(), &id) {
+                    return Ok(Ready::Wrong(error));
+                }
                 row.as_ref().map(group_value).unwrap_or_default()
             }
             false => Value::Null,
@@ -375,6 +378,10 @@ impl Crew<'_> {
             Door::Part(part) => Ok(engine.put_part(ctx, part, body).await?.operation),
             Door::RoleAssignment { scope, name } => {
                 engine.put_role_assignment(ctx, scope, name, body).await?;
+                Ok(None)
+            }
+            Door::RoleDefinition { scope, name } => {
+                engine.put_role_definition(ctx, scope, name, body).await?;
                 Ok(None)
             }
             Door::Lock { scope, name } => {

@@ -21,6 +21,8 @@ pub(super) enum Door {
     Part(Part),
     /// A role assignment at a scope.
     RoleAssignment { scope: String, name: String },
+    /// A role of the tenant's own, written at a scope.
+    RoleDefinition { scope: String, name: String },
     /// A lock at a scope.
     Lock { scope: String, name: String },
     /// A nested deployment.
@@ -49,11 +51,19 @@ impl Door {
             )
             .at(planned.id.clone())
         };
-        let id = ResourceId::parse(&planned.id).map_err(|_| unknown())?;
+        let id = ResourceId::parse(&planned.id).map_err(|_| {
+            match Kind::from_type(&planned.type_name) {
+                Some(_) if planned.group.is_empty() => at_subscription(planned),
+                _ => unknown(),
+            }
+        })?;
         if planned.is_deployment() {
             return Ok(Self::Deployment(id));
         }
         match id.kind() {
+            Some(Kind::ResourceGroup) if planned.is_group() => {
+                Ok(Self::Resource(id, Kind::ResourceGroup))
+            }
             Some(kind) if kind != Kind::ResourceGroup => Ok(Self::Resource(id, kind)),
             _ => Part::parse(&id).map(Self::Part).ok_or_else(unknown),
         }
@@ -66,6 +76,9 @@ impl Door {
         let name = name.to_owned();
         if kind.eq_ignore_ascii_case("roleAssignments") {
             return Some(Self::RoleAssignment { scope, name });
+        }
+        if kind.eq_ignore_ascii_case("roleDefinitions") {
+            return Some(Self::RoleDefinition { scope, name });
         }
         kind.eq_ignore_ascii_case("locks")
             .then_some(Self::Lock { scope, name })
@@ -80,12 +93,30 @@ impl Door {
                 "Microsoft.Authorization/roleAssignments/write".to_owned(),
                 scope.clone(),
             ),
+            Self::RoleDefinition { scope, .. } => (
+                "Microsoft.Authorization/roleDefinitions/write".to_owned(),
+                scope.clone(),
+            ),
             Self::Lock { scope, .. } => (
                 "Microsoft.Authorization/locks/write".to_owned(),
                 scope.clone(),
             ),
         }
     }
+}
+
+/// A resource of a group in a template of a subscription.
+fn at_subscription(planned: &Planned) -> Error {
+    Error::new(
+        domain::ErrorKind::Invalid,
+        "InvalidTemplate",
+        format!(
+            "Deployment template validation failed: 'The resource '{}' of type '{}' does not lie at a subscription. Deploy it \
+             into a group: by a nested deployment with 'resourceGroup'.'.",
+            planned.name, planned.type_name
+        ),
+    )
+    .at(planned.id.clone())
 }
 
 /// Checks a body as the provider's door would, at the api-version that the template names.

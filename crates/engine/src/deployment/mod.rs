@@ -26,7 +26,7 @@ use crate::error::catalog as db;
 use crate::resources::action;
 use crate::{Ctx, Engine, lock};
 
-/// Deployments that a group remembers; the oldest that is over makes room for a new one.
+/// Deployments that a group or a subscription remembers; the oldest that is over makes room for a new one.
 const DEPLOYMENTS_MAX: usize = 800;
 /// The longest name.
 const NAME_CHARS_MAX: usize = 64;
@@ -43,7 +43,7 @@ pub struct AcceptedDeployment {
 }
 
 impl Engine {
-    /// Accepts a deployment of a group; `body` is what was sent, JSON or not quite.
+    /// Accepts a deployment of a group or subscription; `body` is what was sent, JSON or not quite.
     pub async fn put_deployment(
         &self,
         ctx: &Ctx,
@@ -72,6 +72,7 @@ impl Engine {
         prepare::check_group(group.as_ref(), id)?;
         lock::check(&mut tx, domain::lock::Deed::Write, &id.to_string()).await?;
         let stored = tx.load_deployment(id).await.map_err(db)?;
+        prepare::check_place(stored.as_ref(), id, &prepared.location)?;
         if let Some(stored) = &stored {
             check_idle(stored, "edit or replace")?;
         }
@@ -129,7 +130,7 @@ impl Engine {
         Ok(view::deployment(&found))
     }
 
-    /// Returns the deployments of a group, newest first; `state` keeps those in one state.
+    /// Returns the deployments of a group or of a subscription's own, newest first; `state` keeps those in one state.
     pub async fn deployments(
         &self,
         ctx: &Ctx,
@@ -143,9 +144,7 @@ impl Engine {
         )
         .await?;
         let mut read = self.catalog().read().await.map_err(db)?;
-        if read.load(group).await.map_err(db)?.is_none() {
-            return Err(crate::resources::group_not_found(group.resource_group()));
-        }
+        check_there(&mut read, group).await?;
         let all = read
             .list_deployments(group, DEPLOYMENTS_MAX * 2)
             .await
@@ -250,10 +249,18 @@ impl Engine {
             .await?;
         let mut read = self.catalog().read().await.map_err(db)?;
         let found = read.load_deployment(id).await.map_err(db)?;
-        if found.is_none() && read.load(&id.group_id()).await.map_err(db)?.is_none() {
-            return Err(crate::resources::group_not_found(id.resource_group()));
+        if found.is_none() {
+            check_there(&mut read, &id.group_id()).await?;
         }
         found.ok_or_else(|| not_found(id))
+    }
+}
+
+/// 404 for a group that is not there; a subscription is, or its caller had no rights.
+async fn check_there(read: &mut catalog::Read, group: &ResourceId) -> Result<()> {
+    match group.is_at_subscription() || read.load(group).await.map_err(db)?.is_some() {
+        true => Ok(()),
+        false => Err(crate::resources::group_not_found(group.resource_group())),
     }
 }
 

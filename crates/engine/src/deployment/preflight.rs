@@ -2,12 +2,16 @@
 
 use std::sync::Arc;
 
-use domain::{Error, ErrorKind, Result};
+use domain::{Error, ErrorKind, ResourceId, Result};
 use futures::future::BoxFuture;
-use template::{Bound, Expanded, Fault, Known, Mode, NestedFault, Planned};
+use serde_json::Value;
+use template::{Bound, Expanded, Fault, Known, Mode, NestedFault, Planned, Request};
 
 use super::lookup::{Door, check_body};
-use super::prepare::{Prepared, blocking, group_value, wanted};
+use super::prepare::{
+    Prepared, blocking, check_group, check_place, group_value, planned_group, wanted,
+};
+use crate::error::catalog as db;
 use crate::resources::action;
 use crate::{Ctx, Engine};
 
@@ -29,8 +33,8 @@ struct Found {
 
 /// What a look at one body found.
 enum Looked {
-    Body(serde_json::Value),
-    Nested(Box<(Bound, Expanded)>),
+    Body(Value),
+    Nested(Box<(Bound, Expanded, Request)>),
     /// Only known while deploying.
     Later,
 }
@@ -94,7 +98,8 @@ impl Engine {
         Box::pin(async move {
             found.resources += expanded.resources.len();
             check_total(found.resources)?;
-            found.levels.push((bound.clone(), expanded.clone()));
+            let level = (bound.clone(), expanded.clone());
+            found.levels.push(level.clone());
             for planned in wanted(expanded) {
                 let door = match Door::of(planned) {
                     Ok(door) => door,
@@ -107,13 +112,17 @@ impl Engine {
                     found.faults.push(refused);
                     continue;
                 }
-                match self.look(prepared, (bound, expanded), planned).await {
+                match self.look(prepared, &level, &found.levels, planned).await {
                     Ok(Looked::Later) => {}
                     Ok(Looked::Body(body)) => {
                         found.faults.extend(check_body(&door, planned, &body).err());
                     }
                     Ok(Looked::Nested(inner)) => {
-                        let (inner, inside) = *inner;
+                        let (inner, inside, request) = *inner;
+                        if let Err(refused) = self.may_be_kept(planned, request).await {
+                            found.faults.push(refused);
+                            continue;
+                        }
                         let (inner, inside) = (Arc::new(inner), Arc::new(inside));
                         self.preflight_level(ctx, prepared, (&inner, &inside), found)
                             .await?;
@@ -149,19 +158,29 @@ impl Engine {
         }
     }
 
+    /// Refuses a nested deployment whose location is wrong for where it lies or another than that of its name.
+    async fn may_be_kept(&self, planned: &Planned, request: Request) -> Result<()> {
+        let id = ResourceId::parse(&planned.id)?;
+        let location = self.location_of(&id, &request)?;
+        let mut read = self.catalog().read().await.map_err(db)?;
+        let stored = read.load_deployment(&id).await.map_err(db)?;
+        check_place(stored.as_ref(), &id, &location.unwrap_or_default())
+    }
+
+    /// Looks at a resource of one of these templates.
     async fn look(
         &self,
         prepared: &Prepared,
-        (bound, expanded): (&Arc<Bound>, &Arc<Expanded>),
+        (bound, expanded): &Bounds,
+        levels: &[Bounds],
         planned: &Planned,
     ) -> Result<Looked> {
         let group = match planned.is_deployment() {
-            true => {
-                let id = domain::ResourceId::group(prepared.id.subscription(), &planned.group);
-                let row = self.load_row(&id).await?;
-                row.as_ref().map(group_value).unwrap_or_default()
-            }
-            false => serde_json::Value::Null,
+            true => self.group_to_be(levels, planned).await?,
+            false => Some(Value::Null),
+        };
+        let Some(group) = group else {
+            return Ok(Looked::Later);
         };
         let (bound, expanded, planned) = (bound.clone(), expanded.clone(), planned.clone());
         let (now_ms, seed) = (prepared.now_ms, prepared.seed);
@@ -175,9 +194,9 @@ impl Engine {
                 };
             }
             match bound.nested(&expanded, &planned, &known, (group, now_ms, seed)) {
-                Ok((inner, _)) => {
+                Ok((inner, request)) => {
                     let inside = inner.expand()?;
-                    Ok(Looked::Nested(Box::new((inner, inside))))
+                    Ok(Looked::Nested(Box::new((inner, inside, request))))
                 }
                 Err(NestedFault::Fault(Fault::Needs(_))) => Ok(Looked::Later),
                 Err(NestedFault::Fault(fault)) => Err(fault.into_expression_error(&planned.part())),
@@ -186,6 +205,39 @@ impl Engine {
         })
         .await
     }
+
+    /// Returns what `resourceGroup()` will answer in a nested deployment: of a group that is there, or of one that
+    /// a template makes; `None` when that is only known while deploying.
+    async fn group_to_be(&self, levels: &[Bounds], planned: &Planned) -> Result<Option<Value>> {
+        let id = ResourceId::parse(&planned.id)?;
+        let row = self.load_row(&id.group_id()).await?;
+        let made = match row {
+            None => group_in(levels, &id.group_id()),
+            Some(_) => None,
+        };
+        let Some(((bound, expanded), group)) = made else {
+            check_group(row.as_ref(), &id)?;
+            return Ok(Some(row.as_ref().map(group_value).unwrap_or_default()));
+        };
+        let regions = self.regions().clone();
+        blocking(
+            move || match bound.body(&expanded, &group, &Known::default()) {
+                Ok(body) => Ok(Some(planned_group(&group, &body, &regions))),
+                Err(Fault::Needs(_)) => Ok(None),
+                Err(fault) => Err(fault.into_expression_error(&group.part())),
+            },
+        )
+        .await
+    }
+}
+
+/// Returns the group of an id among what templates make.
+fn group_in(levels: &[Bounds], id: &ResourceId) -> Option<(Bounds, Planned)> {
+    let id = id.to_string();
+    levels.iter().find_map(|level| {
+        let group = wanted(&level.1).find(|planned| planned.id.eq_ignore_ascii_case(&id))?;
+        Some((level.clone(), group.clone()))
+    })
 }
 
 /// Returns the ids of everything that templates make.

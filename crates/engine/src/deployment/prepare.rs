@@ -1,21 +1,25 @@
 //! From a body to a bound template, and from the row back to it.
 
-use domain::{Error, ProvisioningState, Resource, ResourceId, Result};
+use domain::{Error, ErrorKind, Kind, ProvisioningState, Regions, Resource, ResourceId, Result};
 use serde_json::{Map, Value, json};
 use std::sync::Arc;
 use template::{Bound, Expanded, Mode, Place, Planned, Request, Template};
 use uuid::Uuid;
 
+use super::view;
+use crate::error::catalog as db;
 use crate::identity::no_subscription;
 use crate::resources::group_not_found;
 use crate::{Ctx, Engine};
+
+const DEPLOYMENT: &str = "InvalidDeployment";
 
 /// A deployment that is ready to run.
 #[derive(Clone)]
 pub(super) struct Prepared {
     /// Which deployment.
     pub id: ResourceId,
-    /// The region of its group.
+    /// The region of its group, or that in which a deployment of a subscription is kept.
     pub location: String,
     /// What was asked.
     pub request: Request,
@@ -53,7 +57,7 @@ struct Packed {
 }
 
 impl Engine {
-    /// Reads a body and binds its template.
+    /// Reads a body and binds its template; a deployment of a subscription stays where its name was used first.
     pub(super) async fn prepare(
         &self,
         ctx: &Ctx,
@@ -73,7 +77,11 @@ impl Engine {
             now_ms: self.now_ms(),
             seed: Uuid::new_v4(),
         };
-        self.bind(ctx, id, packed).await
+        let prepared = self.bind(ctx, id, packed).await?;
+        let mut read = self.catalog().read().await.map_err(db)?;
+        let stored = read.load_deployment(id).await.map_err(db)?;
+        check_place(stored.as_ref(), id, &prepared.location)?;
+        Ok(prepared)
     }
 
     /// Binds the template of a deployment under way again, with the parameters that were accepted.
@@ -102,6 +110,7 @@ impl Engine {
             template: content.get("template").cloned().unwrap_or_default(),
             parameters: Map::new(),
             mode,
+            location: view::location(held),
             tags: held.tags.clone(),
             wants_payloads: true,
             is_inner: true,
@@ -121,9 +130,15 @@ impl Engine {
     async fn bind(&self, ctx: &Ctx, id: &ResourceId, packed: Packed) -> Result<Prepared> {
         let group = self.load_row(&id.group_id()).await?;
         check_group(group.as_ref(), id)?;
-        let group = group.ok_or_else(Error::internal)?;
-        let place = self.place_of(ctx, id, &group, &packed.request).await?;
-        let location = group.location.clone();
+        let kept = self.location_of(id, &packed.request)?;
+        let location = match (kept, &group) {
+            (Some(kept), _) => kept,
+            (None, Some(group)) => group.location.clone(),
+            (None, None) => return Err(Error::internal()),
+        };
+        let place = self
+            .place_of(ctx, id, group.as_ref(), &packed.request)
+            .await?;
         let Packed {
             request,
             values,
@@ -154,12 +169,55 @@ impl Engine {
         })
     }
 
+    /// Returns the region in which a deployment of a subscription is kept; those of groups have none of their own.
+    pub(super) fn location_of(&self, id: &ResourceId, request: &Request) -> Result<Option<String>> {
+        const USAGE: &str =
+            "Please see https://aka.ms/arm-deployment-subscription for usage details.";
+        let refused = |sentence: String| Err(Error::new(ErrorKind::Invalid, DEPLOYMENT, sentence));
+        let name = id.name();
+        let Some(said) = &request.location else {
+            return match id.is_at_subscription() {
+                true => refused(format!(
+                    "The 'location' property must be specified for '{name}'. {USAGE}"
+                )),
+                false => Ok(None),
+            };
+        };
+        if !id.is_at_subscription() {
+            return refused(format!(
+                "The 'location' property is not allowed for '{name}' at resource group scope. {USAGE}"
+            ));
+        }
+        if request.mode == Mode::Complete {
+            return refused(
+                "Specified deployment mode 'Complete' is not supported for deployment at the current scope. Please see \
+                 https://aka.ms/deployment-modes for usage details."
+                    .to_owned(),
+            );
+        }
+        match self.regions().find(said) {
+            Some(region) => Ok(Some(region.name.clone())),
+            None => {
+                let known: Vec<&str> = self.regions().iter().map(|r| r.name.as_str()).collect();
+                let said: String = said.chars().take(100).collect();
+                Err(Error::new(
+                    ErrorKind::Invalid,
+                    "LocationNotAvailableForDeployment",
+                    format!(
+                        "The provided location '{said}' is not available for deployment. List of available regions is '{}'.",
+                        known.join(",")
+                    ),
+                ))
+            }
+        }
+    }
+
     /// Returns what functions such as `resourceGroup()` answer.
     async fn place_of(
         &self,
         ctx: &Ctx,
         id: &ResourceId,
-        group: &Resource,
+        group: Option<&Resource>,
         request: &Request,
     ) -> Result<Place> {
         let subscription = self.known_subscription(id.subscription()).await?;
@@ -172,15 +230,8 @@ impl Engine {
                 "tenantId": subscription.tenant,
                 "displayName": subscription.name,
             }),
-            group: group_value(group),
-            deployment: json!({
-                "name": id.name(),
-                "properties": {
-                    "template": request.template,
-                    "mode": request.mode.as_str(),
-                    "provisioningState": "Accepted",
-                },
-            }),
+            group: group.map(group_value).unwrap_or_default(),
+            deployment: request.shown(id.name()),
             environment: environment(base),
             tenant: json!({ "tenantId": subscription.tenant, "countryCode": "", "displayName": "" }),
             providers: arm::provider::all(Some(&subscription.id), self.regions()),
@@ -229,6 +280,41 @@ pub(super) fn group_value(group: &Resource) -> Value {
     })
 }
 
+/// Returns what `resourceGroup()` will answer of a group that a template makes of `body`.
+pub(super) fn planned_group(group: &Planned, body: &Value, regions: &Regions) -> Value {
+    let location = body
+        .get("location")
+        .and_then(Value::as_str)
+        .unwrap_or_default();
+    json!({
+        "id": group.id,
+        "name": group.name,
+        "type": Kind::ResourceGroup.type_name(),
+        "location": regions.short(location),
+        "tags": body.get("tags").cloned().unwrap_or_else(|| json!({})),
+        "properties": { "provisioningState": "Succeeded" },
+    })
+}
+
+/// Refuses a deployment of a subscription in another region than that of its name.
+pub(super) fn check_place(
+    stored: Option<&catalog::Deployment>,
+    id: &ResourceId,
+    location: &str,
+) -> Result<()> {
+    let held = stored.and_then(view::location);
+    let Some(held) = held.filter(|held| held != location) else {
+        return Ok(());
+    };
+    Err(Error::conflict(
+        "InvalidDeploymentLocation",
+        format!(
+            "Invalid deployment location '{location}'. The deployment '{}' already exists in location '{held}'.",
+            id.name()
+        ),
+    ))
+}
+
 fn environment(base: &str) -> Value {
     let authority = base.trim_start_matches("https://");
     let host = authority.split(':').next().unwrap_or(authority);
@@ -250,6 +336,7 @@ fn environment(base: &str) -> Value {
 /// Refuses a deployment into a group that is not there or goes.
 pub(super) fn check_group(group: Option<&Resource>, id: &ResourceId) -> Result<()> {
     match group {
+        None if id.is_at_subscription() => Ok(()),
         None => Err(group_not_found(id.resource_group())),
         Some(group) if group.state == ProvisioningState::Deleting => Err(Error::conflict(
             "ResourceGroupBeingDeleted",

@@ -11,6 +11,8 @@ use uuid::Uuid;
 use super::prepare::{Prepared, wanted};
 
 const TYPE: &str = "Microsoft.Resources/deployments";
+/// Where a deployment of a subscription is kept; shown beside its name.
+const LOCATION: &str = "location";
 
 /// Returns a deployment.
 pub(crate) fn deployment(held: &Deployment) -> Value {
@@ -18,11 +20,14 @@ pub(crate) fn deployment(held: &Deployment) -> Value {
     out.insert("id".to_owned(), held.id.to_string().into());
     out.insert("name".to_owned(), held.id.name().into());
     out.insert("type".to_owned(), TYPE.into());
+    if let Some(location) = location(held) {
+        out.insert(LOCATION.to_owned(), location.into());
+    }
     if let Some(tags) = &held.tags {
         out.insert("tags".to_owned(), Value::Object(tags.clone()));
     }
     let mut properties = Document::new();
-    for (name, value) in &held.shown {
+    for (name, value) in held.shown.iter().filter(|(name, _)| *name != LOCATION) {
         properties.insert(name.clone(), value.clone());
         if name == "mode" {
             properties.insert("provisioningState".to_owned(), held.state.as_str().into());
@@ -30,6 +35,11 @@ pub(crate) fn deployment(held: &Deployment) -> Value {
     }
     out.insert("properties".to_owned(), Value::Object(properties));
     Value::Object(out)
+}
+
+/// Returns the region in which a deployment of a subscription is kept.
+pub(super) fn location(held: &Deployment) -> Option<String> {
+    held.shown.get(LOCATION)?.as_str().map(str::to_owned)
 }
 
 /// Returns the properties of a deployment that was just accepted.
@@ -43,6 +53,9 @@ pub(super) fn begun(
     let mut put = |name: &str, value: Value| {
         out.insert(name.to_owned(), value);
     };
+    if prepared.id.is_at_subscription() {
+        put(LOCATION, prepared.location.as_str().into());
+    }
     put(
         "templateHash",
         template_hash(&prepared.request.template).into(),

@@ -3,7 +3,7 @@
 use std::net::Ipv4Addr;
 
 use catalog::Tx;
-use domain::network::network_interface::{attach_machine, detach_machine, machine};
+use domain::network::network_interface::{attach_machine, detach_machine, machine, own_addresses};
 use domain::network::ports::Protocol;
 use domain::network::{invalid_reference, items};
 use domain::operation::Operation;
@@ -77,10 +77,23 @@ impl Engine {
             if let Some(left) =
                 left.filter(|left| card.is_deleted_with_machine && machine(left).is_none())
             {
-                Box::pin(self.remove(&left, operation)).await?;
+                self.remove_card(&left, operation).await?;
             }
         }
         Ok(())
+    }
+
+    /// Removes an interface with the addresses that go with it: they first, since only it names them.
+    async fn remove_card(&self, card: &Resource, operation: Option<&Operation>) -> Result<()> {
+        for id in own_addresses(card) {
+            if let Some(address) = self.load_row(&id).await? {
+                Box::pin(self.remove(&address, operation)).await?;
+            }
+        }
+        match self.load_row(&card.id).await? {
+            Some(card) => Box::pin(self.remove(&card, operation)).await,
+            None => Ok(()),
+        }
     }
 
     /// Returns what a driver is told of a machine's interfaces, the primary one first.

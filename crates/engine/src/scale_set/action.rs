@@ -2,7 +2,7 @@
 
 use catalog::Tx;
 use domain::operation::{Operation, Work};
-use domain::scale_set::{self as rules, Progress, RollingCode};
+use domain::scale_set::{self as rules, Progress, RollingCode, SetNotOffered};
 use domain::virtual_machine::verb;
 use domain::{Error, Kind, ProvisioningState, Resource, ResourceId, Result};
 use serde_json::Value;
@@ -71,7 +71,12 @@ impl Engine {
         if asked == SetAction::Delete && body.get("instanceIds").is_none_or(Value::is_null) {
             return Err(Error::required("instanceIds"));
         }
-        let (chosen, is_named) = rules::check_instances(body, &living)?;
+        let (mut chosen, is_named) = rules::check_instances(body, &living)?;
+        if !is_named {
+            let kept = living.iter().filter(|m| rules::is_kept_from_actions(m));
+            let kept: Vec<&ResourceId> = kept.map(|machine| &machine.id).collect();
+            chosen.retain(|id| !kept.contains(&id));
+        }
         let mut step = Step::of(ctx);
         step.action = Some(right.clone());
         for machine in &chosen {
@@ -214,6 +219,24 @@ impl Engine {
         Ok(Some(chosen.version.id))
     }
 
+    /// Returns why something that the service offers elsewhere cannot be done to a set, or to a machine of it.
+    pub async fn refuse_set_action(
+        &self,
+        ctx: &Ctx,
+        id: &ResourceId,
+        asked: SetNotOffered,
+    ) -> Error {
+        let verb = format!("{}/action", asked.verb());
+        let found = match id.kind() {
+            Some(Kind::ScaleSetMachine) => self.find_instance(ctx, id, &verb).await.map(drop),
+            _ => self.find_set(ctx, id, &verb).await.map(drop),
+        };
+        match found {
+            Ok(()) => asked.refusal(id.name()),
+            Err(error) => error,
+        }
+    }
+
     /// Stops the rolling upgrade of a set after the batch that is under way.
     pub async fn cancel_upgrade(&self, ctx: &Ctx, id: &ResourceId) -> Result<()> {
         let right = action(id, "rollingUpgrades/action");
@@ -234,6 +257,7 @@ impl Engine {
         progress.code = RollingCode::Cancelled;
         progress.acted_ms = self.now_ms();
         progress.set(&mut set);
+        progress.remember(&mut set, None);
         let deed = Deed {
             action: &right,
             scope: &id.to_string(),

@@ -1,6 +1,7 @@
 //! New machines of a set, and machines that go: recorded one by one, each with its own operation.
 
 use catalog::Tx;
+use domain::network::network_interface::own_addresses;
 use domain::operation::{Operation, Work};
 use domain::scale_set::{self as rules, Member};
 use domain::virtual_machine::check_cap;
@@ -66,23 +67,63 @@ impl Engine {
         set: &Resource,
         member: &Member,
     ) -> Result<()> {
-        for (id, body) in rules::card_body(set, member) {
-            let stored = tx.load(&id).await.map_err(db)?;
-            let mut card = plan_row(self, ctx, (&id, &body), stored.as_ref())?;
-            if stored.is_none() {
-                kinds::reserve_quota(tx, &card).await?;
+        for card in rules::card_bodies(set, member) {
+            for (id, body) in &card.addresses {
+                self.hold_row_of_model(tx, ctx, id, body).await?;
             }
-            network::hold_links(tx, &mut card, stored.as_ref()).await?;
-            card.state = ProvisioningState::Succeeded;
-            card.changed_ms = self.now_ms();
-            let deed = action(&id, "write");
-            self.audit_row(tx, ctx, &deed, stored.as_ref(), &card)
+            self.hold_row_of_model(tx, ctx, &card.id, &card.body)
                 .await?;
-            match stored {
-                None => tx.insert(&card).await.map_err(db)?,
-                Some(_) => tx.update(&mut card).await.map_err(db)?,
+        }
+        Ok(())
+    }
+
+    /// Makes an interface or an address what the model says; addresses that an interface has no more go.
+    async fn hold_row_of_model(
+        &self,
+        tx: &mut Tx,
+        ctx: &Ctx,
+        id: &ResourceId,
+        body: &Value,
+    ) -> Result<()> {
+        let stored = tx.load(id).await.map_err(db)?;
+        let mut row = plan_row(self, ctx, (id, body), stored.as_ref())?;
+        if stored.is_none() {
+            kinds::reserve_quota(tx, &row).await?;
+        }
+        network::give_address(tx, &mut row).await?;
+        network::hold_links(tx, &mut row, stored.as_ref()).await?;
+        row.state = ProvisioningState::Succeeded;
+        row.changed_ms = self.now_ms();
+        let deed = action(id, "write");
+        self.audit_row(tx, ctx, &deed, stored.as_ref(), &row)
+            .await?;
+        let Some(stored) = stored else {
+            return tx.insert(&row).await.map_err(db);
+        };
+        tx.update(&mut row).await.map_err(db)?;
+        let kept = own_addresses(&row);
+        for gone in own_addresses(&stored) {
+            if !kept.contains(&gone) {
+                self.drop_address(tx, ctx, &gone).await?;
             }
         }
+        Ok(())
+    }
+
+    async fn drop_address(&self, tx: &mut Tx, ctx: &Ctx, id: &ResourceId) -> Result<()> {
+        let Some(row) = tx.load(id).await.map_err(db)? else {
+            return Ok(());
+        };
+        let deed = Deed {
+            action: &action(id, "delete"),
+            scope: &id.to_string(),
+            before: audit::of_row(&row),
+            after: String::new(),
+        };
+        self.audit(tx, ctx, deed).await?;
+        tx.release(id).await.map_err(db)?;
+        tx.delete_access_at(&id.key()).await.map_err(db)?;
+        tx.delete(id).await.map_err(db)?;
         Ok(())
     }
 

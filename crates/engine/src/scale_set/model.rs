@@ -6,7 +6,7 @@
 use catalog::Tx;
 use domain::network::{invalid_reference, links};
 use domain::plan::PutContext;
-use domain::scale_set::{self as rules, Member};
+use domain::scale_set::{self as rules, Card, Member};
 use domain::virtual_machine::{add_image_disks, check_cap, take_boot};
 use domain::{Kind, Resource, ResourceId, Result};
 use serde_json::Value;
@@ -65,6 +65,12 @@ async fn check_model(
     set: &mut Resource,
     stored: Option<&Resource>,
 ) -> Result<()> {
+    if set.kind == Kind::ScaleSet
+        && stored.is_some_and(|stored| rules::capacity(set) < rules::capacity(stored))
+    {
+        let living = members::living(tx, &set.id).await?;
+        rules::check_scale_in(set, &living)?;
+    }
     let is_same = stored.is_some_and(|stored| rules::model_of(stored) == rules::model_of(set));
     let has_model = set.properties.contains_key("virtualMachineProfile");
     if is_same || !has_model {
@@ -80,20 +86,27 @@ async fn check_model(
     }
     add_image_disks(&mut machine, &facts.data, Uuid::new_v4)?;
     take_boot(&mut machine, &facts)?;
-    for (id, body) in rules::card_body(set, &member) {
-        let card = plan_row(engine, ctx, (&id, &body), None)?;
-        check_links(tx, &card, set).await?;
+    for card in rules::card_bodies(set, &member) {
+        for (id, body) in &card.addresses {
+            plan_row(engine, ctx, (id, body), None)?;
+        }
+        let row = plan_row(engine, ctx, (&card.id, &card.body), None)?;
+        check_links(tx, &row, &card, set).await?;
     }
     rules::take_prototype(set, &machine, &facts);
     Ok(())
 }
 
-/// Refuses an interface whose subnet, group or pool is not there.
-async fn check_links(tx: &mut Tx, card: &Resource, set: &Resource) -> Result<()> {
-    for link in links::links(card) {
+/// Refuses an interface whose subnet, group or pool is not there; its own addresses are made with it.
+async fn check_links(tx: &mut Tx, row: &Resource, card: &Card, set: &Resource) -> Result<()> {
+    let is_made = |id: &ResourceId| card.addresses.iter().any(|(made, _)| made == id);
+    for link in links::links(row) {
+        if is_made(&link.target) {
+            continue;
+        }
         let target = tx.load(&link.target).await.map_err(db)?;
         let target = target.ok_or_else(|| invalid_reference(&link.target.to_string(), &set.id))?;
-        links::check(&target, &link, card)?;
+        links::check(&target, &link, row)?;
     }
     Ok(())
 }

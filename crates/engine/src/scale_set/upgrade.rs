@@ -41,6 +41,7 @@ impl Engine {
         boot::choose_boot(self, tx, ctx, &mut machine).await?;
         let keeps_system = !is_anew && has_same_system(&before, &machine);
         keep(&mut machine, &before, keeps_system);
+        rules::keep_own(&mut machine, &before);
         self.hold_cards_of_model(tx, ctx, &clear, &member).await?;
         machine.changed_ms = self.now_ms();
         machine.state = ProvisioningState::Updating;
@@ -196,7 +197,7 @@ impl Look<'_> {
     ) -> Result<Found> {
         let next: Vec<ResourceId> = living
             .iter()
-            .filter(|m| rules::is_of_model(m) && rules::model_of(m) != rules::model_of(set))
+            .filter(|m| takes_model(m) && rules::model_of(m) != rules::model_of(set))
             .filter(|machine| !self.step.done.contains(&machine.id.key()))
             .take(AT_ONCE)
             .map(|machine| machine.id.clone())
@@ -219,7 +220,7 @@ impl Look<'_> {
     pub(super) async fn roll(&mut self, set: &Resource) -> Result<Found> {
         let policy = rules::rolling(set);
         let mut living = self.living(set).await?;
-        living.retain(rules::is_of_model);
+        living.retain(takes_model);
         let (mut unhealthy, mut unwell) = (Vec::new(), 0);
         for machine in &living {
             if !self.engine.is_well(machine).await {
@@ -290,9 +291,22 @@ impl Look<'_> {
         let set = tx.load(&self.operation.resource).await.map_err(db)?;
         let mut set = set.ok_or_else(Error::internal)?;
         progress.set(&mut set);
+        if self.operation.work == Work::Upgrade {
+            // The schedule asks as nobody.
+            let by = match self.ctx.caller.object_id.is_empty() {
+                true => "Platform",
+                false => "User",
+            };
+            progress.remember(&mut set, Some(by));
+        }
         tx.update(&mut set).await.map_err(db)?;
         self.close(tx, step).await
     }
+}
+
+/// Whether a machine gets the model of its set without being named.
+fn takes_model(machine: &Resource) -> bool {
+    rules::is_of_model(machine) && !rules::is_kept_from_actions(machine)
 }
 
 /// Whether a machine never ran: nothing of it can be upgraded.

@@ -1,12 +1,13 @@
 //! What readers see of a set's machines, interfaces and upgrades.
 
+use domain::network::items;
 use domain::scale_set::{self as rules, Progress, Seen};
 use domain::{Error, Kind, Resource, ResourceId, Result};
 use serde_json::{Value, json};
 
 use super::members;
 use crate::error::catalog as db;
-use crate::resources::{action, not_found};
+use crate::resources::{Accepted, Body, Verb, Write, action, not_found};
 use crate::{Ctx, Engine};
 
 const MACHINES: &str = "Microsoft.Compute/virtualMachineScaleSets/virtualMachines";
@@ -91,6 +92,28 @@ impl Engine {
         }
     }
 
+    /// Accepts a change of one machine of a set by itself; returns it as the set shows it.
+    pub async fn put_instance(
+        &self,
+        ctx: &Ctx,
+        instance: &ResourceId,
+        body: &Value,
+    ) -> Result<(Value, Accepted)> {
+        let (set, machine) = self.find_instance(ctx, instance, "write").await?;
+        let change = rules::instance_change(&set, &machine, body)?;
+        self.authorize_links(ctx, &machine.id, &change).await?;
+        let make = |row: &Resource| rules::instance_change(&set, row, body);
+        let write = Write {
+            body: Body::Made(&make),
+            verb: Verb::Patch,
+            action: format!("{MACHINES}/write"),
+            step: Value::Null,
+        };
+        let accepted = self.write(ctx, &machine.id, write).await?;
+        let shown = rules::instance(&set, &accepted.resource, None);
+        Ok((shown, accepted))
+    }
+
     /// Returns how many machines of a set are in which state.
     pub async fn scale_set_view(&self, ctx: &Ctx, id: &ResourceId) -> Result<Value> {
         let right = action(id, "instanceView/read");
@@ -111,12 +134,26 @@ impl Engine {
         Ok(rules::instance_view(&set, &seen))
     }
 
+    /// Returns a set for one of its verbs.
+    pub(super) async fn find_set(
+        &self,
+        ctx: &Ctx,
+        id: &ResourceId,
+        verb: &str,
+    ) -> Result<Resource> {
+        self.authorize(ctx, &action(id, verb), &id.to_string())
+            .await?;
+        self.load_row(id).await?.ok_or_else(|| not_found(id))
+    }
+
+    /// Returns the upgrades of a set to newer versions of its image, the newest first.
+    pub async fn os_upgrades(&self, ctx: &Ctx, id: &ResourceId) -> Result<Vec<Value>> {
+        Progress::history(&self.find_set(ctx, id, "osUpgradeHistory/read").await?)
+    }
+
     /// Returns the last rolling upgrade of a set.
     pub async fn latest_upgrade(&self, ctx: &Ctx, id: &ResourceId) -> Result<Value> {
-        let right = action(id, "rollingUpgrades/read");
-        self.authorize(ctx, &right, &id.to_string()).await?;
-        let set = self.load_row(id).await?;
-        let set = set.ok_or_else(|| not_found(id))?;
+        let set = self.find_set(ctx, id, "rollingUpgrades/read").await?;
         let Some(progress) = Progress::of(&set) else {
             return Err(Error::not_found(
                 "NotFound",
@@ -144,9 +181,39 @@ impl Engine {
         if read.load(below).await.map_err(db)?.is_none() {
             return Err(not_found(below));
         }
+        drop(read);
+        self.children_of_kind(below, Kind::ScaleSetInterface).await
+    }
+
+    /// Returns the public addresses of a uniform set's machines, of all or of one IP configuration.
+    pub async fn list_set_addresses(&self, ctx: &Ctx, below: &ResourceId) -> Result<Vec<Resource>> {
+        let right = match below.kind() {
+            Some(Kind::ScaleSet) => action(below, "publicIPAddresses/read"),
+            _ => format!("{}/read", Kind::ScaleSetAddress.type_name()),
+        };
+        self.authorize(ctx, &right, &below.to_string()).await?;
+        let holder = match below.kind() {
+            Some(_) => Some(below.clone()),
+            None => below.parent(),
+        };
+        let holder = holder.ok_or_else(Error::internal)?;
+        let mut read = self.catalog().read().await.map_err(db)?;
+        let found = read.load(&holder).await.map_err(db)?;
+        let found = found.ok_or_else(|| not_found(&holder))?;
+        let mut configurations = items(&found.properties, "ipConfigurations");
+        let is_there = below.kind().is_some()
+            || configurations.any(|(name, _)| name.eq_ignore_ascii_case(below.name()));
+        if !is_there {
+            return Err(not_found(below));
+        }
+        self.children_of_kind(below, Kind::ScaleSetAddress).await
+    }
+
+    async fn children_of_kind(&self, below: &ResourceId, kind: Kind) -> Result<Vec<Resource>> {
+        let mut read = self.catalog().read().await.map_err(db)?;
         let mut found = Vec::new();
         for id in read.children(below, usize::MAX, false).await.map_err(db)? {
-            if id.kind() == Some(Kind::ScaleSetInterface) {
+            if id.kind() == Some(kind) {
                 found.extend(read.load(&id).await.map_err(db)?);
             }
         }
@@ -155,11 +222,7 @@ impl Engine {
 
     /// Returns the sizes that machines of a set can have, as `skus` of the set lists them.
     pub async fn list_set_sizes(&self, ctx: &Ctx, id: &ResourceId) -> Result<Vec<Value>> {
-        let right = action(id, "skus/read");
-        self.authorize(ctx, &right, &id.to_string()).await?;
-        if self.load_row(id).await?.is_none() {
-            return Err(not_found(id));
-        }
+        self.find_set(ctx, id, "skus/read").await?;
         let cap = self.machine_cap();
         let sizes = domain::virtual_machine::SIZES.iter();
         Ok(sizes

@@ -150,10 +150,13 @@ impl Look<'_> {
         }
         if living.len() > wanted {
             let surplus = rules::surplus(set, &living, (living.len() - wanted).min(AT_ONCE));
-            for id in surplus {
-                self.drop_one(&id).await?;
+            for id in &surplus {
+                self.drop_one(id).await?;
             }
-            return Ok(Found::More(LOOK_MS));
+            // Those that are left are protected: they stay.
+            if !surplus.is_empty() {
+                return Ok(Found::More(LOOK_MS));
+            }
         }
         match rules::mode(set) {
             Mode::Manual => Ok(Found::Done),

@@ -4,6 +4,7 @@ use serde_json::Value;
 
 use super::{Call, parameter};
 use crate::fault::{Fault, Need, Result};
+use crate::order::GROUPS;
 use crate::scope::Evaluation;
 
 pub(super) fn call(on: &Evaluation<'_>, name: &str, call: &Call<'_>) -> Option<Result<Value>> {
@@ -13,7 +14,7 @@ pub(super) fn call(on: &Evaluation<'_>, name: &str, call: &Call<'_>) -> Option<R
         "variables" => call.text(0).and_then(|name| variable(on, call, name)),
         "copyindex" => copy_index(on, call),
         "subscription" => Ok(place.subscription.clone()),
-        "resourcegroup" => Ok(place.group.clone()),
+        "resourcegroup" => resource_group(on, call),
         "deployment" => Ok(place.deployment.clone()),
         "environment" => Ok(place.environment.clone()),
         "tenant" => Ok(place.tenant.clone()),
@@ -26,6 +27,18 @@ pub(super) fn call(on: &Evaluation<'_>, name: &str, call: &Call<'_>) -> Option<R
         "listkeys" => need(on, call, "listKeys"),
         _ => return None,
     })
+}
+
+fn resource_group(on: &Evaluation<'_>, call: &Call<'_>) -> Result<Value> {
+    match &on.scope.place.group {
+        // Source: the service, of templates at a subscription.
+        Value::Null => Err(Fault::wrong(format!(
+            "The template function '{}' is not expected at this location. Please see https://aka.ms/arm-functions for usage \
+             details.",
+            call.name
+        ))),
+        group => Ok(group.clone()),
+    }
 }
 
 fn variable(on: &Evaluation<'_>, call: &Call<'_>, name: &str) -> Result<Value> {
@@ -103,9 +116,13 @@ fn providers(on: &Evaluation<'_>, call: &Call<'_>) -> Result<Value> {
     })
 }
 
-/// `[subscription,] [group,] type, name…`: the first argument with a slash is the type.
+/// `[subscription,] [group,] type, name…`: the first argument with a slash is the type. At a subscription
+/// there is no group of one's own, so what is named without one lies at the subscription.
 fn resource_id(on: &Evaluation<'_>, call: &Call<'_>) -> Result<Value> {
     let at = type_at(call, 2)?;
+    if at == 0 && on.scope.place.group_name().is_empty() {
+        return subscription_resource_id(on, call);
+    }
     let tail = tail(call, at)?;
     let place = on.scope.place;
     let (subscription, group) = match at {
@@ -123,7 +140,16 @@ fn subscription_resource_id(on: &Evaluation<'_>, call: &Call<'_>) -> Result<Valu
     } else {
         call.text(0)?
     };
-    Ok(format!("/subscriptions/{subscription}{}", tail(call, at)?).into())
+    // A group is what the id of a resource in it says, not a resource of a provider.
+    let is_group = call
+        .text(at)?
+        .trim_end_matches('/')
+        .eq_ignore_ascii_case(GROUPS);
+    let tail = match (is_group, call.count() - at) {
+        (true, 2) => format!("/resourceGroups/{}", call.text(at + 1)?),
+        _ => tail(call, at)?,
+    };
+    Ok(format!("/subscriptions/{subscription}{tail}").into())
 }
 
 fn extension_resource_id(call: &Call<'_>) -> Result<Value> {
@@ -147,7 +173,7 @@ fn tail(call: &Call<'_>, at: usize) -> Result<String> {
     let type_name = call.text(at)?;
     let mut parts = type_name.split('/');
     let namespace = parts.next().unwrap_or_default();
-    let types: Vec<&str> = parts.collect();
+    let types: Vec<&str> = parts.filter(|part| !part.is_empty()).collect();
     let names: Result<Vec<&str>> = (at + 1..call.count())
         .map(|index| call.text(index))
         .collect();

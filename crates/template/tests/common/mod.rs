@@ -44,8 +44,22 @@ pub fn whole(members: &Value) -> Value {
     out
 }
 
+/// Returns where templates of a subscription are deployed.
+pub fn subscription() -> Place {
+    Place {
+        group: Value::Null,
+        deployment: json!({ "name": "d1", "location": "westus2", "properties": { "mode": "Incremental" } }),
+        ..place()
+    }
+}
+
 /// Binds a template to given parameters.
 pub fn bind(members: &Value, given: &Value) -> domain::Result<Bound> {
+    bind_in(place(), members, given)
+}
+
+/// Binds a template to where it is deployed and to given parameters.
+pub fn bind_in(place: Place, members: &Value, given: &Value) -> domain::Result<Bound> {
     let template = Template::read(&whole(members))?;
     let mut count = 0;
     let mut fresh = || {
@@ -53,8 +67,8 @@ pub fn bind(members: &Value, given: &Value) -> domain::Result<Bound> {
         Uuid::from_u128(count)
     };
     let given = given.as_object().cloned().unwrap_or_default();
-    let values = template.bind(&place(), &given, NOW_MS, &mut fresh)?;
-    Ok(Bound::new(template, place(), values))
+    let values = template.bind(&place, &given, NOW_MS, &mut fresh)?;
+    Ok(Bound::new(template, place, values))
 }
 
 /// Evaluates an expression as an output of a template with these members.

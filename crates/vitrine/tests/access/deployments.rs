@@ -113,6 +113,86 @@ async fn a_deployment_makes_what_its_caller_may_make_and_nothing_else() {
 }
 
 #[tokio::test]
+async fn a_deployment_of_a_subscription_needs_rights_there_and_gives_roles_there() {
+    let world = World::new().await;
+    let (group, _) = world.gallery("rg").await;
+    let subscription = world.server.subscription();
+    let path = format!("{subscription}/providers/Microsoft.Resources/deployments/d");
+    let ada = world.person("ada").await;
+    let role = guid(7);
+    let custom = json!({
+        "type": "Microsoft.Authorization/roleDefinitions", "apiVersion": "2022-04-01", "name": role,
+        "properties": {
+            "roleName": "Gallery watcher", "type": "customRole", "assignableScopes": ["[subscription().id]"],
+            "permissions": [{ "actions": ["Microsoft.Compute/galleries/read"], "notActions": [] }],
+        },
+    });
+    let assignment = json!({
+        "type": "Microsoft.Authorization/roleAssignments", "apiVersion": "2022-04-01",
+        "name": "[guid(subscription().id, 'watcher')]", "dependsOn": [role],
+        "properties": {
+            "roleDefinitionId": format!("[subscriptionResourceId('Microsoft.Authorization/roleDefinitions', '{role}')]"),
+            "principalId": ada.object_id, "principalType": "ServicePrincipal",
+        },
+    });
+    let at_subscription = |resources: &Value| {
+        let mut sent = body(resources);
+        sent["location"] = json!("eastus");
+        sent
+    };
+    let sent = at_subscription(&json!([assignment, custom]));
+    // Who may do everything in a group may do nothing above it.
+    let given = world
+        .assign(&world.owner, &group, &guid(1), "Owner", &ada.object_id)
+        .await;
+    check(&given, 201, "");
+    for (method, verb) in [
+        ("PUT", ""),
+        ("POST", "/validate"),
+        ("POST", "/whatIf"),
+        ("GET", ""),
+    ] {
+        let path = format!("{path}{verb}");
+        let sent = Some(&sent).filter(|_| method != "GET");
+        let refused = ada.arm.send(method, &path, VERSION, sent).await;
+        check(&refused, 403, "AuthorizationFailed");
+    }
+    // A contributor makes groups, and gives no roles.
+    let given = world
+        .assign(
+            &world.owner,
+            &subscription,
+            &guid(2),
+            "Contributor",
+            &ada.object_id,
+        )
+        .await;
+    check(&given, 201, "");
+    let refused = ada.arm.send("PUT", &path, VERSION, Some(&sent)).await;
+    check(&refused, 403, "InvalidTemplateDeployment");
+    let made = json!([{
+        "type": "Microsoft.Resources/resourceGroups", "apiVersion": "2024-11-01", "name": "hers", "location": "eastus",
+    }]);
+    let made = at_subscription(&made);
+    let (answer, status) = ada.arm.over("PUT", &path, VERSION, Some(&made)).await;
+    check(&answer, 201, "");
+    assert_eq!(status.expect("a status")["status"], "Succeeded");
+    let (_, status) = world.owner.over("PUT", &path, VERSION, Some(&sent)).await;
+    let status = status.expect("a status");
+    assert_eq!(status["status"], "Succeeded", "{status}");
+    let all = world
+        .access(&world.owner, "GET", &subscription, "roleAssignments", None)
+        .await;
+    let given = all.body["value"].as_array().expect("a list").iter();
+    let given = given.filter(|a| {
+        let id = a["properties"]["roleDefinitionId"].as_str();
+        id.is_some_and(|id| id.ends_with(&role))
+    });
+    let given: Vec<&Value> = given.map(|a| &a["properties"]["principalId"]).collect();
+    assert_eq!(given, [&json!(ada.object_id)], "{}", all.body);
+}
+
+#[tokio::test]
 async fn rights_that_end_while_a_deployment_runs_end_for_it_too() {
     let world = World::new().await;
     let (group, _) = world.gallery("rg").await;
