@@ -3,6 +3,8 @@
 #   eval "$(vitrine env packer)"
 #   packer init .
 #   packer build -var next=1.1.0 .
+#
+# For Packer 1.7 and newer with the azure plugin 2.0 and newer; debian-1.6.json is for what is older.
 
 packer {
   required_plugins {
@@ -39,10 +41,10 @@ variable "image" {
   default = "debian"
 }
 
-# What `vitrine env packer` prints.
-variable "metadata_host" {
+# What `vitrine env packer` prints. The plugin wants a URL here, whatever the name says.
+variable "metadata_url" {
   type    = string
-  default = env("ARM_METADATA_HOST")
+  default = env("ARM_METADATA_URL")
 }
 
 variable "subscription_id" {
@@ -67,7 +69,7 @@ variable "client_secret" {
 }
 
 source "azure-arm" "debian" {
-  metadata_host          = var.metadata_host
+  metadata_host          = var.metadata_url
   cloud_environment_name = "Vitrine"
   subscription_id        = var.subscription_id
   tenant_id              = var.tenant_id

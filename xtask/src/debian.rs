@@ -96,6 +96,11 @@ const NEEDS: &[Need] = &[
         is_there: || has(&["ssh", "ssh-keygen"]),
     },
     Need {
+        packages: &["packer"],
+        group: Group::Packer,
+        is_there: || has(&["packer"]),
+    },
+    Need {
         packages: &["python3", "python3-venv"],
         group: Group::Python,
         is_there: || crate::python::interpreter().is_some(),

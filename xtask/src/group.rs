@@ -11,6 +11,8 @@ pub enum Group {
     Guest,
     /// Booting a whole Debian.
     Debian,
+    /// The real Packer, which boots a whole Debian.
+    Packer,
     /// The real Azure CLI and the Python SDK.
     Python,
     /// The real JavaScript SDK.
@@ -23,11 +25,12 @@ pub enum Group {
 
 impl Group {
     /// Every group.
-    pub const ALL: [Self; 8] = [
+    pub const ALL: [Self; 9] = [
         Self::DiskTools,
         Self::Fuzzer,
         Self::Guest,
         Self::Debian,
+        Self::Packer,
         Self::Python,
         Self::Node,
         Self::Postgres,
@@ -43,7 +46,8 @@ impl Group {
             Self::DiskTools => "test(/qemu|nbdinfo|nbdcopy/)",
             Self::Fuzzer => "test(/(^|::)libnbd_fuzzer::/)",
             Self::Guest => "(binary(/^(guest|xtask$)/) - package(xtask))",
-            Self::Debian => "(binary(/^(debian|xtask$)/) - package(xtask))",
+            Self::Debian => "(binary(/^(debian|clients_packer|xtask$)/) - package(xtask))",
+            Self::Packer => "(binary(/^(clients_packer|xtask$)/) - package(xtask))",
             Self::Python => "(binary(/^(clients_(az|python)|xtask$)/) - package(xtask))",
             Self::Node => "(binary(/^(clients_node|xtask$)/) - package(xtask))",
             Self::Postgres => "test(/(^|::)postgres(::|_)/)",

@@ -8,7 +8,7 @@ use axum::extract::{ConnectInfo, State};
 use axum::http::{Extensions, HeaderMap, HeaderName, HeaderValue, Method, Response, header};
 use bytes::Bytes;
 use domain::{Error, ErrorKind, Result};
-use engine::Ctx;
+use engine::{Caller, Ctx};
 use percent_encoding::percent_decode_str;
 use std::net::SocketAddr;
 use std::sync::OnceLock;
@@ -82,7 +82,13 @@ async fn handle(state: ApiState, request: axum::extract::Request, ids: &Ids) -> 
         return Err(Error::bad_request("The URL is too long."));
     }
     let path = clean_path(parts.uri.path())?;
-    let caller = state.engine.authenticate(bearer(&parts.headers)?).await?;
+    let caller = match authenticate(&state, &parts.headers).await {
+        Ok(caller) => caller,
+        Err(error) => {
+            let base = base_url(&parts.headers, &parts.uri);
+            return turned_away(&state, &path, &base, &error).await;
+        }
+    };
     let taken = state.limiter.take(
         &caller.object_id,
         &parts.method,
@@ -289,16 +295,41 @@ fn wrong_method(method: &Method) -> Error {
     )
 }
 
+async fn authenticate(state: &ApiState, headers: &HeaderMap) -> Result<Caller> {
+    state.engine.authenticate(bearer(headers)?).await
+}
+
+/// Answers who shows no usable token; a path below a subscription is answered with where its
+/// callers sign in, which clients that know no tenant ask this way.
+async fn turned_away(state: &ApiState, path: &str, base: &str, error: &Error) -> Result<Reply> {
+    let mut segments = path.split('/').skip(1);
+    let named = match segments.next() {
+        Some(first) if first.eq_ignore_ascii_case("subscriptions") => segments.next(),
+        _ => None,
+    };
+    let tenant = match named {
+        Some(subscription) => state.engine.sign_in_tenant(subscription).await?,
+        None => None,
+    };
+    let Some(tenant) = tenant.filter(|_| error.kind == ErrorKind::Unauthenticated) else {
+        return Ok(error_reply(error));
+    };
+    let place = format!("authorization_uri=\"{base}/{tenant}\", ");
+    let reply = Reply::json(crate::error::status(error.kind), arm::error::body(error));
+    Ok(reply.header("www-authenticate", challenge(&place, error)))
+}
+
+fn challenge(place: &str, error: &Error) -> String {
+    format!(
+        "Bearer {place}error=\"invalid_token\", error_description=\"{}\"",
+        error.code
+    )
+}
+
 fn error_reply(error: &Error) -> Reply {
     let reply = Reply::json(crate::error::status(error.kind), arm::error::body(error));
     match error.kind {
-        ErrorKind::Unauthenticated => reply.header(
-            "www-authenticate",
-            format!(
-                "Bearer error=\"invalid_token\", error_description=\"{}\"",
-                error.code
-            ),
-        ),
+        ErrorKind::Unauthenticated => reply.header("www-authenticate", challenge("", error)),
         ErrorKind::TooManyRequests | ErrorKind::Unavailable => reply.header("retry-after", "2"),
         // Said by the gateway, before any provider was asked.
         ErrorKind::NotFound if error.code == "ResourceNotFound" => {

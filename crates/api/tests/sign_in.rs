@@ -573,3 +573,26 @@ async fn requests_without_a_usable_token_are_refused_in_arms_words() {
         assert!(refused.headers.contains_key("www-authenticate"));
     }
 }
+
+#[tokio::test]
+async fn who_knows_a_subscription_alone_is_told_where_to_sign_in() {
+    let world = World::new().await;
+    let of = async |subscription: &str| {
+        let path = format!("/subscriptions/{subscription}?api-version=2022-12-01");
+        let refused = world.get(&path, &[]).await;
+        assert_eq!(refused.status, StatusCode::UNAUTHORIZED);
+        let challenge = refused.headers.get("www-authenticate").unwrap();
+        challenge.to_str().unwrap().to_owned()
+    };
+    let (tenant, rest) = (
+        &world.first.tenant_id,
+        "error=\"invalid_token\", error_description=\"AuthenticationFailed\"",
+    );
+    let subscription = world.first.subscription_id.to_ascii_uppercase();
+    assert_eq!(
+        of(&subscription).await,
+        format!("Bearer authorization_uri=\"https://{HOST}/{tenant}\", {rest}")
+    );
+    let unknown = "00000000-0000-0000-0000-00000000000f";
+    assert_eq!(of(unknown).await, format!("Bearer {rest}"));
+}

@@ -13,6 +13,7 @@ mod names;
 mod outbound;
 mod output;
 mod server;
+mod stand_in;
 mod stores;
 mod tls;
 mod transfer;
@@ -22,8 +23,8 @@ use std::process::ExitCode;
 use clap::{Parser, Subcommand};
 
 use commands::{
-    audit, backup, care, connect, doctor, export, image, principal, publish, publisher, region,
-    routes, schedule, serve, subscription, tenant, up, usage, vm,
+    audit, backup, care, connect, doctor, exec, export, image, principal, publish, publisher,
+    region, routes, schedule, serve, subscription, tenant, up, usage, vm,
 };
 
 /// A compute gallery that anyone can run
@@ -45,6 +46,8 @@ enum Command {
     Serve(serve::Args),
     /// Print the lines that point a client at this gallery
     Env(connect::Args),
+    /// Run a program that knows only the public cloud against this gallery
+    Exec(exec::Args),
     /// Publish an image file as a version
     Publish(publish::Args),
     /// Write a version back to a file
@@ -104,7 +107,10 @@ fn main() -> ExitCode {
     match runtime.block_on(run(cli.command, cli.output)) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
-            eprintln!("error: {error:#}");
+            // A program that ran has said itself what happened to it.
+            if !error.is::<output::Ended>() {
+                eprintln!("error: {error:#}");
+            }
             ExitCode::from(output::exit_code(&error))
         }
     }
@@ -115,6 +121,7 @@ async fn run(command: Command, format: output::Format) -> anyhow::Result<()> {
         Command::Up(args) => up::run(args).await,
         Command::Serve(args) => serve::run(args).await,
         Command::Env(args) => connect::run(&args),
+        Command::Exec(args) => exec::run(args).await,
         Command::Publish(args) => output::print(format, &publish::run(args).await?),
         Command::Export(args) => output::print(format, &export::run(args).await?),
         Command::Vm(args) => output::print(format, &vm::run(args).await?),

@@ -22,8 +22,16 @@ pub enum Format {
 #[error("{0}")]
 pub struct NotFound(pub String);
 
+/// A program that was run ended with this exit code.
+#[derive(Debug, thiserror::Error)]
+#[error("the program ended with exit code {0}")]
+pub struct Ended(pub u8);
+
 /// Returns the exit code of an error.
 pub fn exit_code(error: &anyhow::Error) -> u8 {
+    if let Some(Ended(code)) = error.downcast_ref() {
+        return *code;
+    }
     if error.downcast_ref::<NotFound>().is_some() {
         return 3;
     }

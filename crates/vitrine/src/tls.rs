@@ -20,9 +20,10 @@ use rcgen::{
     BasicConstraints, CertificateParams, DistinguishedName, DnType, ExtendedKeyUsagePurpose, IsCa,
     Issuer, KeyPair, KeyUsagePurpose, PKCS_ECDSA_P256_SHA256, SanType,
 };
-use rustls::ServerConfig;
+use rustls::crypto::CryptoProvider;
 use rustls::pki_types::pem::PemObject as _;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
+use rustls::{ClientConfig, RootCertStore, ServerConfig};
 use serde::{Deserialize, Serialize};
 
 use crate::data_dir::write_private;
@@ -41,6 +42,10 @@ const SERVER_DAYS: i64 = 397;
 const RENEW_DAYS: i64 = 60;
 /// Clocks of clients may be behind.
 const BACKDATE_DAYS: i64 = 2;
+/// How long a CA counts that is made for one run of a program.
+const SHORT_DAYS: i64 = 10;
+/// How the protocol is called in ALPN.
+const HTTP_1: &[u8] = b"http/1.1";
 
 /// What the server's certificate holds.
 #[derive(PartialEq, Serialize, Deserialize)]
@@ -63,14 +68,58 @@ pub fn server_config(dir: &Path) -> anyhow::Result<Arc<ServerConfig>> {
         .with_context(|| format!("{} cannot be read", dir.join(SERVER).display()))?;
     let key = PrivateKeyDer::from_pem_slice(&read(dir, SERVER_KEY)?)
         .with_context(|| format!("{} cannot be read", dir.join(SERVER_KEY).display()))?;
-    let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
-    let mut config = ServerConfig::builder_with_provider(provider)
+    let mut config = serving(chain, key)?;
+    config.alpn_protocols = vec![b"h2".to_vec(), HTTP_1.to_vec()];
+    Ok(Arc::new(config))
+}
+
+/// Returns the configuration of a client that trusts the CA of `dir` alone and speaks HTTP/1.1.
+pub fn client_config(dir: &Path) -> anyhow::Result<ClientConfig> {
+    let mut trusted = RootCertStore::empty();
+    for certificate in CertificateDer::pem_slice_iter(&read(dir, CA)?) {
+        trusted.add(certificate?)?;
+    }
+    let mut config = ClientConfig::builder_with_provider(provider())
+        .with_safe_default_protocol_versions()?
+        .with_root_certificates(trusted)
+        .with_no_client_auth();
+    config.alpn_protocols = vec![HTTP_1.to_vec()];
+    Ok(config)
+}
+
+/// Makes a CA that nobody keeps the key of and what it signed for `names`; returns the CA's
+/// certificate and the configuration of a listener that speaks HTTP/1.1.
+pub fn short_lived(names: &[&str]) -> anyhow::Result<(String, ServerConfig)> {
+    let now = Timestamp::now();
+    let (ca_key, key) = (
+        KeyPair::generate_for(&PKCS_ECDSA_P256_SHA256)?,
+        KeyPair::generate_for(&PKCS_ECDSA_P256_SHA256)?,
+    );
+    let ca = ca_params(&ca_key, now, SHORT_DAYS)?;
+    let mut params = server_params(names)?;
+    valid(&mut params, now, SHORT_DAYS)?;
+    let certificate = ca.self_signed(&ca_key)?;
+    let server = params.signed_by(&key, &Issuer::new(ca, &ca_key))?;
+    let chain = vec![server.der().clone(), certificate.der().clone()];
+    let key = PrivateKeyDer::try_from(key.serialize_der()).map_err(anyhow::Error::msg)?;
+    let mut config = serving(chain, key)?;
+    config.alpn_protocols = vec![HTTP_1.to_vec()];
+    Ok((certificate.pem(), config))
+}
+
+fn serving(
+    chain: Vec<CertificateDer<'static>>,
+    key: PrivateKeyDer<'static>,
+) -> anyhow::Result<ServerConfig> {
+    ServerConfig::builder_with_provider(provider())
         .with_safe_default_protocol_versions()?
         .with_no_client_auth()
         .with_single_cert(chain, key)
-        .context("the server's certificate and key do not belong together")?;
-    config.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
-    Ok(Arc::new(config))
+        .context("the server's certificate and key do not belong together")
+}
+
+fn provider() -> Arc<CryptoProvider> {
+    Arc::new(rustls::crypto::aws_lc_rs::default_provider())
 }
 
 fn ensure_at(dir: &Path, now: Timestamp, names: &[String]) -> anyhow::Result<()> {
@@ -78,17 +127,9 @@ fn ensure_at(dir: &Path, now: Timestamp, names: &[String]) -> anyhow::Result<()>
     if is_current(dir, now, names) {
         return Ok(());
     }
-    let issuer = Issuer::new(ca_params(&ca_key, now)?, &ca_key);
+    let issuer = Issuer::new(ca_params(&ca_key, now, CA_DAYS)?, &ca_key);
     let key = KeyPair::generate_for(&PKCS_ECDSA_P256_SHA256)?;
-    let mut params = CertificateParams::default();
-    params.distinguished_name = named("Vitrine server");
-    params.subject_alt_names = names
-        .iter()
-        .map(|name| alternative(name))
-        .collect::<Result<_, _>>()?;
-    params.key_usages = vec![KeyUsagePurpose::DigitalSignature];
-    params.extended_key_usages = vec![ExtendedKeyUsagePurpose::ServerAuth];
-    params.use_authority_key_identifier_extension = true;
+    let mut params = server_params(names)?;
     let not_after_ms = valid(&mut params, now, SERVER_DAYS)?.as_millisecond();
     let certificate = params.signed_by(&key, &issuer)?;
     let ca = String::from_utf8(read(dir, CA)?)?;
@@ -100,6 +141,19 @@ fn ensure_at(dir: &Path, now: Timestamp, names: &[String]) -> anyhow::Result<()>
     write_private(&dir.join(SERVER_KEY), key.serialize_pem().as_bytes())?;
     write_private(&dir.join(SERVER), (certificate.pem() + &ca).as_bytes())?;
     write_private(&dir.join(SERVER_FACTS), &serde_json::to_vec_pretty(&facts)?)
+}
+
+fn server_params<Name: AsRef<str>>(names: &[Name]) -> anyhow::Result<CertificateParams> {
+    let mut params = CertificateParams::default();
+    params.distinguished_name = named("Vitrine server");
+    params.subject_alt_names = names
+        .iter()
+        .map(|name| alternative(name.as_ref()))
+        .collect::<Result<_, _>>()?;
+    params.key_usages = vec![KeyUsagePurpose::DigitalSignature];
+    params.extended_key_usages = vec![ExtendedKeyUsagePurpose::ServerAuth];
+    params.use_authority_key_identifier_extension = true;
+    Ok(params)
 }
 
 /// Returns the CA's key; makes key and certificate when there is no key.
@@ -128,13 +182,13 @@ fn ensure_ca(dir: &Path, now: Timestamp) -> anyhow::Result<KeyPair> {
 }
 
 fn write_ca(dir: &Path, key: &KeyPair, now: Timestamp) -> anyhow::Result<()> {
-    let certificate = ca_params(key, now)?.self_signed(key)?;
+    let certificate = ca_params(key, now, CA_DAYS)?.self_signed(key)?;
     write_private(&dir.join(CA), certificate.pem().as_bytes())?;
     make_readable(&dir.join(CA))
 }
 
 /// Returns what the CA's certificate says; its name comes from its key, so that two CAs differ.
-fn ca_params(key: &KeyPair, now: Timestamp) -> anyhow::Result<CertificateParams> {
+fn ca_params(key: &KeyPair, now: Timestamp, days: i64) -> anyhow::Result<CertificateParams> {
     let mut params = CertificateParams::default();
     let id: String = params
         .key_identifier(key)
@@ -145,7 +199,7 @@ fn ca_params(key: &KeyPair, now: Timestamp) -> anyhow::Result<CertificateParams>
     params.distinguished_name = named(&format!("Vitrine CA {id}"));
     params.is_ca = IsCa::Ca(BasicConstraints::Constrained(0));
     params.key_usages = vec![KeyUsagePurpose::KeyCertSign, KeyUsagePurpose::CrlSign];
-    valid(&mut params, now, CA_DAYS)?;
+    valid(&mut params, now, days)?;
     Ok(params)
 }
 

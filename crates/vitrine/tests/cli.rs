@@ -161,7 +161,7 @@ async fn env_prints_lines_for_each_client_and_doctor_finds_the_server() {
     for (client, expected) in [
         ("az", "--password="),
         ("terraform", "export ARM_METADATA_HOSTNAME=localhost:"),
-        ("packer", "export ARM_METADATA_HOST=localhost:"),
+        ("packer", "export ARM_METADATA_URL=https://localhost:"),
         ("sdk", "export AZURE_AUTHORITY_HOST=https://localhost:"),
     ] {
         let printed = server.vitrine(&["env", client]);

@@ -202,6 +202,15 @@ impl Engine {
         read.list_subscriptions(tenant.as_deref()).await.map_err(db)
     }
 
+    /// Returns the tenant at which a subscription's callers sign in.
+    ///
+    /// Told without a token, as the service does: who knows a subscription alone learns from the
+    /// refusal where to sign in.
+    pub async fn sign_in_tenant(&self, subscription: &str) -> Result<Option<String>> {
+        let known = self.known_subscription(subscription).await?;
+        Ok(known.map(|found| found.tenant))
+    }
+
     /// Lets a subscription be written, or only read.
     pub async fn set_subscription_enabled(
         &self,

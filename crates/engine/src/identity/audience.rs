@@ -19,6 +19,9 @@ pub enum AudienceClass {
     Storage,
     /// The directory.
     Graph,
+    /// Key vaults, which this gallery has none of: no plane accepts it. Packer signs in for them
+    /// before it begins, whether it needs them or not.
+    Vault,
 }
 
 /// What a client asks a token for.
@@ -71,6 +74,7 @@ pub fn class_of(resource: &str, base_url: &str) -> Option<AudienceClass> {
         | "https://management.core.windows.net"
         | "797f4846-ba00-4fd7-ba43-dac1f8f63013" => Some(AudienceClass::Arm),
         "https://storage.azure.com" => Some(AudienceClass::Storage),
+        "https://vault.azure.net" => Some(AudienceClass::Vault),
         "https://graph.microsoft.com"
         | "https://graph.windows.net"
         | "00000003-0000-0000-c000-000000000000" => Some(AudienceClass::Graph),
@@ -120,7 +124,7 @@ pub fn is_loopback(host: &str) -> bool {
 
 #[cfg(test)]
 mod tests {
-    use super::AudienceClass::{Arm, Graph, Storage};
+    use super::AudienceClass::{Arm, Graph, Storage, Vault};
     use super::*;
 
     #[test]
@@ -158,6 +162,7 @@ mod tests {
             ("https://storage.azure.com", Some(Storage)),
             ("https://acct.blob.gallery.test:8443", Some(Storage)),
             ("https://graph.microsoft.com", Some(Graph)),
+            ("https://vault.azure.net", Some(Vault)),
             ("https://gallery.test:8443/graph/", Some(Graph)),
             ("https://gallery.test:8443/graph//", Some(Graph)),
             ("https://evil.test:8443/graph/", None),

@@ -93,18 +93,21 @@ fn terraform_lines(data: &Path, shell: &str) -> anyhow::Result<String> {
 
 fn packer_lines(data: &Path, shell: &str) -> anyhow::Result<String> {
     let c = Credentials::load(&data.join("credentials.json"))?;
-    let host = c.endpoint.trim_start_matches("https://").to_owned();
-    exports(
+    let exports = exports(
         shell,
         &[
             ("SSL_CERT_FILE", data.join("ca.pem").display().to_string()),
-            ("ARM_METADATA_HOST", host),
+            // The plugin wants a URL where azurerm wants a host.
+            ("ARM_METADATA_URL", c.endpoint),
             ("ARM_SUBSCRIPTION_ID", c.subscription_id),
             ("ARM_TENANT_ID", c.tenant_id),
             ("ARM_CLIENT_ID", c.client_id),
             ("ARM_CLIENT_SECRET", c.client_secret),
         ],
-    )
+    )?;
+    Ok(format!(
+        "{exports}# Packer before 1.7 knows the public cloud alone: vitrine exec -- packer build …\n"
+    ))
 }
 
 fn sdk_lines(data: &Path, shell: &str) -> anyhow::Result<String> {

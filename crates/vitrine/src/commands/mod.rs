@@ -5,6 +5,7 @@ pub mod backup;
 pub mod care;
 pub mod connect;
 pub mod doctor;
+pub mod exec;
 pub mod export;
 pub mod image;
 pub mod principal;
