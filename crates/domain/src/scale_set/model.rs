@@ -355,32 +355,11 @@ pub fn take_prototype(set: &mut Resource, machine: &Resource, facts: &BootFacts)
         return;
     };
     let made = &machine.properties;
-    if let Some(storage) = profile
+    let storage = profile
         .get_mut("storageProfile")
-        .and_then(Value::as_object_mut)
-    {
-        let of_machine = made.get("storageProfile");
-        if let Some(reference) = of_machine.and_then(|s| s.get("imageReference")) {
-            storage.insert("imageReference".to_owned(), reference.clone());
-        }
-        let disk = storage.entry("osDisk").or_insert_with(|| json!({}));
-        let of_disk = of_machine.and_then(|s| s.get("osDisk"));
-        if let (Some(disk), Some(of_disk)) = (disk.as_object_mut(), of_disk) {
-            let shown: &[&str] = match flexible {
-                true => &["osType", "createOption", "caching", "deleteOption"],
-                false => &["osType", "createOption", "caching"],
-            };
-            for name in shown {
-                if let Some(value) = of_disk.get(*name) {
-                    disk.insert((*name).to_owned(), value.clone());
-                }
-            }
-            let mut managed = of_disk.get("managedDisk").cloned().unwrap_or_default();
-            if let Some(managed) = managed.as_object_mut() {
-                managed.shift_remove("id");
-            }
-            disk.insert("managedDisk".to_owned(), managed);
-        }
+        .and_then(Value::as_object_mut);
+    if let (Some(storage), Some(of_machine)) = (storage, made.get("storageProfile")) {
+        take_storage(storage, of_machine, flexible);
     }
     if let (Some(os), Some(of_machine)) = (
         profile.get_mut("osProfile").and_then(Value::as_object_mut),
@@ -399,4 +378,29 @@ pub fn take_prototype(set: &mut Resource, machine: &Resource, facts: &BootFacts)
     if let Some(security) = made.get("securityProfile") {
         profile.insert("securityProfile".to_owned(), security.clone());
     }
+}
+
+/// Takes over what a machine's storage profile says of its image and system disk.
+fn take_storage(storage: &mut Document, of_machine: &Value, flexible: bool) {
+    if let Some(reference) = of_machine.get("imageReference") {
+        storage.insert("imageReference".to_owned(), reference.clone());
+    }
+    let disk = storage.entry("osDisk").or_insert_with(|| json!({}));
+    let (Some(disk), Some(of_disk)) = (disk.as_object_mut(), of_machine.get("osDisk")) else {
+        return;
+    };
+    let shown: &[&str] = match flexible {
+        true => &["osType", "createOption", "caching", "deleteOption"],
+        false => &["osType", "createOption", "caching"],
+    };
+    for name in shown {
+        if let Some(value) = of_disk.get(*name) {
+            disk.insert((*name).to_owned(), value.clone());
+        }
+    }
+    let mut managed = of_disk.get("managedDisk").cloned().unwrap_or_default();
+    if let Some(managed) = managed.as_object_mut() {
+        managed.shift_remove("id");
+    }
+    disk.insert("managedDisk".to_owned(), managed);
 }

@@ -198,7 +198,7 @@ impl Engine {
         if let [only] = pieces.as_slice()
             && self.is_staged(session, path, only).await?
         {
-            self.check_room(session, path, stored.as_ref(), size)
+            self.check_blob_room(session, path, stored.as_ref(), size)
                 .await?;
             let (kind, layer) = (BlobKind::Block, LayerId::from(only.layer));
             let blob = self.fresh_blob(session, path, put, kind, size, layer)?;

@@ -134,7 +134,7 @@ impl Engine {
         if !size.is_multiple_of(512) {
             return Err(super::failure::invalid_header("x-ms-blob-content-length"));
         }
-        self.check_room(session, path, stored.as_ref(), size)
+        self.check_blob_room(session, path, stored.as_ref(), size)
             .await?;
         let layer = LayerId::from(Uuid::new_v4());
         let store = self.store(session.region()).await?;
@@ -214,7 +214,7 @@ impl Engine {
     }
 
     /// Refuses a blob that the quota has no room for before its bytes are taken in; they are reserved with its row.
-    pub(super) async fn check_room(
+    pub(super) async fn check_blob_room(
         &self,
         session: &Session,
         path: &BlobPath,
