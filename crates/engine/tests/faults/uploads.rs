@@ -30,14 +30,33 @@ on_both! {
     of_uploads_to_one_blob_only_one_counts_on_the_room_of_the_old_one,
 }
 
+/// What bodies wait for, and how many of them do.
+#[derive(Clone)]
+struct Gate {
+    open: Arc<Semaphore>,
+    asked: Arc<AtomicUsize>,
+}
+
+impl Gate {
+    fn new(permits: usize) -> Self {
+        Self {
+            open: Arc::new(Semaphore::new(permits)),
+            asked: Arc::default(),
+        }
+    }
+
+    fn add_permits(&self, count: usize) {
+        self.open.add_permits(count);
+    }
+}
+
 /// A body whose bytes come when the gate is opened for them.
-fn gated(gate: &Arc<Semaphore>, length: usize) -> Upload {
+fn gated(gate: &Gate, length: usize) -> Upload {
     let (gate, whole) = (gate.clone(), Bytes::from(noise(length, 1)));
     let body = async move {
-        gate.acquire()
-            .await
-            .map_err(|_| Error::internal())?
-            .forget();
+        gate.asked.fetch_add(1, Ordering::SeqCst);
+        let permit = gate.open.acquire().await.map_err(|_| Error::internal())?;
+        permit.forget();
         Ok(whole)
     };
     Upload {
@@ -58,7 +77,9 @@ async fn held(engine: &Engine, world: &World) -> i64 {
     quota.unwrap().held_bytes
 }
 
+/// Sets the quota; the stores are open then, so that no request that is not polled keeps others from opening them.
 async fn limit(world: &World, bytes: usize) {
+    world.engine.open_stores().await;
     let bytes = i64::try_from(bytes).unwrap();
     let set = world
         .engine
@@ -70,15 +91,11 @@ fn exceeded(result: Result<()>) {
     assert_eq!(result.unwrap_err().code, "QuotaExceeded");
 }
 
-/// Lets a request run until it waits for its body.
-async fn begun(
-    request: &mut (impl Future<Output = Result<()>> + Unpin),
-    engine: &Engine,
-    world: &World,
-) {
-    let (before, started) = (held(engine, world).await, Instant::now());
-    while held(engine, world).await == before {
-        assert!(started.elapsed() < LIMIT, "nothing is held");
+/// Lets a request run until it waits for its body: then it holds nothing that others need.
+async fn begun(request: &mut (impl Future<Output = Result<()>> + Unpin), gate: &Gate) {
+    let (before, started) = (gate.asked.load(Ordering::SeqCst), Instant::now());
+    while gate.asked.load(Ordering::SeqCst) == before {
+        assert!(started.elapsed() < LIMIT, "its body is not asked for");
         let ended = tokio::time::timeout(Duration::from_millis(1), &mut *request).await;
         assert!(ended.is_err(), "{ended:?}");
     }
@@ -90,7 +107,7 @@ async fn uploads_at_once_hold_their_bytes_before_they_send_them(world: World) {
     limit(&world, FIT * BYTES + BYTES / 2).await;
     let nodes = [world.engine.clone(), world.node().await];
     let session = world.session(&account).await;
-    let (gate, refused) = (Arc::new(Semaphore::new(0)), AtomicUsize::new(0));
+    let (gate, refused) = (Gate::new(0), AtomicUsize::new(0));
     let writes = (0..WRITERS).map(|number| {
         let (node, session, gate, refused) = (&nodes[number % 2], &session, &gate, &refused);
         async move {
@@ -143,14 +160,14 @@ async fn what_is_given_up_gives_back_its_bytes_and_its_place(world: World) {
     let account = world.account().await;
     limit(&world, BYTES).await;
     let session = world.session(&account).await;
-    let (engine, gate) = (&world.engine, Arc::new(Semaphore::new(0)));
+    let (engine, gate) = (&world.engine, Gate::new(0));
     let layers = async || {
         let store = world.engine.store("eastus").await.unwrap();
         store.layers().await.unwrap().len()
     };
     for round in 0..3 {
         let mut first = Box::pin(put(engine, &session, "a", gated(&gate, BYTES)));
-        begun(&mut first, engine, &world).await;
+        begun(&mut first, &gate).await;
         assert_eq!(layers().await, 1, "round {round}");
         exceeded(put(engine, &session, "b", gated(&gate, 1)).await);
         // The client went away.
@@ -168,7 +185,7 @@ async fn what_is_given_up_gives_back_its_bytes_and_its_place(world: World) {
     }
     // The next upload does not wait for the round.
     let mut first = Box::pin(put(engine, &session, "a", gated(&gate, BYTES)));
-    begun(&mut first, engine, &world).await;
+    begun(&mut first, &gate).await;
     drop(first);
     gate.add_permits(1);
     put(engine, &session, "b", gated(&gate, BYTES))
@@ -181,10 +198,10 @@ async fn what_a_dead_node_held_counts_until_its_lease_is_over(world: World) {
     let account = world.account().await;
     limit(&world, BYTES).await;
     let session = world.session(&account).await;
-    let gate = Arc::new(Semaphore::new(0));
+    let gate = Gate::new(0);
     let other = world.node().await;
     let mut lost = Box::pin(put(&other, &session, "a", gated(&gate, BYTES)));
-    begun(&mut lost, &other, &world).await;
+    begun(&mut lost, &gate).await;
     drop(lost);
     // What it knew of its upload went with it.
     drop(other);
@@ -219,27 +236,28 @@ async fn an_upload_that_takes_long_keeps_what_it_holds(world: World) {
     let account = world.account().await;
     limit(&world, PIECES * BYTES + 1).await;
     let session = world.session(&account).await;
-    let (gate, whole) = (
-        Arc::new(Semaphore::new(0)),
-        i64::try_from(PIECES * BYTES).unwrap(),
-    );
+    let (gate, whole) = (Gate::new(0), i64::try_from(PIECES * BYTES).unwrap());
     // It comes to a halt after four leases, and holds all of it then.
     let mut body = slow(&world.clock, PIECES - 1, LEASE_MS / 3);
     body.length += BYTES as u64;
     body.body = body.body.chain(gated(&gate, BYTES).body).boxed();
-    let mut long = Box::pin(put(&world.engine, &session, "a", body));
-    begun(&mut long, &world.engine, &world).await;
     let (started, begin_ms) = (Instant::now(), world.clock.now_ms());
-    while world.clock.now_ms() - begin_ms < LEASE_MS {
-        assert!(started.elapsed() < LIMIT);
-        let _ = tokio::time::timeout(Duration::from_millis(1), &mut long).await;
-    }
-    assert_eq!(held(&world.engine, &world).await, whole);
-    world.engine.maintenance_round().await.unwrap();
-    assert_eq!(held(&world.engine, &world).await, whole);
-    exceeded(put(&world.engine, &session, "b", gated(&gate, 2)).await);
-    gate.add_permits(1);
-    long.await.unwrap();
+    let last_ms = begin_ms + LEASE_MS / 3 * i64::try_from(PIECES - 1).unwrap();
+    let watch = async {
+        while world.clock.now_ms() < last_ms {
+            assert!(started.elapsed() < LIMIT);
+            tokio::time::sleep(Duration::from_millis(1)).await;
+        }
+        assert_eq!(held(&world.engine, &world).await, whole);
+        world.engine.maintenance_round().await.unwrap();
+        assert_eq!(held(&world.engine, &world).await, whole);
+        exceeded(put(&world.engine, &session, "b", gated(&gate, 2)).await);
+        gate.add_permits(1);
+    };
+    // Both go on at once: an upload that is not polled may hold the only writer.
+    let long = put(&world.engine, &session, "a", body);
+    let (long, ()) = futures::join!(long, watch);
+    long.unwrap();
     assert_eq!(held(&world.engine, &world).await, whole);
 }
 
@@ -247,16 +265,16 @@ async fn of_uploads_to_one_blob_only_one_counts_on_the_room_of_the_old_one(world
     let account = world.account().await;
     limit(&world, 3000).await;
     let session = world.session(&account).await;
-    let (engine, gate) = (&world.engine, Arc::new(Semaphore::new(1)));
+    let (engine, gate) = (&world.engine, Gate::new(1));
     put(engine, &session, "a", gated(&gate, 2000))
         .await
         .unwrap();
     let mut first = Box::pin(put(engine, &session, "a", gated(&gate, 2500)));
-    begun(&mut first, engine, &world).await;
+    begun(&mut first, &gate).await;
     assert_eq!(held(engine, &world).await, 2500, "of the old one's 2000");
     exceeded(put(engine, &session, "a", gated(&gate, 501)).await);
     let mut second = Box::pin(put(engine, &session, "a", gated(&gate, 500)));
-    begun(&mut second, engine, &world).await;
+    begun(&mut second, &gate).await;
     assert_eq!(held(engine, &world).await, 3000);
     gate.add_permits(2);
     first.await.unwrap();

@@ -79,8 +79,9 @@ async fn a_role_allows_at_its_scope_and_below_and_a_refusal_says_what_is_missing
 /// Makes a group with a gallery and a definition; returns their ids.
 async fn estate(world: &World, admin: &Ctx, subscription: &str, group: &str) -> [ResourceId; 3] {
     let parse = |text: String| ResourceId::parse(&text).unwrap();
+    let name = format!("sig{group}");
     let group = format!("/subscriptions/{subscription}/resourceGroups/{group}");
-    let gallery = format!("{group}/providers/Microsoft.Compute/galleries/sig");
+    let gallery = format!("{group}/providers/Microsoft.Compute/galleries/{name}");
     let image = format!("{gallery}/images/debian");
     let definition = json!({
         "location": "eastus",
