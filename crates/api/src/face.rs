@@ -108,10 +108,8 @@ async fn handle(state: ApiState, request: axum::extract::Request, ids: &Ids) -> 
         Found::OtherMethod => return Err(wrong_method(&parts.method)),
         Found::Nothing => return Err(no_route(&path)),
     };
-    let sent = query
-        .iter()
-        .find(|(name, _)| name == "api-version")
-        .map(|(_, value)| value.as_str());
+    let mut sent = query.iter().filter(|(name, _)| name == "api-version");
+    let sent = sent.next().map(|(_, value)| value.as_str());
     let api_version = arm::versions::check(type_name, sent)?;
     let body = read_body(body).await?;
     let ctx = Ctx {

@@ -349,10 +349,7 @@ fn assemble(
 fn pack_jobs(store: &Inner, queue: &Queue) -> Result<u64> {
     let mut writer: Option<pack::Writer> = None;
     let mut stored = 0;
-    loop {
-        let Some(packed) = queue.take_packed()? else {
-            break;
-        };
+    while let Some(packed) = queue.take_packed()? {
         if packed.starts_pack
             && let Some(full) = writer.take()
         {
