@@ -384,6 +384,7 @@ impl Segment {
             "virtualNetwork",
             "networkInterface",
             "publicIpAddress",
+            "ipConfiguration",
             "networkSecurityGroup",
             "loadBalancer",
             "part",

@@ -173,7 +173,7 @@ pub(super) fn pattern(kind: Kind) -> String {
             item_pattern(Kind::ScaleSetMachine)
         ),
         Kind::ScaleSetAddress => format!(
-            "{}/ipConfigurations/{{ipConfiguration}}/publicIPAddresses/{{publicIPAddress}}",
+            "{}/ipConfigurations/{{ipConfiguration}}/publicIPAddresses/{{publicIpAddress}}",
             item_pattern(Kind::ScaleSetInterface)
         ),
         _ => format!(

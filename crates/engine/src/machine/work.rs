@@ -47,7 +47,7 @@ impl Engine {
             if let Some(slot) = super::slot_of(&gone).filter(|_| !is_anew) {
                 driver.detach(id, slot).await?;
             }
-            if self.goes(&row, &gone, is_anew).await? {
+            if self.goes(operation, &row, &gone, is_anew).await? {
                 Box::pin(self.remove(&gone, Some(operation))).await?;
             } else {
                 self.let_go(operation, &gone).await?;
@@ -87,9 +87,18 @@ impl Engine {
     ///
     /// The old system disk of a reimage goes where the machine's disk would go with it (`deleteOption`). What
     /// was held and never made is nothing to keep.
-    async fn goes(&self, row: &Resource, disk: &Resource, is_anew: bool) -> Result<bool> {
-        // Disks of a scale set's machine are the set's: nobody else names them.
-        if row.kind == Kind::ScaleSetMachine || self.content_of(disk).await?.is_none() {
+    async fn goes(
+        &self,
+        operation: &Operation,
+        row: &Resource,
+        disk: &Resource,
+        is_anew: bool,
+    ) -> Result<bool> {
+        // What the model of a set names no more is the set's: nobody else names it. What is taken from one machine
+        // by itself may be anybody's disk.
+        let by_set = operation.step.get("bypassSoftDelete").is_some();
+        let is_of_set = row.kind == Kind::ScaleSetMachine && by_set;
+        if is_of_set || self.content_of(disk).await?.is_none() {
             return Ok(true);
         }
         let is_system = super::slot_of(disk) == Some(DiskSlot::Os);

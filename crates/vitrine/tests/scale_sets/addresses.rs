@@ -180,12 +180,7 @@ async fn machines_of_a_flexible_set_have_ordinary_addresses_that_go_with_them() 
 async fn what_a_model_says_of_addresses_is_checked() {
     let world = World::new().await;
     for (member, value, code, text) in [
-        (
-            "/name",
-            json!(""),
-            "InvalidParameter",
-            "publicIPAddressConfiguration.name",
-        ),
+        ("/name", json!(""), "InvalidParameter", "'name' is missing"),
         (
             "/properties/idleTimeoutInMinutes",
             json!(99),
