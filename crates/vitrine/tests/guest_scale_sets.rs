@@ -145,6 +145,64 @@ fn answers(address: &str, port: u16) -> bool {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_rolling_upgrade_stops_when_the_guests_of_a_batch_do_not_stay_up() {
+    use base64::Engine as _;
+    let world = World::new().await;
+    world.balancer().await;
+    let arm = &world.scene.arm;
+    let mut body = world.body(&world.scene.version("1.0.0"));
+    body["properties"]["upgradePolicy"] = json!({ "mode": "Rolling", "rollingUpgradePolicy": {
+        "maxBatchInstancePercent": 50, "maxUnhealthyInstancePercent": 60, "pauseTimeBetweenBatches": "PT10M",
+    } });
+    let extension = json!({ "name": "health", "properties": {
+        "publisher": "Microsoft.ManagedServices", "type": "ApplicationHealthLinux", "typeHandlerVersion": "1.0",
+    } });
+    body["properties"]["virtualMachineProfile"]["extensionProfile"] =
+        json!({ "extensions": [extension] });
+    arm.done("PUT", &world.set(), VERSION, Some(&body)).await;
+    let before = world.server.guests().concat();
+    assert_eq!(before.len(), 2);
+    // The new model tells its guests to shut themselves down.
+    let dies = "#!/bin/busybox sh\n/bin/busybox poweroff -f\n";
+    let dies = base64::engine::general_purpose::STANDARD.encode(dies);
+    let profile = &mut body["properties"]["virtualMachineProfile"];
+    profile["osProfile"]["customData"] = json!(dies);
+    profile["storageProfile"]["imageReference"]["id"] = json!(world.scene.version("2.0.0"));
+    let (answer, ended) = arm.over("PUT", &world.set(), VERSION, Some(&body)).await;
+    assert_eq!(answer.status, 200, "{}", answer.body);
+    let ended = ended.expect("an operation");
+    let code = "MaxUnhealthyUpgradedInstancePercentExceededInRollingUpgrade";
+    assert_eq!(ended["error"]["code"], code, "{ended}");
+    // One was given the model and stands still; the other one never stopped.
+    let left = world.server.guests().concat();
+    assert!(left.len() == 1 && before.contains(&left[0]), "{left:?}");
+    let read = async |tail: &str| {
+        let id = format!("{}{tail}", world.set());
+        arm.send("GET", &id, VERSION, None).await.body
+    };
+    let latest = read("/rollingUpgrades/latest").await;
+    assert_eq!(latest["properties"]["runningStatus"]["code"], "Faulted");
+    let progress = &latest["properties"]["progress"];
+    assert_eq!(progress["failedInstanceCount"], 1, "{latest}");
+    assert_eq!(progress["pendingInstanceCount"], 1, "{latest}");
+    let mut exact = Vec::new();
+    for instance in ["0", "1"] {
+        let one = read(&format!("/virtualMachines/{instance}")).await;
+        let image = &one["properties"]["storageProfile"]["imageReference"];
+        exact.push(
+            image["exactVersion"]
+                .as_str()
+                .unwrap_or_default()
+                .to_owned(),
+        );
+    }
+    exact.sort();
+    assert_eq!(exact, ["1.0.0", "2.0.0"]);
+    arm.done("DELETE", &world.set(), VERSION, None).await;
+    assert!(world.server.guests().is_empty());
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn two_guests_of_a_set_boot_answer_and_boot_another_image() {
     let world = World::new().await;
     let address = world.balancer().await;

@@ -280,10 +280,10 @@ async fn the_old_system_disk_of_a_flexible_sets_machine_stays_where_its_option_s
     asked.await.unwrap();
     world.settle().await;
     assert!(world.read_disk(&first, BYTES).await == noise(BYTES, 1));
-    // A reimage by the set brings the set's model, which knows nothing of the disk that was attached by hand.
+    // A reimage by the set brings the set's model; the disk that was attached by hand is no part of it and stays.
     act(&world, SetAction::Reimage).await;
     assert!(world.read_disk(&own, BYTES).await == noise(BYTES, 4));
     let disk = world.engine.get(&world.ctx, &own).await.unwrap();
-    assert_eq!(disk.properties["diskState"], "Unattached");
+    assert_eq!(disk.properties["diskState"], "Attached");
     world.nothing_is_orphaned().await;
 }

@@ -9,7 +9,7 @@ use crate::world::{SOON, check, guid};
 const ALLOWED: &str = "2026-11-01";
 
 /// A public gallery named `acmeinc-…`; returns the name.
-async fn publish(market: &Market, prefix: &str) -> String {
+pub async fn publish(market: &Market, prefix: &str) -> String {
     let info = json!({ "publisherUri": "https://acme.example", "publisherContact": "a@acme.example", "eula": "none", "publicNamePrefix": prefix });
     let shown = market
         .profile(json!({ "permissions": "Community", "communityGalleryInfo": info }))
@@ -22,7 +22,7 @@ async fn publish(market: &Market, prefix: &str) -> String {
 }
 
 /// The unique name under which the gallery is shared with the consumer's subscription.
-async fn share(market: &Market) -> String {
+pub async fn share(market: &Market) -> String {
     let shown = market.profile(json!({ "permissions": "Groups" })).await;
     market
         .share("Add", "Subscriptions", market.subscription_id())

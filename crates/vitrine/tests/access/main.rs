@@ -10,5 +10,6 @@ mod locks;
 mod marketplace;
 mod openid;
 mod roles;
+mod sets;
 mod sharing;
 mod world;
