@@ -18,7 +18,8 @@ use crate::disk_content::grow;
 use crate::error::catalog as db;
 use crate::operations::Outcome;
 
-/// The member of an operation's step that says that a machine which stands still is not started.
+/// The member of an operation's step, where a scale set gives its machine a model, that says whether a machine which
+/// stands still is left so.
 pub(crate) const KEEPS_POWER: &str = "keepsPower";
 
 impl Engine {
@@ -95,8 +96,8 @@ impl Engine {
         is_anew: bool,
     ) -> Result<bool> {
         // What the model of a set names no more is the set's: nobody else names it. What is taken from one machine
-        // by itself may be anybody's disk.
-        let by_set = operation.step.get("bypassSoftDelete").is_some();
+        // by itself may be anybody's disk. Only a set says how it is with the power.
+        let by_set = operation.step.get(KEEPS_POWER).is_some();
         let is_of_set = row.kind == Kind::ScaleSetMachine && by_set;
         if is_of_set || self.content_of(disk).await?.is_none() {
             return Ok(true);

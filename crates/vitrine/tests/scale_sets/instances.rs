@@ -173,6 +173,43 @@ async fn a_disk_of_one_machine_is_attached_kept_at_reimage_and_detached() {
 }
 
 #[tokio::test]
+async fn a_disk_goes_with_the_model_that_drops_it_and_what_one_machine_has_of_its_own_stays() {
+    let world = World::new().await;
+    let mut body = world.body(&world.scene.version("1.0.0"), 1);
+    let storage = &mut body["properties"]["virtualMachineProfile"]["storageProfile"];
+    storage["dataDisks"] = json!([{ "lun": 1, "createOption": "Empty", "diskSizeGB": 4 }]);
+    world.put(&body).await;
+    let arm = &world.scene.arm;
+    let own = world.compute("disks/own");
+    let empty = json!({ "location": "eastus", "properties": { "creationData": { "createOption": "Empty" }, "diskSizeGB": 4 } });
+    arm.done("PUT", &own, DISK_VERSION, Some(&empty)).await;
+    let shown = world
+        .change("0", |body| {
+            let disk = json!({ "lun": 3, "createOption": "Attach", "managedDisk": { "id": own } });
+            let disks = &mut body["properties"]["storageProfile"]["dataDisks"];
+            disks.as_array_mut().unwrap().push(disk);
+        })
+        .await;
+    let disks = |shown: &Value| shown["properties"]["storageProfile"]["dataDisks"].clone();
+    assert_eq!(disks(&shown).as_array().map(Vec::len), Some(2), "{shown}");
+    let of_model = disks(&shown)[0]["managedDisk"]["id"].clone();
+    let of_model = of_model.as_str().unwrap();
+    let status = async |id: &str| arm.send("GET", id, DISK_VERSION, None).await.status;
+    assert_eq!(status(of_model).await, 200);
+
+    body["properties"]["virtualMachineProfile"]["storageProfile"]["dataDisks"] = json!([]);
+    world.put(&body).await;
+    world
+        .post("/manualupgrade", &json!({ "instanceIds": ["0"] }))
+        .await;
+    let shown = world.get("/virtualMachines/0").await;
+    assert_eq!(disks(&shown)[0]["managedDisk"]["id"], json!(own), "{shown}");
+    assert_eq!(disks(&shown).as_array().map(Vec::len), Some(1), "{shown}");
+    assert_eq!(status(of_model).await, 404);
+    assert_eq!(status(&own).await, 200);
+}
+
+#[tokio::test]
 async fn what_belongs_to_the_model_is_not_changed_at_one_machine() {
     let world = World::of(1).await;
     let tail = "/virtualMachines/0";
