@@ -208,7 +208,7 @@ fn a_disk_is_whole_or_not_there_wherever_its_node_dies_and_another_sweeps() {
             }
         },
     );
-    assert!(made.get() > 1 && failed.get() > 1, "{made:?} {failed:?}");
+    assert!(made.get() > 0 && failed.get() > 0, "{made:?} {failed:?}");
 }
 
 #[test]

@@ -63,7 +63,7 @@ async fn a_program_gets_a_token_for_its_secret_alone() {
         ("nowhere.test", ARM, id.as_str(), right.as_str(), 90002),
         (
             "common",
-            "https://vault.azure.net/.default",
+            "https://database.windows.net/.default",
             id.as_str(),
             right.as_str(),
             500_011,
