@@ -196,6 +196,24 @@ fn what_is_asked_is_checked() {
 }
 
 #[test]
+fn what_az_spells_in_a_way_of_its_own_is_kept_as_the_service_spells_it() {
+    let place = "/virtualMachineProfile/networkProfile/networkInterfaceConfigurations/0/properties/ipConfigurations/0/properties";
+    let asked = json!({ "name": "instancepublicip" });
+    let sent = format!("/properties{place}/publicipaddressconfiguration");
+    let set = put(&with(&sent, asked.clone()), None).unwrap();
+    let kept = json!(set.properties).pointer(place).cloned().unwrap();
+    assert_eq!(kept.get("publicIPAddressConfiguration"), Some(&asked));
+    assert_eq!(kept.get("publicipaddressconfiguration"), None);
+    let nameless = put(&with(&sent, json!({ "properties": {} })), None).unwrap_err();
+    assert!(
+        nameless
+            .message
+            .contains("publicIPAddressConfiguration.name"),
+        "{nameless:?}"
+    );
+}
+
+#[test]
 fn the_newest_version_can_be_followed() {
     for (reference, follows) in [
         (

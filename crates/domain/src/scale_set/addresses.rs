@@ -21,6 +21,15 @@ const TAKEN: [&str; 4] = [
     "publicIPAddressVersion",
 ];
 
+/// Names what asks for an address as the service does: az sends `publicipaddressconfiguration`.
+pub(super) fn respell(configuration: &mut Document) {
+    let mut sent = configuration.keys();
+    let sent = sent.find(|name| name.eq_ignore_ascii_case(ASKS)).cloned();
+    if let Some(value) = sent.and_then(|name| configuration.shift_remove(&name)) {
+        configuration.insert(ASKS.to_owned(), value);
+    }
+}
+
 /// Checks what an IP configuration of the model says of an address; `names` are those said before.
 pub(super) fn check(configuration: &Value, names: &mut Vec<String>, flexible: bool) -> Result<()> {
     let asked = configuration.pointer(&format!("/properties/{ASKS}"));

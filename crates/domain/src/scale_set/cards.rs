@@ -102,6 +102,7 @@ pub(super) fn complete_cards(profile: &mut Document, flexible: bool) {
             else {
                 continue;
             };
+            addresses::respell(inner);
             complete(inner, &[("privateIPAddressVersion", json!("IPv4"))]);
             if flexible {
                 complete(

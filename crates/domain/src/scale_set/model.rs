@@ -70,8 +70,8 @@ pub(super) fn plan(row: &mut Resource, stored: Option<&Resource>, now_ms: i64) -
             let profile = profile.ok_or_else(|| Error::required(PROFILE))?;
             check_extensions(profile)?;
             plan_os(profile, &name, flexible)?;
-            check_cards(profile, flexible)?;
             complete_cards(profile, flexible);
+            check_cards(profile, flexible)?;
             if !profile.contains_key(MADE) {
                 profile.insert(MADE.to_owned(), moment(now_ms)?);
             }
