@@ -204,7 +204,14 @@ fn what_az_spells_in_a_way_of_its_own_is_kept_as_the_service_spells_it() {
     let kept = json!(set.properties).pointer(place).cloned().unwrap();
     assert_eq!(kept.get("publicIPAddressConfiguration"), Some(&asked));
     assert_eq!(kept.get("publicipaddressconfiguration"), None);
-    let nameless = put(&with(&sent, json!({ "properties": {} })), None).unwrap_err();
+    let nameless = put(
+        &with(
+            &sent,
+            json!({ "properties": { "idleTimeoutInMinutes": 4 } }),
+        ),
+        None,
+    )
+    .unwrap_err();
     assert!(
         nameless
             .message
