@@ -212,12 +212,8 @@ fn what_az_spells_in_a_way_of_its_own_is_kept_as_the_service_spells_it() {
         None,
     )
     .unwrap_err();
-    assert!(
-        nameless
-            .message
-            .contains("publicIPAddressConfiguration.name"),
-        "{nameless:?}"
-    );
+    let target = Some("publicIPAddressConfiguration.name");
+    assert_eq!(nameless.target.as_deref(), target);
 }
 
 #[test]
