@@ -86,14 +86,7 @@ impl Engine {
         self.audit(&mut tx, ctx, deed).await?;
         tx.update(&mut row).await.map_err(db)?;
         let operation = new_operation(row.kind, work, &row, now_ms, step);
-        tx.insert_operation(&operation).await.map_err(db)?;
-        tx.commit().await.map_err(db)?;
-        self.ring();
-        Ok(Accepted {
-            resource: row,
-            operation: Some(operation),
-            is_created: false,
-        })
+        self.accept(tx, row, operation).await
     }
 
     /// Grants the URL that was asked for.

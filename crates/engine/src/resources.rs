@@ -36,6 +36,23 @@ pub struct DeleteOptions {
 }
 
 impl Engine {
+    /// Commits a write to a resource together with the operation that makes it true, and wakes a worker.
+    pub(crate) async fn accept(
+        &self,
+        mut tx: Tx,
+        resource: Resource,
+        operation: Operation,
+    ) -> Result<Accepted> {
+        tx.insert_operation(&operation).await.map_err(db)?;
+        tx.commit().await.map_err(db)?;
+        self.ring();
+        Ok(Accepted {
+            resource,
+            operation: Some(operation),
+            is_created: false,
+        })
+    }
+
     /// Returns a resource, or the service's not-found error.
     pub async fn get(&self, ctx: &Ctx, id: &ResourceId) -> Result<Resource> {
         self.authorize(ctx, &action(id, "read"), &id.to_string())

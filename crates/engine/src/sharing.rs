@@ -44,13 +44,6 @@ impl Engine {
         row.changed_ms = now_ms;
         tx.update(&mut row).await.map_err(db)?;
         let operation = new_operation(Kind::Gallery, Work::Share, &row, now_ms, body.clone());
-        tx.insert_operation(&operation).await.map_err(db)?;
-        tx.commit().await.map_err(db)?;
-        self.ring();
-        Ok(Accepted {
-            resource: row,
-            operation: Some(operation),
-            is_created: false,
-        })
+        self.accept(tx, row, operation).await
     }
 }

@@ -48,13 +48,6 @@ impl Engine {
             .await?;
         tx.update(&mut row).await.map_err(db)?;
         let operation = new_operation(row.kind, Work::Reimage, &row, now_ms, Value::Null);
-        tx.insert_operation(&operation).await.map_err(db)?;
-        tx.commit().await.map_err(db)?;
-        self.ring();
-        Ok(Accepted {
-            resource: row,
-            operation: Some(operation),
-            is_created: false,
-        })
+        self.accept(tx, row, operation).await
     }
 }

@@ -113,14 +113,7 @@ impl Engine {
         };
         let step = step.to_value()?;
         let operation = new_operation(row.kind, Work::RunCommand, &row, self.now_ms(), step);
-        tx.insert_operation(&operation).await.map_err(db)?;
-        tx.commit().await.map_err(db)?;
-        self.ring();
-        Ok(Accepted {
-            resource: row,
-            operation: Some(operation),
-            is_created: false,
-        })
+        self.accept(tx, row, operation).await
     }
 
     /// Returns the commands that a region's machines can run.
